@@ -1,0 +1,200 @@
+//! The serializer: any `Serialize` into canonical text.
+//!
+//! What is written is RFC 8785's text of what `serde_json::to_vec` would send, so each form here (the shapes of enums,
+//! what is transparent, what is null) is that of `serde_json`.
+
+use std::fmt::{Display, Write as _};
+
+use serde::ser::{Error as _, Serialize, Serializer};
+
+use super::compound::{Array, Object, Struct};
+use super::error::{KeyError, KeyErrorKind};
+use super::private;
+use super::tape::Tape;
+use super::{fold, number};
+
+impl<'t> Serializer for &'t mut Tape {
+    type Ok = ();
+    type Error = KeyError;
+    type SerializeSeq = Array<'t>;
+    type SerializeTuple = Array<'t>;
+    type SerializeTupleStruct = Array<'t>;
+    type SerializeTupleVariant = Array<'t>;
+    type SerializeMap = Object<'t>;
+    type SerializeStruct = Struct<'t>;
+    type SerializeStructVariant = Object<'t>;
+
+    fn serialize_bool(self, value: bool) -> Result<(), KeyError> {
+        self.text.extend_from_slice(if value { b"true" } else { b"false" });
+        Ok(())
+    }
+
+    fn serialize_i8(self, value: i8) -> Result<(), KeyError> {
+        self.serialize_i64(value.into())
+    }
+
+    fn serialize_i16(self, value: i16) -> Result<(), KeyError> {
+        self.serialize_i64(value.into())
+    }
+
+    fn serialize_i32(self, value: i32) -> Result<(), KeyError> {
+        self.serialize_i64(value.into())
+    }
+
+    fn serialize_i64(self, value: i64) -> Result<(), KeyError> {
+        number::write_i64(&mut self.text, value);
+        Ok(())
+    }
+
+    fn serialize_i128(self, value: i128) -> Result<(), KeyError> {
+        match (u64::try_from(value), i64::try_from(value)) {
+            (Ok(value), _) => self.serialize_u64(value),
+            (_, Ok(value)) => self.serialize_i64(value),
+            _ => Err(KeyError::new(KeyErrorKind::IntegerOutOfRange)),
+        }
+    }
+
+    fn serialize_u8(self, value: u8) -> Result<(), KeyError> {
+        self.serialize_u64(value.into())
+    }
+
+    fn serialize_u16(self, value: u16) -> Result<(), KeyError> {
+        self.serialize_u64(value.into())
+    }
+
+    fn serialize_u32(self, value: u32) -> Result<(), KeyError> {
+        self.serialize_u64(value.into())
+    }
+
+    fn serialize_u64(self, value: u64) -> Result<(), KeyError> {
+        number::write_u64(&mut self.text, value);
+        Ok(())
+    }
+
+    fn serialize_u128(self, value: u128) -> Result<(), KeyError> {
+        match u64::try_from(value) {
+            Ok(value) => self.serialize_u64(value),
+            Err(_) => Err(KeyError::new(KeyErrorKind::IntegerOutOfRange)),
+        }
+    }
+
+    fn serialize_f32(self, value: f32) -> Result<(), KeyError> {
+        number::write_f32(&mut self.text, value)
+    }
+
+    fn serialize_f64(self, value: f64) -> Result<(), KeyError> {
+        number::write_f64(&mut self.text, value)
+    }
+
+    fn serialize_char(self, value: char) -> Result<(), KeyError> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+
+    fn serialize_str(self, value: &str) -> Result<(), KeyError> {
+        fold::write_string(&mut self.text, value);
+        Ok(())
+    }
+
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), KeyError> {
+        let mut array = Array::open(self, None)?;
+        value.iter().try_for_each(|byte| array.element(byte))?;
+        array.close()
+    }
+
+    fn serialize_none(self) -> Result<(), KeyError> {
+        self.serialize_unit()
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), KeyError> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), KeyError> {
+        self.text.extend_from_slice(b"null");
+        Ok(())
+    }
+
+    fn serialize_unit_struct(self, name: &'static str) -> Result<(), KeyError> {
+        private::refuse(name)?;
+        self.serialize_unit()
+    }
+
+    fn serialize_unit_variant(self, name: &'static str, _: u32, variant: &'static str) -> Result<(), KeyError> {
+        private::refuse(name)?;
+        self.serialize_str(variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), KeyError> {
+        private::refuse(name)?;
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), KeyError> {
+        private::refuse(name)?;
+        let mut object = Object::open(self, None)?;
+        object.member(variant, value)?;
+        object.close()
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Array<'t>, KeyError> {
+        Array::open(self, None)
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Array<'t>, KeyError> {
+        Array::open(self, None)
+    }
+
+    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Array<'t>, KeyError> {
+        private::refuse(name)?;
+        Array::open(self, None)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        name: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Array<'t>, KeyError> {
+        private::refuse(name)?;
+        Array::open(self, Some(variant))
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Object<'t>, KeyError> {
+        Object::open(self, None)
+    }
+
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Struct<'t>, KeyError> {
+        Struct::open(self, name)
+    }
+
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Object<'t>, KeyError> {
+        private::refuse(name)?;
+        Object::open(self, Some(variant))
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), KeyError> {
+        // The whole text is needed before it is known whether it folds. It is not on the tape while `Display` runs,
+        // which may make a key itself, fail or panic.
+        let mut shown = std::mem::take(&mut self.shown);
+        shown.clear();
+        let outcome = match write!(shown, "{value}") {
+            Ok(()) => self.serialize_str(&shown),
+            Err(error) => Err(KeyError::custom(error)),
+        };
+        self.shown = shown;
+        outcome
+    }
+}

@@ -1,0 +1,85 @@
+//! The digests, and the fold: what stands in for a long string.
+
+use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt};
+
+use super::string;
+
+/// The longest string, in bytes of UTF-8, that is written out; what is longer is folded.
+const LONGEST: usize = 4096;
+
+/// `hash_derive_key_context("sync-coalesce 2026-11 request key v1")`, worked out once and for all.
+///
+/// As constants the two contexts cost neither a hash per key nor a static to hold them. A change of the form means a
+/// new context, and so new bytes here.
+const REQUEST_KEY: ContextKey = [
+    0xd8, 0x4d, 0x0c, 0x56, 0xe1, 0xde, 0x5d, 0xd1, 0xb3, 0x36, 0x0c, 0xb5, 0x68, 0x9d, 0x29, 0x52, 0xd4, 0xf5, 0x36,
+    0xda, 0x59, 0xf6, 0x3f, 0xeb, 0xa7, 0xff, 0x41, 0x88, 0xd6, 0xe0, 0x1c, 0x01,
+];
+
+/// `hash_derive_key_context("sync-coalesce 2026-11 long string v1")`.
+const LONG_STRING: ContextKey = [
+    0x17, 0xea, 0x27, 0x46, 0xf3, 0xeb, 0x4d, 0xed, 0xa0, 0x5f, 0xb2, 0x20, 0x7e, 0x1c, 0xdc, 0x02, 0xbd, 0x58, 0xe6,
+    0xe8, 0xec, 0xdf, 0xc4, 0x06, 0xcd, 0x81, 0x11, 0x63, 0xc1, 0x36, 0xb9, 0x11,
+];
+
+/// The key of a canonical text.
+pub(super) fn request_key(text: &[u8]) -> [u8; 32] {
+    digest(&REQUEST_KEY, text).into()
+}
+
+/// Appends a string value, folded if it is long or could be taken for a fold.
+///
+/// Nothing else that is written begins with U+0000, so a fold never meets a string that merely looks like one.
+pub(super) fn write_string(text: &mut Vec<u8>, value: &str) {
+    if value.len() <= LONGEST && value.as_bytes().first() != Some(&0) {
+        string::write(text, value);
+        return;
+    }
+    text.extend_from_slice(br#""\u0000b3:"#);
+    text.extend_from_slice(digest(&LONG_STRING, value.as_bytes()).to_hex().as_bytes());
+    text.push(b'"');
+}
+
+fn digest(context: &ContextKey, bytes: &[u8]) -> blake3::Hash {
+    Hasher::new_from_context_key(context).update(bytes).finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONG_STRING, LONGEST, REQUEST_KEY, request_key, write_string};
+
+    #[test]
+    fn the_constants_are_those_of_the_contexts() {
+        let context = blake3::hazmat::hash_derive_key_context;
+        assert_eq!(REQUEST_KEY, context("sync-coalesce 2026-11 request key v1"));
+        assert_eq!(LONG_STRING, context("sync-coalesce 2026-11 long string v1"));
+        assert_eq!(request_key(b"[]"), blake3::derive_key("sync-coalesce 2026-11 request key v1", b"[]"));
+    }
+
+    #[test]
+    fn long_strings_and_those_that_begin_with_nul_are_folded_and_no_others() {
+        let folded = |value: &str| {
+            let mut text = Vec::new();
+            write_string(&mut text, value);
+            let fold =
+                blake3::Hash::from_bytes(blake3::derive_key("sync-coalesce 2026-11 long string v1", value.as_bytes()));
+            let is_folded = text == format!(r#""\u0000b3:{fold}""#).into_bytes();
+            if !is_folded {
+                assert_eq!(text, serde_json::to_vec(value).unwrap());
+            }
+            is_folded
+        };
+        assert!(!folded(""));
+        assert!(!folded(&"x".repeat(LONGEST - 1)));
+        assert!(!folded(&"x".repeat(LONGEST)));
+        assert!(folded(&"x".repeat(LONGEST + 1)));
+        // Bytes count, not characters and not the length of the escaped text.
+        assert!(!folded(&"é".repeat(LONGEST / 2)));
+        assert!(folded(&("x".repeat(LONGEST - 1) + "é")));
+        assert!(!folded(&"\n".repeat(LONGEST)));
+        assert!(folded("\0"));
+        assert!(folded("\0b3:"));
+        assert!(!folded("x\0"));
+    }
+}

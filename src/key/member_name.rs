@@ -1,0 +1,156 @@
+//! What has to be a text: a map's key, and the one field of `serde_json`'s private structs.
+
+use serde::ser::{Error as _, Impossible, Serialize, Serializer};
+
+use super::error::{KeyError, KeyErrorKind};
+use super::tape::Tape;
+use super::{number, private, raw_value};
+
+/// A serializer that takes one text and nothing else.
+///
+/// As a map's key it takes what `serde_json` takes: strings, and integers, booleans, characters and unit variants as
+/// their texts; but no float, because the text that `serde_json` gives one has changed between its versions.
+pub(super) struct Text<'t> {
+    tape: &'t mut Tape,
+    purpose: Purpose,
+}
+
+#[derive(Clone, Copy)]
+enum Purpose {
+    Name,
+    Number,
+    RawValue,
+}
+
+impl<'t> Text<'t> {
+    /// For a member's name.
+    pub(super) fn name(tape: &'t mut Tape) -> Self {
+        Self { tape, purpose: Purpose::Name }
+    }
+
+    /// For a number that is kept as text.
+    pub(super) fn number(tape: &'t mut Tape) -> Self {
+        Self { tape, purpose: Purpose::Number }
+    }
+
+    /// For a document that is kept as text.
+    pub(super) fn raw_value(tape: &'t mut Tape) -> Self {
+        Self { tape, purpose: Purpose::RawValue }
+    }
+
+    fn refuse<T>(self) -> Result<T, KeyError> {
+        Err(match self.purpose {
+            Purpose::Name => KeyError::new(KeyErrorKind::MemberName),
+            Purpose::Number => KeyError::new(KeyErrorKind::PrivateName(private::NUMBER)),
+            Purpose::RawValue => KeyError::new(KeyErrorKind::PrivateName(private::RAW_VALUE)),
+        })
+    }
+
+    /// A text that is a name only because JSON has no other names.
+    fn serialize_shown(self, value: impl std::fmt::Display) -> Result<(), KeyError> {
+        use std::io::Write as _;
+
+        if !matches!(self.purpose, Purpose::Name) {
+            return self.refuse();
+        }
+        // The longest is an i128 of 39 digits and a sign.
+        let mut buffer = [0; 40];
+        let mut free = buffer.as_mut_slice();
+        write!(free, "{value}").map_err(KeyError::custom)?;
+        let length = 40 - free.len();
+        let shown = std::str::from_utf8(&buffer[..length]).map_err(KeyError::custom)?;
+        self.serialize_str(shown)
+    }
+}
+
+macro_rules! shown {
+    ($($method:ident: $kind:ty),+) => {$(
+        fn $method(self, value: $kind) -> Result<(), KeyError> {
+            self.serialize_shown(value)
+        }
+    )+};
+}
+
+macro_rules! refused {
+    ($($method:ident($($argument:ty),*) -> $result:ty;)+) => {$(
+        fn $method(self, $(_: $argument),*) -> Result<$result, KeyError> {
+            self.refuse()
+        }
+    )+};
+}
+
+impl Serializer for Text<'_> {
+    type Ok = ();
+    type Error = KeyError;
+    type SerializeSeq = Impossible<(), KeyError>;
+    type SerializeTuple = Impossible<(), KeyError>;
+    type SerializeTupleStruct = Impossible<(), KeyError>;
+    type SerializeTupleVariant = Impossible<(), KeyError>;
+    type SerializeMap = Impossible<(), KeyError>;
+    type SerializeStruct = Impossible<(), KeyError>;
+    type SerializeStructVariant = Impossible<(), KeyError>;
+
+    fn serialize_str(self, value: &str) -> Result<(), KeyError> {
+        match self.purpose {
+            Purpose::Name => {
+                self.tape.write_name(value);
+                Ok(())
+            }
+            Purpose::Number => number::write_text(&mut self.tape.text, value),
+            Purpose::RawValue => raw_value::write(self.tape, value),
+        }
+    }
+
+    fn serialize_char(self, value: char) -> Result<(), KeyError> {
+        self.serialize_shown(value)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), KeyError> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit_variant(self, name: &'static str, _: u32, variant: &'static str) -> Result<(), KeyError> {
+        private::refuse(name)?;
+        match self.purpose {
+            Purpose::Name => self.serialize_str(variant),
+            Purpose::Number | Purpose::RawValue => self.refuse(),
+        }
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), KeyError> {
+        private::refuse(name)?;
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<(), KeyError> {
+        self.refuse()
+    }
+
+    shown!(
+        serialize_bool: bool, serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
+        serialize_i128: i128, serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64,
+        serialize_u128: u128
+    );
+
+    refused! {
+        serialize_f32(f32) -> ();
+        serialize_f64(f64) -> ();
+        serialize_bytes(&[u8]) -> ();
+        serialize_none() -> ();
+        serialize_unit() -> ();
+        serialize_unit_struct(&'static str) -> ();
+        serialize_seq(Option<usize>) -> Self::SerializeSeq;
+        serialize_tuple(usize) -> Self::SerializeTuple;
+        serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant;
+        serialize_map(Option<usize>) -> Self::SerializeMap;
+        serialize_struct(&'static str, usize) -> Self::SerializeStruct;
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Self::SerializeStructVariant;
+    }
+}

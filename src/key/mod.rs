@@ -1,0 +1,143 @@
+//! The canonical request key. The form itself is specified in this folder's `README.md`.
+
+use serde::Serialize;
+
+mod canonical;
+mod compound;
+mod error;
+mod fold;
+mod hex;
+mod member_name;
+mod number;
+mod order;
+mod private;
+mod raw_value;
+mod string;
+mod tape;
+
+pub use error::{KeyError, KeyErrorKind};
+pub use hex::ParseKeyError;
+
+use tape::Tape;
+
+/// What makes two requests the same: 32 bytes, equal in every process, on every machine and in every language.
+///
+/// **A key without a namespace is shared by all tenants.** [`Key::of`] sees the request's body and nothing else. What
+/// the body does not say (the provider, the endpoint, the base URL, the organisation, and above all the tenant or the
+/// credential) must go in beside it, or one customer gets another's answer. Until a key rule does that, a tuple or a
+/// struct does: `Key::of(&(tenant, endpoint, &request))`.
+///
+/// A key is a BLAKE3 digest of the request's canonical JSON (RFC 8785), so the order of members, the type that was
+/// serialized and how a number was written make no difference, and everything else does. All 32 bytes count.
+///
+/// Its text is 64 lower-case hexadecimal digits, in `Display`, `FromStr` and human-readable serde formats; other serde
+/// formats get the 32 bytes. The key of a guessable request tells who sees it which request it was.
+///
+/// # Examples
+///
+/// ```
+/// use serde_json::json;
+/// use sync_coalesce::Key;
+///
+/// let key = Key::of(&json!({"model": "m", "temperature": 1.0}))?;
+/// assert_eq!(key, Key::of(&json!({"temperature": 1, "model": "m"}))?);
+/// assert_ne!(key, Key::of(&json!({"temperature": 2, "model": "m"}))?);
+///
+/// // The tenant parts what the body does not.
+/// let request = json!({"model": "m"});
+/// assert_ne!(Key::of(&("tenant a", &request))?, Key::of(&("tenant b", &request))?);
+///
+/// let text = key.to_string();
+/// assert_eq!(text.len(), 64);
+/// assert_eq!(text.parse::<Key>()?, key);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// The key of a request by its body alone, **which all tenants share**: see [`Key`].
+    ///
+    /// The key is that of the JSON that `serde_json::to_vec(request)` would send: wherever both succeed, the request and
+    /// the `serde_json::Value` read back from that JSON have one key. So two types of equal JSON share keys, `null` and
+    /// a missing member differ, and an array's order counts: a `HashSet` has another key in each process, a `BTreeSet`
+    /// does not.
+    ///
+    /// # Blocking
+    ///
+    /// Never; it takes no lock. It costs about as much as hashing the request's text twice, much less for long strings,
+    /// and from the second key on a thread no allocation unless the request is large (buffers above 262,144 bytes are not
+    /// kept) or holds a `serde_json::value::RawValue`. The request's own `Serialize` runs once, on this thread, and may
+    /// panic or make keys itself.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyErrorKind`] lists what has no key: among others NaN, two members of one name, integers beyond 64 bits, and
+    /// more than 127 open arrays and objects. The error says where it is. There is no key of part of a request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use sync_coalesce::Key;
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Request<'a> {
+    ///     model: &'a str,
+    ///     max_tokens: u32,
+    /// }
+    ///
+    /// let typed = Key::of(&Request { model: "m", max_tokens: 9 })?;
+    /// let parsed: serde_json::Value = serde_json::from_str(r#"{ "max_tokens": 9.0, "model": "\u006d" }"#)?;
+    /// assert_eq!(typed, Key::of(&parsed)?);
+    ///
+    /// assert!(Key::of(&BTreeMap::from([("temperature", f64::NAN)])).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of<R: Serialize + ?Sized>(request: &R) -> Result<Self, KeyError> {
+        let mut tape = Tape::take();
+        // Neither a namespace nor a rule.
+        tape.text.extend_from_slice(b"[null,null,");
+        // Returns Err: the tape is emptied and kept. Panics: the tape is lost, and the next key begins a new one.
+        // Re-enters: that key finds no spare tape, begins one, and leaves it where ours then replaces it.
+        let outcome = request.serialize(&mut tape).and_then(|()| tape.sound());
+        let key = outcome.map(|()| {
+            tape.text.push(b']');
+            Self(fold::request_key(&tape.text))
+        });
+        tape.put_back();
+        key
+    }
+
+    /// A key made elsewhere. The 32 bytes should come from a cryptographic hash, for nothing but these bytes will tell
+    /// two requests apart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::Key;
+    ///
+    /// let key = Key::from_bytes([0xab; 32]);
+    /// assert_eq!(key.to_string(), "ab".repeat(32));
+    /// ```
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes, in the order of their digits in the text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::Key;
+    ///
+    /// let key = Key::of("a request")?;
+    /// assert_eq!(Key::from_bytes(*key.as_bytes()), key);
+    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// ```
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}

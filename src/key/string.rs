@@ -1,0 +1,157 @@
+//! RFC 8785 strings: what is escaped, and how to find it many bytes at a time.
+
+/// Appends a string with its quotes; true if anything in it had to be escaped.
+///
+/// Everything but the quote, the backslash and the control characters below U+0020 stands for itself.
+pub(super) fn write(text: &mut Vec<u8>, string: &str) -> bool {
+    let mut rest = string.as_bytes();
+    let mut escaped = false;
+    text.reserve(rest.len() + 2);
+    text.push(b'"');
+    loop {
+        let (plain, after) = rest.split_at(plain_bytes(rest));
+        text.extend_from_slice(plain);
+        let [special, after @ ..] = after else { break };
+        write_escape(text, *special);
+        escaped = true;
+        rest = after;
+    }
+    text.push(b'"');
+    escaped
+}
+
+/// How many bytes there are before the first that needs an escape.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    // Without a way out in the middle the compiler does these in one vector. That says no more than that there is a
+    // special byte; the steps below say where.
+    while let Some((block, after)) = rest.split_first_chunk::<16>() {
+        if block.iter().fold(false, |any, &byte| any | is_special(byte)) {
+            break;
+        }
+        rest = after;
+    }
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special != 0 {
+            return bytes.len() - rest.len() + special.trailing_zeros() as usize / 8;
+        }
+        rest = after;
+    }
+    bytes.len() - rest.len() + rest.iter().take_while(|&&byte| !is_special(byte)).count()
+}
+
+#[expect(clippy::needless_bitwise_bool, reason = "a branch per byte would keep the compiler from using vectors")]
+const fn is_special(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+/// The high bit of every byte that needs an escape, exact up to the lowest one set.
+///
+/// A subtraction borrows only from bytes above one that is a hit itself, so that a false hit is never the lowest.
+const fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let control_hit = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote_hit = quote.wrapping_sub(ONES) & !quote;
+    let backslash_hit = backslash.wrapping_sub(ONES) & !backslash;
+    (control_hit | quote_hit | backslash_hit) & (ONES * 0x80)
+}
+
+fn write_escape(text: &mut Vec<u8>, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        b'\t' => b't',
+        b'\n' => b'n',
+        0x0c => b'f',
+        b'\r' => b'r',
+        _ => {
+            let low = DIGITS[usize::from(byte & 0xf)];
+            text.extend_from_slice(&[b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), low]);
+            return;
+        }
+    };
+    text.extend_from_slice(&[b'\\', short]);
+}
+
+/// The bytes of a name as they were before [`write()`], which gets the inside of the quotes here.
+pub(super) fn unescaped(inside: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = inside.iter().copied();
+    std::iter::from_fn(move || {
+        let byte = rest.next()?;
+        if byte != b'\\' {
+            return Some(byte);
+        }
+        Some(match rest.next()? {
+            b'u' => {
+                // `write` makes four digits of which the first two are 0 and the third is 0 or 1.
+                let high = rest.nth(2)? - b'0';
+                let low = rest.next()?;
+                high << 4 | if low.is_ascii_digit() { low - b'0' } else { low - b'a' + 10 }
+            }
+            b'b' => 0x08,
+            b't' => b'\t',
+            b'n' => b'\n',
+            b'f' => 0x0c,
+            b'r' => b'\r',
+            itself => itself,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{unescaped, write};
+
+    fn written(string: &str) -> String {
+        let mut text = Vec::new();
+        let escaped = write(&mut text, string);
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(escaped, text.contains('\\'), "{string:?}");
+        text
+    }
+
+    #[test]
+    fn every_character_below_u0100_is_written_as_serde_json_writes_it_at_every_offset() {
+        // serde_json's string escapes are those of RFC 8785.
+        for character in (0..=0xff_u8).map(char::from) {
+            for before in 0..34 {
+                for after in [0, 1, 8, 16] {
+                    let string = format!("{}{character}{}", "é".repeat(before / 2) + "x", "y".repeat(after));
+                    assert_eq!(written(&string), serde_json::to_string(&string).unwrap());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn neighbouring_specials_do_not_hide_each_other() {
+        // A borrow in the word-wide test may only spoil bytes above a hit.
+        for first in 0..0x80_u8 {
+            for second in 0..0x80_u8 {
+                let string: String =
+                    ["ab", &char::from(first).to_string(), &char::from(second).to_string(), "cdef"].concat();
+                assert_eq!(written(&string), serde_json::to_string(&string).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn escapes_are_those_of_rfc_8785() {
+        assert_eq!(
+            written("\u{8}\t\n\u{c}\r\"\\/\u{0}\u{1f}\u{7f}é€😂"),
+            r#""\b\t\n\f\r\"\\/\u0000\u001f"#.to_owned() + "\u{7f}é€😂\""
+        );
+    }
+
+    #[test]
+    fn unescaping_gives_back_what_was_written() {
+        let string: String = (0..0x200).filter_map(char::from_u32).collect();
+        let text = written(&string);
+        let inside = &text.as_bytes()[1..text.len() - 1];
+        assert_eq!(unescaped(inside).collect::<Vec<_>>(), string.as_bytes());
+    }
+}

@@ -1,0 +1,24 @@
+//! The canonical request key.
+
+mod allocations;
+mod errors;
+mod golden;
+mod harmless;
+mod same;
+mod text;
+mod wire;
+
+use serde::Serialize;
+use sync_coalesce::Key;
+
+/// The key of what must have one.
+#[track_caller]
+fn key<R: Serialize + ?Sized>(request: &R) -> Key {
+    Key::of(request).unwrap()
+}
+
+/// The key of a JSON text.
+#[track_caller]
+fn key_of_json(json: &str) -> Key {
+    key(&serde_json::from_str::<serde_json::Value>(json).unwrap())
+}
