@@ -1,0 +1,292 @@
+//! [`SyncCoalesce`] and its verbs.
+
+use std::collections::hash_map::RandomState;
+use std::convert::Infallible;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashbrown::Equivalent;
+use serde::Serialize;
+
+use crate::flight::{Cost, Entered, Flight, Flights};
+use crate::outcome::Shared;
+use crate::request::Wishes;
+use crate::{Builder, Bypass, CallError, FlightInfo, Key, Outcome, Request, Role, Stats};
+
+/// One call in flight per key, for threads: everyone who asks while it runs gets its result.
+///
+/// `K` is the key, `T` the value, `E` the error of closures that may fail, `S` the hasher. Values and errors are shared
+/// as `Arc<T>` and `Arc<E>` and need no trait at all; keys need `Hash + Eq + Clone`. Use it by reference, in an [`Arc`], or in
+/// a `static` [`LazyLock`](std::sync::LazyLock).
+///
+/// Two closures given for one key are taken to be the same question: **the first one wins**, and the others are dropped
+/// unused. Give each kind of work a coalescer of its own, or put the kind into the key.
+///
+/// # Blocking
+///
+/// A caller that joins a flight blocks until the flight ends, or until its own
+/// [`timeout`](Request::timeout). No lock is held while a closure runs, so unrelated keys never wait for each other.
+///
+/// # Panics
+///
+/// A panic in a closure goes on to the caller whose closure it was, and its followers get
+/// [`CallError::LeaderPanicked`]; the next call runs afresh. With `panic = "abort"` the process ends, as anywhere.
+///
+/// A panic in the `Hash`, `Eq`, `Clone` or `Drop` of a key goes on to the caller in whose thread it happens, and harms no flight.
+/// `Eq` runs under a lock: it must not call back into the same coalescer.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Barrier;
+/// use std::thread;
+/// use sync_coalesce::SyncCoalesce;
+///
+/// let coalesce: SyncCoalesce<String, String> = SyncCoalesce::new();
+/// let asked = Barrier::new(2);
+///
+/// let (first, second) = thread::scope(|scope| {
+///     let first = scope.spawn(|| {
+///         coalesce.call("why is the sky blue?", || {
+///             asked.wait();
+///             while coalesce.stats().following == 0 {
+///                 thread::yield_now();
+///             }
+///             "Rayleigh scattering".to_owned()
+///         })
+///     });
+///     asked.wait();
+///     let second = coalesce.call("why is the sky blue?", || unreachable!("the first call is in flight"));
+///     (first.join().unwrap().unwrap(), second.unwrap())
+/// });
+/// assert!(std::sync::Arc::ptr_eq(&first, &second));
+/// assert_eq!(coalesce.stats().underlying_calls, 1);
+/// ```
+pub struct SyncCoalesce<K, T, E = Infallible, S = RandomState> {
+    pub(crate) flights: Flights<K, T, E>,
+    pub(crate) hasher: S,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) cost: Option<Box<Cost<T>>>,
+}
+
+impl<K, T, E> SyncCoalesce<K, T, E> {
+    /// A coalescer with the defaults of [`Builder`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A [`Builder`], for a coalescer that differs from the defaults.
+    pub fn builder() -> Builder<K, T, E> {
+        Builder::new()
+    }
+}
+
+impl<K, T, E, S> SyncCoalesce<K, T, E, S> {
+    /// What was counted up to now, and what is going on.
+    ///
+    /// # Blocking
+    ///
+    /// Takes the lock of one shard after the other, each for an instant.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.flights.stats()
+    }
+
+    /// Sets the counters to zero, and leaves the live figures as they are. Blocks like [`stats`](SyncCoalesce::stats).
+    pub fn reset_stats(&self) {
+        self.flights.reset_stats();
+    }
+
+    /// How many flights new callers could join right now. Blocks like [`stats`](SyncCoalesce::stats).
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.flights.in_flight()
+    }
+
+    /// Each flight that new callers could join right now, in no particular order.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks like [`stats`](SyncCoalesce::stats), and clones the keys under the lock: `K: Clone` must not call back into
+    /// the same coalescer.
+    #[must_use]
+    pub fn flights(&self) -> Vec<FlightInfo<K>>
+    where
+        K: Clone,
+    {
+        self.flights.infos()
+    }
+
+    /// The name given to the [`Builder`].
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
+    /// The value of `work`, which cannot fail, or of the same call if it is already in flight.
+    ///
+    /// # Blocking
+    ///
+    /// While the closure runs: the leader in it, a follower for its result or until the builder's
+    /// [`timeout`](Builder::timeout).
+    ///
+    /// # Errors
+    ///
+    /// As a follower: when the leader failed (if it came by [`try_call`](SyncCoalesce::try_call)), panicked or was cancelled,
+    /// or when the builder's timeout passed.
+    pub fn call<Q>(&self, key: &Q, work: impl FnOnce() -> T) -> Result<Arc<T>, CallError<E>>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        self.run(key, Wishes::default(), |_| Ok(work())).result
+    }
+
+    /// The value of `work`, or of the same call if it is already in flight; errors are shared too.
+    ///
+    /// # Blocking
+    ///
+    /// As [`call`](SyncCoalesce::call).
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Failed`] with what the closure returned, for the leader and each follower alike; and as a follower
+    /// those of [`call`](SyncCoalesce::call).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::{CallError, SyncCoalesce};
+    ///
+    /// let coalesce: SyncCoalesce<String, u16, std::num::ParseIntError> = SyncCoalesce::new();
+    /// assert_eq!(*coalesce.try_call("80", || "80".parse()).unwrap(), 80);
+    /// assert!(matches!(coalesce.try_call("http", || "http".parse()), Err(CallError::Failed(_))));
+    /// ```
+    pub fn try_call<Q>(&self, key: &Q, work: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, CallError<E>>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        self.run(key, Wishes::default(), |_| work()).result
+    }
+
+    /// A call with wishes of its own, such as a timeout; see [`Request`].
+    pub fn request<'a, Q: ?Sized>(&'a self, key: &'a Q) -> Request<'a, Q, K, T, E, S> {
+        Request::new(self, key)
+    }
+
+    /// A function of one argument that coalesces: `key_fn` says what makes two arguments the same, and `work` does the
+    /// work, which may fail.
+    ///
+    /// The function can be called from many threads if `key_fn` and `work` can.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::SyncCoalesce;
+    ///
+    /// let coalesce: SyncCoalesce<String, usize> = SyncCoalesce::new();
+    /// let length = coalesce.wrap(|text: &str| text.to_owned(), |text: &str| Ok(text.len()));
+    /// assert_eq!(*length("four").unwrap(), 4);
+    /// ```
+    pub fn wrap<R: ?Sized>(
+        &self,
+        key_fn: impl Fn(&R) -> K,
+        work: impl Fn(&R) -> Result<T, E>,
+    ) -> impl Fn(&R) -> Result<Arc<T>, CallError<E>>
+    where
+        K: Hash + Eq + Clone,
+    {
+        move |request| self.try_call(&key_fn(request), || work(request))
+    }
+
+    /// Lets later callers for `key` start afresh, while the flight goes on for those who are in it. True if there was one.
+    pub fn forget<Q>(&self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.flights.forget(self.hasher.hash_one(key), key)
+    }
+
+    /// Forgets the flight for `key` and wakes its followers with [`CallError::Cancelled`]. True if there was one.
+    ///
+    /// The closure runs on, and its own caller gets what it returns; [`Flight::is_cancelled`] tells it. A flight that was
+    /// forgotten before is out of reach.
+    pub fn cancel<Q>(&self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.flights.cancel(self.hasher.hash_one(key), key)
+    }
+
+    /// What every call comes down to.
+    pub(crate) fn run<Q>(
+        &self,
+        key: &Q,
+        wishes: Wishes,
+        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
+    ) -> Outcome<T, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        let hash = self.hasher.hash_one(key);
+        let cost = self.cost.as_deref();
+        if wishes.bypass {
+            let result = self.flights.bypass(hash, work, cost);
+            return Outcome { result, role: Role::Bypassed(Bypass::Requested) };
+        }
+        match self.flights.enter(hash, key) {
+            Entered::Leads(lead) => {
+                let (result, followers) = lead.run(work, cost);
+                Outcome { result, role: Role::Leader { followers } }
+            }
+            Entered::Follows(follow) => {
+                let joined = Instant::now();
+                let result: Shared<T, E> = follow.wait(wishes.deadline(joined, self.timeout));
+                Outcome { result, role: Role::Follower { waited: joined.elapsed() } }
+            }
+        }
+    }
+}
+
+impl<T, E, S: BuildHasher> SyncCoalesce<Key, T, E, S> {
+    /// The value of `work` for `request`, whose key is [`Key::of`] it. **Without a namespace in the request, every
+    /// tenant shares the key**: see [`Key`].
+    ///
+    /// # Blocking
+    ///
+    /// As [`call`](SyncCoalesce::call).
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::BadKey`], before anything runs, if the request cannot be serialised; else those of
+    /// [`try_call`](SyncCoalesce::try_call).
+    pub fn try_call_for<R>(&self, request: &R, work: impl FnOnce(&R) -> Result<T, E>) -> Result<Arc<T>, CallError<E>>
+    where
+        R: Serialize + ?Sized,
+    {
+        let key = Key::of(request).map_err(CallError::BadKey)?;
+        self.try_call(&key, || work(request))
+    }
+}
+
+impl<K, T, E> Default for SyncCoalesce<K, T, E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K, T, E, S> fmt::Debug for SyncCoalesce<K, T, E, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncCoalesce").field("name", &self.name).field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// No panic leaves a flight half done, whoever catches it.
+impl<K, T, E, S> UnwindSafe for SyncCoalesce<K, T, E, S> {}
+impl<K, T, E, S> RefUnwindSafe for SyncCoalesce<K, T, E, S> {}

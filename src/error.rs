@@ -1,0 +1,113 @@
+//! Why a call gave no value.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::KeyError;
+
+/// Why a call gave no value; `E` is the error of the caller's own closure.
+///
+/// It is cloned for every caller that shares a flight, which is why `E` is behind an [`Arc`] and needs no `Clone`.
+///
+/// # With `?`
+///
+/// `CallError<E>` is a [`std::error::Error`] where `E` is one, with `E` as its [`source`](Error::source); printing it
+/// alone does not print `E`, so that reports which walk the sources do not say the same thing twice. `anyhow::Error` and
+/// boxed errors are not `Error`s themselves. [`map_failed`](CallError::map_failed) puts one into a type that is:
+///
+/// ```
+/// use std::{error::Error, fmt, sync::Arc};
+/// use sync_coalesce::SyncCoalesce;
+///
+/// #[derive(Debug)]
+/// struct Shared(Arc<anyhow::Error>);
+///
+/// impl fmt::Display for Shared {
+///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///         self.0.fmt(f)
+///     }
+/// }
+///
+/// impl Error for Shared {
+///     fn source(&self) -> Option<&(dyn Error + 'static)> {
+///         self.0.source()
+///     }
+/// }
+///
+/// fn ask(coalesce: &SyncCoalesce<String, String, anyhow::Error>) -> anyhow::Result<Arc<String>> {
+///     let answer = coalesce
+///         .try_call("question", || anyhow::bail!("no route to the provider"))
+///         .map_err(|error| error.map_failed(Shared))?;
+///     Ok(answer)
+/// }
+///
+/// let error = ask(&SyncCoalesce::new()).unwrap_err();
+/// assert_eq!(format!("{error:#}"), "the shared call failed: no route to the provider");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CallError<E> {
+    /// The closure that ran returned this error, and everyone who shared the flight has the same one.
+    /// Errors are not kept: asking again runs afresh.
+    Failed(Arc<E>),
+    /// The closure that ran panicked in another thread, which saw its own panic. Asking again runs afresh.
+    LeaderPanicked {
+        /// What the panic said, where it was text.
+        message: Arc<str>,
+    },
+    /// This follower's deadline passed before the flight ended, which goes on for the others. Asking again joins it.
+    TimedOut,
+    /// Somebody cancelled the flight that this follower waited for. Asking again starts a new one.
+    Cancelled,
+    /// No key can be made of the request, so nothing ran. Asking again with the same request cannot help.
+    BadKey(KeyError),
+}
+
+impl<E> CallError<E> {
+    /// The same error with another type for what the closure returned; all but [`Failed`](CallError::Failed) stay as
+    /// they are.
+    pub fn map_failed<F>(self, map: impl FnOnce(Arc<E>) -> F) -> CallError<F> {
+        match self {
+            Self::Failed(error) => CallError::Failed(Arc::new(map(error))),
+            Self::LeaderPanicked { message } => CallError::LeaderPanicked { message },
+            Self::TimedOut => CallError::TimedOut,
+            Self::Cancelled => CallError::Cancelled,
+            Self::BadKey(error) => CallError::BadKey(error),
+        }
+    }
+}
+
+impl<E> Clone for CallError<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(Arc::clone(error)),
+            Self::LeaderPanicked { message } => Self::LeaderPanicked { message: Arc::clone(message) },
+            Self::TimedOut => Self::TimedOut,
+            Self::Cancelled => Self::Cancelled,
+            Self::BadKey(error) => Self::BadKey(error.clone()),
+        }
+    }
+}
+
+impl<E> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(_) => f.write_str("the shared call failed"),
+            Self::LeaderPanicked { message } => write!(f, "the thread that ran the shared call panicked: {message}"),
+            Self::TimedOut => f.write_str("timed out waiting for the shared call"),
+            Self::Cancelled => f.write_str("the shared call was cancelled"),
+            Self::BadKey(_) => f.write_str("no key can be made of the request"),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for CallError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => Some(&**error),
+            Self::BadKey(error) => Some(error),
+            Self::LeaderPanicked { .. } | Self::TimedOut | Self::Cancelled => None,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What a closure is told about the flight that it runs for.
+
+use std::fmt;
+
+use super::Lead;
+use super::table::Record;
+
+/// The flight that a closure runs for, as its own closure sees it.
+///
+/// A long closure can ask between two steps whether anybody still wants the result.
+///
+/// # Blocking
+///
+/// Both questions take the lock of one shard for an instant, so ask between steps and not in a tight loop.
+pub struct Flight<'a, K, T, E> {
+    lead: Option<&'a Lead<'a, K, T, E>>,
+}
+
+impl<'a, K, T, E> Flight<'a, K, T, E> {
+    pub(super) fn of(lead: &'a Lead<'a, K, T, E>) -> Self {
+        Self { lead: Some(lead) }
+    }
+
+    /// For a closure that runs without one.
+    pub(super) fn none() -> Self {
+        Self { lead: None }
+    }
+
+    /// How many callers wait for the result right now, the leader itself not counted; 0 in a bypassed call.
+    #[must_use]
+    pub fn followers(&self) -> u64 {
+        self.ask(|record| record.followers).unwrap_or(0)
+    }
+
+    /// Whether the flight was cancelled: its followers have gone, and no new caller will join it. The leader's own
+    /// caller still gets what the closure returns. False in a bypassed call.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.ask(|record| record.cancelled).unwrap_or(false)
+    }
+
+    fn ask<R>(&self, question: impl FnOnce(&Record<T, E>) -> R) -> Option<R> {
+        let lead = self.lead?;
+        let mut locked = lead.shard.lock();
+        locked.record(lead.hash, lead.id).map(|record| question(record))
+    }
+}
+
+impl<K, T, E> fmt::Debug for Flight<'_, K, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flight").field("id", &self.lead.map(|lead| lead.id)).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! What came of one call, and which part its caller played.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::CallError;
+
+/// What everyone in a flight gets: the same value, or the same error.
+pub(crate) type Shared<T, E> = Result<Arc<T>, CallError<E>>;
+
+/// What came of one call made by a [`Request`](crate::Request).
+#[derive(Debug)]
+#[non_exhaustive]
+#[must_use]
+pub struct Outcome<T, E> {
+    /// The value, or why there is none.
+    pub result: Result<Arc<T>, CallError<E>>,
+    /// Which part this caller played.
+    pub role: Role,
+}
+
+/// Which part a caller played in its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    /// Its closure ran, and this many callers got the result from it.
+    Leader {
+        /// How many followers were waiting when the closure returned.
+        followers: u64,
+    },
+    /// It waited for another caller's closure, or left before that returned.
+    Follower {
+        /// How long it waited.
+        waited: Duration,
+    },
+    /// Its closure ran for it alone.
+    Bypassed(Bypass),
+}
+
+/// Why a call ran uncoalesced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Bypass {
+    /// The caller asked for it by [`bypass`](crate::Request::bypass).
+    Requested,
+}
+
+impl Role {
+    /// Whether this caller's own closure ran.
+    #[must_use]
+    pub fn ran(self) -> bool {
+        matches!(self, Self::Leader { .. } | Self::Bypassed(_))
+    }
+}

@@ -1,0 +1,107 @@
+//! One caller's wishes.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::time::{Duration, Instant};
+
+use hashbrown::Equivalent;
+
+use crate::{Flight, Outcome, SyncCoalesce};
+
+/// One call with wishes of its own, made by [`SyncCoalesce::request`]. Nothing happens until one of the two verbs at the end.
+///
+/// ```
+/// use std::time::Duration;
+/// use sync_coalesce::{Role, SyncCoalesce};
+///
+/// let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
+/// let outcome = coalesce
+///     .request("answer")
+///     .timeout(Duration::from_secs(5))
+///     .call(|_flight| 42);
+/// assert_eq!(*outcome.result.unwrap(), 42);
+/// assert_eq!(outcome.role, Role::Leader { followers: 0 });
+/// ```
+#[must_use = "a request does nothing until `call` or `try_call`"]
+pub struct Request<'a, Q: ?Sized, K, T, E, S> {
+    coalesce: &'a SyncCoalesce<K, T, E, S>,
+    key: &'a Q,
+    wishes: Wishes,
+}
+
+/// What a caller asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wishes {
+    limit: Option<Limit>,
+    pub(crate) bypass: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    Timeout(Duration),
+    Deadline(Instant),
+}
+
+impl Wishes {
+    /// Until when a follower that begins to wait now will wait.
+    pub(crate) fn deadline(&self, now: Instant, default: Option<Duration>) -> Option<Instant> {
+        match self.limit.or(default.map(Limit::Timeout))? {
+            // What is too far away for the clock is no limit.
+            Limit::Timeout(timeout) => now.checked_add(timeout),
+            Limit::Deadline(deadline) => Some(deadline),
+        }
+    }
+}
+
+impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
+    pub(crate) fn new(coalesce: &'a SyncCoalesce<K, T, E, S>, key: &'a Q) -> Self {
+        let wishes = Wishes::default();
+        Self { coalesce, key, wishes }
+    }
+
+    /// How long to wait as a follower; `Duration::MAX` is no limit, zero takes a result only if it is there.
+    ///
+    /// A closure that is running is not interrupted: as the leader, the caller stays until its own closure returns. Where the
+    /// closure has a time-out of its own, this one should be longer, or followers leave just before they would learn of that
+    /// error. Replaces an earlier [`deadline`](Request::deadline), and the builder's default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.wishes.limit = Some(Limit::Timeout(timeout));
+        self
+    }
+
+    /// Until when to wait as a follower. A result that is there beats a deadline that has passed. Replaces an earlier
+    /// [`timeout`](Request::timeout), and the builder's default.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.wishes.limit = Some(Limit::Deadline(deadline));
+        self
+    }
+
+    /// Runs the closure for this caller alone, for instance to draw an independent sample from a model: it neither joins
+    /// a flight nor can be joined.
+    pub fn bypass(mut self) -> Self {
+        self.wishes.bypass = true;
+        self
+    }
+}
+
+impl<Q, K, T, E, S> Request<'_, Q, K, T, E, S>
+where
+    Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    S: BuildHasher,
+{
+    /// As [`SyncCoalesce::call`]; the closure is told about its flight.
+    pub fn call(self, work: impl FnOnce(&Flight<'_, K, T, E>) -> T) -> Outcome<T, E> {
+        self.try_call(|flight| Ok(work(flight)))
+    }
+
+    /// As [`SyncCoalesce::try_call`]; the closure is told about its flight.
+    pub fn try_call(self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
+        self.coalesce.run(self.key, self.wishes, work)
+    }
+}
+
+impl<Q: fmt::Debug + ?Sized, K, T, E, S> fmt::Debug for Request<'_, Q, K, T, E, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("key", &self.key).field("wishes", &self.wishes).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,101 @@
+//! What a coalescer has done and is doing: [`Stats`] in numbers, [`FlightInfo`] flight by flight.
+
+use std::ops::AddAssign;
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// The counters of a coalescer, read at one moment.
+///
+/// Every call is counted exactly once, among the fields that [`calls`](Stats::calls) adds up. The fields under *parts*
+/// count some of the same calls again from another side, and those under *live* say what is going on right now;
+/// [`reset_stats`](crate::SyncCoalesce::reset_stats) leaves the live ones alone.
+///
+/// With `serde` it becomes one flat JSON object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Calls that took the lead and ran their closure; counted when the lead is taken, whatever became of it.
+    pub underlying_calls: u64,
+    /// Calls that joined a flight as followers; counted on joining, and never taken back.
+    pub coalesced_calls: u64,
+    /// Calls that ran their closure without coalescing.
+    pub bypassed: u64,
+
+    /// Part: runs of a closure, led or bypassed, that returned an error.
+    pub failed: u64,
+    /// Part: runs of a closure, led or bypassed, that panicked.
+    pub panicked: u64,
+    /// Part: followers that left at their deadline.
+    pub timed_out: u64,
+    /// Part: followers that [`cancel`](crate::SyncCoalesce::cancel) woke.
+    pub cancelled: u64,
+
+    /// Live: flights that a new caller would join.
+    pub in_flight: u64,
+    /// Live: followers that have joined a flight and have not been released yet.
+    pub following: u64,
+    /// Live: closures running now, those of forgotten, cancelled and bypassed calls too.
+    pub running: u64,
+
+    /// What the successful runs cost, in the unit of the builder's [`cost`](crate::Builder::cost).
+    pub cost_spent: f64,
+    /// What the followers that got a value would have cost on their own, in the same unit.
+    pub cost_saved: f64,
+}
+
+impl Stats {
+    /// All calls so far: each is exactly one of led, coalesced or bypassed.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.underlying_calls + self.coalesced_calls + self.bypassed
+    }
+
+    /// The share of calls, 0 to 1, that did not need a run of their own; 0 when there were none.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of counts beyond 2^53 needs no more digits")]
+    pub fn hit_ratio(&self) -> f64 {
+        match self.calls() {
+            0 => 0.0,
+            calls => self.coalesced_calls as f64 / calls as f64,
+        }
+    }
+
+    /// Sets everything to zero but the live figures.
+    pub(crate) fn reset(&mut self) {
+        *self = Self { in_flight: self.in_flight, following: self.following, running: self.running, ..Self::default() };
+    }
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        self.underlying_calls += other.underlying_calls;
+        self.coalesced_calls += other.coalesced_calls;
+        self.bypassed += other.bypassed;
+        self.failed += other.failed;
+        self.panicked += other.panicked;
+        self.timed_out += other.timed_out;
+        self.cancelled += other.cancelled;
+        self.in_flight += other.in_flight;
+        self.following += other.following;
+        self.running += other.running;
+        self.cost_spent += other.cost_spent;
+        self.cost_saved += other.cost_saved;
+    }
+}
+
+/// One flight as [`flights`](crate::SyncCoalesce::flights) saw it, for a status page or the dump of a stuck process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlightInfo<K> {
+    /// What the flight is for.
+    pub key: K,
+    /// How many callers are waiting for its result.
+    pub followers: u64,
+    /// How long the closure has been running; `None` unless the builder's [`track_age`](crate::Builder::track_age) asked
+    /// for it, since reading the clock costs as much as half a lone call.
+    pub age: Option<Duration>,
+    /// The thread that runs the closure.
+    pub leader: ThreadId,
+}

@@ -1,0 +1,99 @@
+//! Waits with bounds, and ways to hold a leader where a test wants it.
+
+use std::fmt;
+use std::hash::Hash;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use sync_coalesce::SyncCoalesce;
+
+/// Far more than any wait in a passing test takes, on a machine that is busy with something else.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs a test that may hang if the crate is at fault, and ends the process when it does.
+pub(crate) fn bounded(test: impl FnOnce()) {
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    let (ended, wait) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        if wait.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{name} hangs");
+            std::process::abort();
+        }
+    });
+    test();
+    drop(ended);
+    watchdog.join().unwrap();
+}
+
+/// Yields until `condition` holds.
+#[track_caller]
+pub(crate) fn until(what: impl fmt::Display, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        thread::yield_now();
+    }
+}
+
+/// Waits until `count` followers are in flights.
+#[track_caller]
+pub(crate) fn until_following<K, T, E, S>(coalesce: &SyncCoalesce<K, T, E, S>, count: u64) {
+    until(format_args!("{count} followers"), || coalesce.stats().following == count);
+}
+
+/// Waits until a call takes the lead of `count` flights.
+#[track_caller]
+pub(crate) fn until_running<K, T, E, S>(coalesce: &SyncCoalesce<K, T, E, S>, count: u64) {
+    until(format_args!("{count} running closures"), || coalesce.stats().running == count);
+}
+
+/// Nothing is left behind.
+#[track_caller]
+pub(crate) fn assert_idle<K: Hash + Eq + Clone, T, E, S>(coalesce: &SyncCoalesce<K, T, E, S>) {
+    let stats = coalesce.stats();
+    assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0), "{stats:?}");
+    assert!(coalesce.flights().is_empty());
+}
+
+/// A gate that closures wait at until the test opens it; opened for good.
+pub(crate) struct Gate {
+    closed: mpsc::Sender<()>,
+    wait: std::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        let (closed, wait) = mpsc::channel();
+        Self { closed, wait: std::sync::Mutex::new(wait) }
+    }
+
+    /// Lets one waiter through.
+    pub(crate) fn open(&self) {
+        self.closed.send(()).unwrap();
+    }
+
+    /// Blocks until the gate is opened.
+    pub(crate) fn pass(&self) {
+        self.wait.lock().unwrap().recv_timeout(LIMIT).expect("the gate stays closed");
+    }
+}
+
+/// Spawns `count` threads that do the same, told apart by a number.
+pub(crate) fn crowd<'scope, R: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    count: usize,
+    work: impl Fn(usize) -> R + Clone + Send + 'scope,
+) -> Vec<ScopedJoinHandle<'scope, R>> {
+    (0..count)
+        .map(|number| {
+            let work = work.clone();
+            scope.spawn(move || work(number))
+        })
+        .collect()
+}
+
+/// The results of [`crowd`].
+pub(crate) fn join<R>(crowd: Vec<ScopedJoinHandle<'_, R>>) -> Vec<R> {
+    crowd.into_iter().map(|thread| thread.join().unwrap()).collect()
+}

@@ -1,0 +1,368 @@
+//! Traps that caught other coalescers.
+
+use std::cell::Cell;
+use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, LazyLock};
+use std::thread;
+
+use sync_coalesce::{CallError, Key, Role, SyncCoalesce};
+
+use crate::support::{assert_idle, bounded, crowd, join, until_following, until_running};
+
+/// Takes every lock of the coalescer that it is used with: under one of them, that would never return.
+fn ask_back() {
+    let _ = NOSY.stats();
+}
+
+static NOSY: LazyLock<SyncCoalesce<Nosy, Nosy, Nosy>> = LazyLock::new(|| {
+    SyncCoalesce::builder()
+        .shards(1)
+        .cost(|_| {
+            ask_back();
+            1.0
+        })
+        .build()
+});
+
+#[derive(PartialEq, Eq)]
+struct Nosy(u8);
+
+impl Hash for Nosy {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        ask_back();
+        self.0.hash(state);
+    }
+}
+
+impl Clone for Nosy {
+    fn clone(&self) -> Self {
+        ask_back();
+        Self(self.0)
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        ask_back();
+    }
+}
+
+#[test]
+fn no_lock_is_held_while_keys_values_errors_closures_or_cost_run() {
+    bounded(|| {
+        let round = |end: &(dyn Fn() -> Result<Nosy, Nosy> + Sync)| {
+            thread::scope(|scope| {
+                let callers = crowd(scope, 3, move |_| {
+                    drop(NOSY.try_call(&Nosy(1), || {
+                        ask_back();
+                        until_following(&NOSY, 2);
+                        end()
+                    }));
+                });
+                join(callers);
+            });
+        };
+        round(&|| Ok(Nosy(2)));
+        round(&|| Err(Nosy(3)));
+        round(&|| {
+            NOSY.forget(&Nosy(1));
+            Ok(Nosy(4))
+        });
+        round(&|| {
+            NOSY.cancel(&Nosy(1));
+            Ok(Nosy(5))
+        });
+        assert_eq!(NOSY.stats().calls(), 12);
+        // `flights` would clone the keys under the lock, as its docs say.
+        assert_eq!((NOSY.in_flight(), NOSY.stats().following), (0, 0));
+    });
+}
+
+thread_local! {
+    /// What the keys of this thread panic in.
+    static PANIC_IN: Cell<&'static str> = const { Cell::new("") };
+}
+
+fn trap(place: &'static str) {
+    if PANIC_IN.get() == place {
+        // Once: it must not meet itself while unwinding.
+        PANIC_IN.set("");
+        resume_unwind(Box::new(place));
+    }
+}
+
+#[derive(Debug)]
+struct Trapped(u8);
+
+impl Hash for Trapped {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        trap("hash");
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for Trapped {
+    fn eq(&self, other: &Self) -> bool {
+        trap("eq");
+        self.0 == other.0
+    }
+}
+
+impl Eq for Trapped {}
+
+impl Clone for Trapped {
+    fn clone(&self) -> Self {
+        trap("clone");
+        Self(self.0)
+    }
+}
+
+impl Drop for Trapped {
+    fn drop(&mut self) {
+        trap("drop");
+    }
+}
+
+/// Which panic came out of `call`, if one did.
+fn panic_of<R>(call: impl FnOnce() -> R) -> Option<&'static str> {
+    catch_unwind(AssertUnwindSafe(call)).err().map(|payload| *payload.downcast::<&str>().unwrap())
+}
+
+#[test]
+fn a_panicking_hash_or_clone_kills_no_key() {
+    let coalesce: SyncCoalesce<Trapped, u8> = SyncCoalesce::new();
+    let key = Trapped(1);
+    for place in ["hash", "clone"] {
+        PANIC_IN.set(place);
+        assert_eq!(panic_of(|| coalesce.call(&key, || 1)), Some(place));
+        assert_eq!(*coalesce.call(&key, || 2).unwrap(), 2);
+        assert_idle(&coalesce);
+    }
+    assert_eq!(coalesce.stats().calls(), 2, "a call whose key panicked is no call");
+}
+
+#[test]
+fn a_panicking_eq_leaves_every_flight_intact() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<Trapped, u8> = SyncCoalesce::builder().shards(1).build();
+        let key = Trapped(1);
+        let value = coalesce.call(&key, || {
+            let verbs: [&dyn Fn() -> bool; 3] =
+                [&|| coalesce.call(&key, || 0).is_ok(), &|| coalesce.forget(&key), &|| coalesce.cancel(&key)];
+            for verb in verbs {
+                PANIC_IN.set("eq");
+                assert_eq!(panic_of(verb), Some("eq"));
+            }
+            thread::scope(|scope| {
+                let follower = scope.spawn(|| coalesce.call(&key, || unreachable!("a flight is on")));
+                until_following(&coalesce, 1);
+                assert_eq!(coalesce.in_flight(), 1);
+                coalesce.cancel(&key);
+                assert!(matches!(follower.join().unwrap(), Err(CallError::Cancelled)));
+            });
+            7
+        });
+        assert_eq!(*value.unwrap(), 7);
+        assert_idle(&coalesce);
+    });
+}
+
+#[test]
+fn a_panicking_drop_of_the_key_costs_no_follower_its_value() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<Trapped, u8> = SyncCoalesce::new();
+        let key = Trapped(1);
+        thread::scope(|scope| {
+            let leader = scope.spawn(|| {
+                panic_of(|| {
+                    coalesce.call(&key, || {
+                        until_following(&coalesce, 1);
+                        PANIC_IN.set("drop");
+                        7
+                    })
+                })
+            });
+            until_running(&coalesce, 1);
+            let value = coalesce.call(&key, || unreachable!("a flight is on"));
+            assert_eq!(*value.unwrap(), 7);
+            assert_eq!(leader.join().unwrap(), Some("drop"));
+        });
+        assert_idle(&coalesce);
+    });
+}
+
+#[test]
+fn a_panicking_drop_of_the_key_does_not_hide_the_leaders_own_panic() {
+    let coalesce: SyncCoalesce<Trapped, u8> = SyncCoalesce::new();
+    let key = Trapped(1);
+    let panic = panic_of(|| {
+        coalesce.call(&key, || {
+            PANIC_IN.set("drop");
+            resume_unwind(Box::new("work"))
+        })
+    });
+    assert_eq!(panic, Some("work"));
+    assert_eq!(PANIC_IN.get(), "", "the key's Drop panicked too");
+    assert_idle(&coalesce);
+}
+
+#[test]
+fn a_cost_that_panics_or_is_not_finite_counts_nothing() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<String, f64> = SyncCoalesce::builder()
+            .cost(|cost: &f64| if *cost < 0.0 { resume_unwind(Box::new("cost")) } else { *cost })
+            .build();
+        for cost in [-1.0, f64::NAN, f64::INFINITY, 2.0] {
+            let values = thread::scope(|scope| {
+                join(crowd(scope, 2, |_| {
+                    coalesce.call("key", || {
+                        until_following(&coalesce, 1);
+                        cost
+                    })
+                }))
+            });
+            assert!(values.into_iter().all(|value| value.unwrap().to_bits() == cost.to_bits()));
+        }
+        let stats = coalesce.stats();
+        assert_eq!((stats.cost_spent, stats.cost_saved, stats.panicked), (2.0, 2.0, 0));
+        assert_idle(&coalesce);
+    });
+}
+
+#[test]
+fn a_call_that_begins_after_the_leader_returned_starts_afresh() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<String, u64> = SyncCoalesce::new();
+        thread::scope(|scope| {
+            for round in 0..200 {
+                let followers = crowd(scope, 4, {
+                    let coalesce = &coalesce;
+                    move |_| {
+                        until_running(coalesce, 1);
+                        coalesce.call("key", || unreachable!("the flight waits for four"))
+                    }
+                });
+                let first = coalesce.call("key", || {
+                    until_following(&coalesce, 4);
+                    round
+                });
+                // The followers of the first flight may still be waking up.
+                let second = coalesce.call("key", || round + 1_000);
+                assert_eq!((*first.unwrap(), *second.unwrap()), (round, round + 1_000));
+                assert!(join(followers).into_iter().all(|value| *value.unwrap() == round));
+            }
+        });
+        assert_idle(&coalesce);
+    });
+}
+
+#[test]
+fn eight_waiters_of_a_failing_call_share_one_failure() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<String, (), u64> = SyncCoalesce::new();
+        let runs = AtomicU64::new(0);
+        let results = thread::scope(|scope| {
+            join(crowd(scope, 8, |_| {
+                coalesce.try_call("key", || {
+                    until_following(&coalesce, 7);
+                    Err(runs.fetch_add(1, SeqCst))
+                })
+            }))
+        });
+        assert_eq!(runs.load(SeqCst), 1);
+        assert!(results.into_iter().all(|result| matches!(result, Err(CallError::Failed(error)) if *error == 0)));
+    });
+}
+
+#[test]
+fn a_leader_sees_its_own_panic_unchanged_and_its_followers_its_message() {
+    #[derive(Debug, PartialEq)]
+    struct Payload(u8);
+
+    bounded(|| {
+        let coalesce: SyncCoalesce<String, ()> = SyncCoalesce::new();
+        let cases: [(&str, fn()); 3] = [
+            ("no route to 7", || resume_unwind(Box::new(format!("no route to {}", 7)))),
+            ("plain text", || resume_unwind(Box::new("plain text"))),
+            ("a value that is not text", || resume_unwind(Box::new(Payload(7)))),
+        ];
+        for (expected, panic) in cases {
+            thread::scope(|scope| {
+                let leader = scope.spawn(|| {
+                    coalesce.call("key", || {
+                        until_following(&coalesce, 2);
+                        panic();
+                    })
+                });
+                until_running(&coalesce, 1);
+                let followers = crowd(scope, 2, |_| coalesce.call("key", || unreachable!("a flight is on")));
+                for result in join(followers) {
+                    let Err(CallError::LeaderPanicked { message }) = result else { panic!("{result:?}") };
+                    assert_eq!(&*message, expected);
+                }
+                let payload = leader.join().unwrap_err();
+                if let Some(payload) = payload.downcast_ref::<Payload>() {
+                    assert_eq!(*payload, Payload(7));
+                } else {
+                    let text = payload
+                        .downcast_ref::<String>()
+                        .map_or_else(|| payload.downcast_ref::<&str>().copied(), |text| Some(text));
+                    assert_eq!(text, Some(expected));
+                }
+            });
+            assert_idle(&coalesce);
+        }
+        assert_eq!(coalesce.stats().panicked, 3);
+    });
+}
+
+#[test]
+fn a_panic_made_by_the_macro_passes_through_too() {
+    let coalesce: SyncCoalesce<String, ()> = SyncCoalesce::new();
+    let payload = catch_unwind(|| coalesce.call("key", || panic_any(7_u8))).unwrap_err();
+    assert_eq!(payload.downcast_ref::<u8>(), Some(&7));
+    coalesce.call("key", || ()).unwrap();
+    assert_idle(&coalesce);
+}
+
+#[test]
+fn every_verb_on_one_key_joins_the_same_flight() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<Key, u8> = SyncCoalesce::new();
+        let question = "why?";
+        let key = Key::of(question).unwrap();
+        let wrapped = coalesce.wrap(|(): &()| key, |()| unreachable!("a flight is on"));
+        let verbs: [&(dyn Fn() -> Result<Arc<u8>, CallError<_>> + Sync); 5] = [
+            &|| coalesce.call(&key, || unreachable!()),
+            &|| coalesce.try_call(&key, || unreachable!()),
+            &|| coalesce.request(&key).try_call(|_| unreachable!()).result,
+            &|| coalesce.try_call_for(question, |_| unreachable!()),
+            &|| wrapped(&()),
+        ];
+        thread::scope(|scope| {
+            let leader = scope.spawn(|| {
+                coalesce.request(&key).call(|flight| {
+                    until_following(&coalesce, 5);
+                    assert_eq!(flight.followers(), 5);
+                    7
+                })
+            });
+            until_running(&coalesce, 1);
+            for value in join(crowd(scope, 5, |number| verbs[number]())) {
+                assert_eq!(*value.unwrap(), 7);
+            }
+            assert_eq!(leader.join().unwrap().role, Role::Leader { followers: 5 });
+        });
+        assert_idle(&coalesce);
+    });
+}
+
+#[test]
+fn a_request_that_cannot_be_serialised_runs_nothing() {
+    let coalesce: SyncCoalesce<Key, ()> = SyncCoalesce::new();
+    let result = coalesce.try_call_for(&f64::NAN, |_| unreachable!("there is no key"));
+    assert!(matches!(result, Err(CallError::BadKey(_))));
+    assert_eq!(coalesce.stats().calls(), 0);
+}

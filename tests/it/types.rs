@@ -1,0 +1,158 @@
+//! What keys, values, errors, hashers and closures may be.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, LazyLock};
+use std::thread;
+
+use sync_coalesce::{CallError, Equivalent, SyncCoalesce};
+
+use crate::support::{assert_idle, bounded, crowd, join, until};
+
+/// Nothing is derived.
+struct Bare(u8);
+
+#[test]
+fn values_and_errors_need_no_trait() {
+    let coalesce: SyncCoalesce<u8, Bare, Bare> = SyncCoalesce::default();
+    assert!(matches!(coalesce.try_call(&1, || Ok(Bare(2))), Ok(value) if value.0 == 2));
+    assert!(matches!(coalesce.try_call(&1, || Err(Bare(3))), Err(CallError::Failed(error)) if error.0 == 3));
+    assert!(format!("{coalesce:?}").starts_with("SyncCoalesce"));
+}
+
+#[test]
+fn values_may_borrow_and_need_not_be_send() {
+    let text = String::from("borrowed");
+    let coalesce: SyncCoalesce<u8, Cell<&str>> = SyncCoalesce::new();
+    assert_eq!(coalesce.call(&1, || Cell::new(text.as_str())).unwrap().get(), "borrowed");
+}
+
+#[test]
+fn a_coalescer_is_send_sync_and_unwind_safe() {
+    fn check<C: Send + Sync + UnwindSafe + RefUnwindSafe>() {}
+    check::<SyncCoalesce<String, Bare, Bare>>();
+    check::<SyncCoalesce<Cell<u8>, Bare>>();
+}
+
+#[test]
+fn keys_are_asked_for_in_their_borrowed_form() {
+    let strings: SyncCoalesce<String, u8> = SyncCoalesce::new();
+    let paths: SyncCoalesce<PathBuf, u8> = SyncCoalesce::new();
+    let bytes: SyncCoalesce<Vec<u8>, u8> = SyncCoalesce::new();
+    let pairs: SyncCoalesce<(u8, Arc<str>), u8> = SyncCoalesce::new();
+    assert_eq!(*strings.call("key", || 1).unwrap(), 1);
+    assert_eq!(*strings.call(&"key".to_owned(), || 1).unwrap(), 1);
+    assert_eq!(*paths.call(Path::new("key"), || 2).unwrap(), 2);
+    assert_eq!(*bytes.call(&b"key"[..], || 3).unwrap(), 3);
+    assert_eq!(*pairs.call(&(1, "key".into()), || 4).unwrap(), 4);
+}
+
+/// A key that counts how often it is made.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Counted(u8);
+
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        MADE.fetch_add(1, SeqCst);
+        Self(self.0)
+    }
+}
+
+#[test]
+fn an_owned_key_is_made_only_by_a_leader() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<Counted, ()> = SyncCoalesce::new();
+        coalesce
+            .call(&Counted(1), || {
+                thread::scope(|scope| {
+                    let followers = crowd(scope, 5, |_| {
+                        coalesce.request(&Counted(1)).timeout(std::time::Duration::ZERO).call(|_| ())
+                    });
+                    assert!(join(followers).into_iter().all(|outcome| outcome.result.is_err()));
+                });
+            })
+            .unwrap();
+        assert_eq!(MADE.load(SeqCst), 1);
+    });
+}
+
+/// Another type that asks for the same keys, without `Borrow`.
+#[derive(Hash)]
+struct Part<'a>(Cow<'a, str>, u8);
+
+impl Equivalent<(String, u8)> for Part<'_> {
+    fn equivalent(&self, key: &(String, u8)) -> bool {
+        self.0 == key.0 && self.1 == key.1
+    }
+}
+
+#[test]
+fn forget_and_cancel_take_any_equivalent_form() {
+    let coalesce: SyncCoalesce<(String, u8), bool> = SyncCoalesce::new();
+    let key = ("key".to_owned(), 1);
+    assert!(*coalesce.call(&key, || coalesce.forget(&Part("key".into(), 1))).unwrap());
+    assert!(*coalesce.call(&key, || coalesce.cancel(&Part("key".into(), 1))).unwrap());
+}
+
+#[test]
+fn it_works_in_a_static() {
+    static COALESCE: LazyLock<SyncCoalesce<String, u8>> = LazyLock::new(SyncCoalesce::new);
+    assert_eq!(*COALESCE.call("key", || 1).unwrap(), 1);
+}
+
+/// Puts every key into one place.
+#[derive(Default)]
+struct Terrible;
+
+impl Hasher for Terrible {
+    fn finish(&self) -> u64 {
+        0
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+}
+
+/// Every key answers for itself and all flights are open at once, so they are told apart by `Eq` alone.
+fn check_with<S: BuildHasher + Sync>(hasher: S, shards: usize) {
+    bounded(|| {
+        let coalesce: SyncCoalesce<usize, usize, _, S> = SyncCoalesce::builder().hasher(hasher).shards(shards).build();
+        let coalesce: &SyncCoalesce<usize, usize, std::convert::Infallible, S> = &coalesce;
+        let values = thread::scope(|scope| {
+            join(crowd(scope, 40, |number| {
+                let key = number / 2;
+                *coalesce
+                    .call(&key, || {
+                        until("twenty followers to have joined", || coalesce.stats().coalesced_calls == 20);
+                        key
+                    })
+                    .unwrap()
+            }))
+        });
+        assert_eq!(values, (0..40).map(|number| number / 2).collect::<Vec<_>>());
+        assert_idle(coalesce);
+    });
+}
+
+#[test]
+fn a_terrible_hasher_is_slow_and_right() {
+    check_with(BuildHasherDefault::<Terrible>::default(), 8);
+}
+
+#[test]
+fn any_number_of_shards_is_legal() {
+    for shards in [0, 1, 3, 64, usize::MAX] {
+        check_with(RandomState::new(), shards);
+    }
+}
+
+#[test]
+fn a_hasher_of_ones_own_is_used() {
+    check_with(BuildHasherDefault::<DefaultHasher>::default(), 4);
+}
