@@ -1,0 +1,142 @@
+//! A blocking client for chat endpoints of both vendors' shapes.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::provider::shapes::Vendor;
+
+/// Sends chat requests to one endpoint. Shared by all threads, as its connections are.
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    url: String,
+    pub(crate) vendor: Vendor,
+    key: Option<String>,
+    price: Price,
+}
+
+/// United States dollars for a million tokens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Price {
+    pub(crate) input: f64,
+    pub(crate) output: f64,
+}
+
+/// What a provider answered, and what that cost.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) id: String,
+    pub(crate) text: String,
+    pub(crate) dollars: f64,
+}
+
+/// Why there is no [`Reply`].
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The provider said no. After a 429 or a 5xx, asking again later can help.
+    Refused { status: u16, message: String, retry_after: Option<String> },
+    /// No whole answer came: not reached, broken off or out of time. Asking again can help.
+    Transport(ureq::Error),
+    /// An answer came that is no chat completion. Asking again will not help.
+    Shape(&'static str),
+}
+
+impl Client {
+    /// A client that keeps up to `connections` of them open, and gives up on a request after `timeout`.
+    pub(crate) fn new(
+        url: String,
+        vendor: Vendor,
+        key: Option<String>,
+        price: Price,
+        connections: usize,
+        timeout: Duration,
+    ) -> Client {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(timeout))
+            .max_idle_connections(connections)
+            .max_idle_connections_per_host(connections);
+        // A proxy named by the environment is meant for the world, not for a port of this process.
+        let config = if url.starts_with("http://127.0.0.1:") { config.proxy(None) } else { config };
+        Client { agent: config.build().into(), url, vendor, key, price }
+    }
+
+    /// The provider's reply to `request`, which has to be in the endpoint's shape.
+    ///
+    /// # Blocking
+    ///
+    /// Until the whole reply has come, at most for the client's timeout.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub(crate) fn send(&self, request: &Value) -> Result<Reply, SendError> {
+        let mut post = self.agent.post(&self.url).content_type("application/json");
+        if self.vendor == Vendor::Anthropic {
+            post = post.header("anthropic-version", "2023-06-01");
+        }
+        if let Some(key) = &self.key {
+            post = match self.vendor {
+                Vendor::OpenAi => post.header("authorization", format!("Bearer {key}")),
+                Vendor::Anthropic => post.header("x-api-key", key),
+            };
+        }
+        let mut response = post.send(request.to_string()).map_err(SendError::Transport)?;
+        let body = response.body_mut().read_to_string().map_err(SendError::Transport)?;
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        if response.status().is_success() {
+            return self.read(&body);
+        }
+        let retry_after = response.headers().get("retry-after");
+        Err(SendError::Refused {
+            status: response.status().as_u16(),
+            message: body["error"]["message"].as_str().unwrap_or("no reason given").to_owned(),
+            retry_after: retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned),
+        })
+    }
+
+    fn read(&self, body: &Value) -> Result<Reply, SendError> {
+        let (text, input, output) = match self.vendor {
+            Vendor::OpenAi => {
+                let text = body["choices"][0]["message"]["content"].as_str();
+                (text.map(str::to_owned), "prompt_tokens", "completion_tokens")
+            }
+            Vendor::Anthropic => {
+                let blocks = body["content"].as_array();
+                let text = blocks.map(|blocks| blocks.iter().filter_map(|block| block["text"].as_str()).collect());
+                (text, "input_tokens", "output_tokens")
+            }
+        };
+        let tokens = |name| body["usage"][name].as_f64().unwrap_or_default();
+        Ok(Reply {
+            id: body["id"].as_str().unwrap_or_default().to_owned(),
+            text: text.ok_or(SendError::Shape("the answer holds no text"))?,
+            dollars: (tokens(input) * self.price.input + tokens(output) * self.price.output) / 1e6,
+        })
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendError::Refused { status, message, retry_after: Some(seconds) } => {
+                write!(f, "the provider answered {status}: {message} (come back in {seconds} s)")
+            }
+            SendError::Refused { status, message, retry_after: None } => {
+                write!(f, "the provider answered {status}: {message}")
+            }
+            SendError::Transport(error) => write!(f, "no answer came: {error}"),
+            SendError::Shape(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for SendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SendError::Transport(error) => Some(error),
+            SendError::Refused { .. } | SendError::Shape(_) => None,
+        }
+    }
+}

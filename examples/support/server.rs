@@ -1,0 +1,215 @@
+//! A blocking HTTP/1.1 server on loopback: a thread and a descriptor per connection, stopped with nothing left behind.
+//!
+//! What HTTP says is `ureq-proto`'s part, which the client has in it anyway; it does no input or output, so sockets and
+//! threads are ours. An answer under way is the only thing that a server being dropped waits for.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle, ScopedJoinHandle};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use ureq_proto::http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use ureq_proto::http::{Request, Response};
+use ureq_proto::server::state::ProvideResponse;
+use ureq_proto::server::{RecvRequestResult, Reply, SendResponseResult};
+
+/// Answers requests until it is dropped.
+///
+/// Dropping it refuses new connections, lets answers under way be written, and joins every thread. The handler has to
+/// return soon by itself then; a client that does not read holds its thread for [`WRITE_LIMIT`] at most.
+pub(crate) struct Server {
+    address: SocketAddr,
+    stopping: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+/// What the connections' threads share.
+struct Service<'a, H> {
+    handler: &'a H,
+    stopping: &'a AtomicBool,
+}
+
+const WRITE_LIMIT: Duration = Duration::from_secs(2);
+/// Bytes of a request; the connection is closed on larger ones.
+const SIZE_LIMIT: usize = 16 << 20;
+const QUEUE: i32 = 4096;
+
+impl Server {
+    /// A server on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// The port cannot be bound, or the thread that accepts cannot be made.
+    pub(crate) fn start<H>(handler: H) -> io::Result<Server>
+    where
+        H: Fn(&Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync + 'static,
+    {
+        // The standard library lets 128 clients queue for being accepted. Of a larger burst some are dropped then, and
+        // try again a second later.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        socket.listen(QUEUE)?;
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr()?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stopping);
+        let accepting = thread::Builder::new()
+            .name("accept".into())
+            .spawn(move || Service { handler: &handler, stopping: &seen }.accept(&listener))?;
+        Ok(Server { address, stopping, accepting: Some(accepting) })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        // accept() knows no timeout and no wake-up: one more connection is what makes it look at the flag.
+        let _ = TcpStream::connect(self.address);
+        if let Some(thread) = self.accepting.take() {
+            // A panic in a handler was printed when it happened; here it must not end the program.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<H> Service<'_, H>
+where
+    H: Fn(&Request<Vec<u8>>) -> Response<Vec<u8>> + Sync,
+{
+    fn accept(&self, listener: &TcpListener) {
+        // The scope joins the threads of all connections, those too that are no longer in the list.
+        thread::scope(|scope| {
+            let mut open: Vec<(Arc<TcpStream>, ScopedJoinHandle<'_, ()>)> = Vec::new();
+            for stream in listener.incoming() {
+                if self.stopping.load(Ordering::Acquire) {
+                    break;
+                }
+                open.retain(|(_, thread)| !thread.is_finished());
+                let Ok(stream) = stream.map(Arc::new) else {
+                    // Out of descriptors, most likely: some have to come back first.
+                    thread::sleep(Duration::from_millis(10));
+                    continue;
+                };
+                let theirs = Arc::clone(&stream);
+                let serve = move || {
+                    // The connection's end is all that a broken one needs.
+                    let _ = self.serve(&theirs);
+                    // The list above has the stream too, so that dropping it here would not tell the client.
+                    let _ = theirs.shutdown(Shutdown::Both);
+                };
+                if let Ok(thread) = thread::Builder::new().name("connection".into()).spawn_scoped(scope, serve) {
+                    open.push((stream, thread));
+                }
+            }
+            for (stream, _) in &open {
+                // Idle keep-alive connections wait for a next request; the end of the stream is what they get. The
+                // other direction stays open for answers under way.
+                let _ = stream.shutdown(Shutdown::Read);
+            }
+        });
+    }
+
+    fn serve(&self, stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(WRITE_LIMIT))?;
+        let mut connection = Connection { stream, unread: Vec::new() };
+        while let Some((request, reply)) = connection.receive()? {
+            let mut response = (self.handler)(&request);
+            if self.stopping.load(Ordering::Acquire) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if !connection.send(reply, response)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Connection<'a> {
+    stream: &'a TcpStream,
+    unread: Vec<u8>,
+}
+
+/// A whole request, and the protocol's state in which it is to be answered.
+type Received = (Request<Vec<u8>>, Reply<ProvideResponse>);
+
+impl Connection<'_> {
+    /// The next request, or none when the client has gone.
+    fn receive(&mut self) -> io::Result<Option<Received>> {
+        let mut reply = Reply::new().map_err(io::Error::other)?;
+        let head = loop {
+            let (used, head) = reply.try_request(&self.unread).map_err(io::Error::other)?;
+            self.unread.drain(..used);
+            if let Some(head) = head {
+                break head;
+            }
+            if !self.read_more()? {
+                return Ok(None);
+            }
+        };
+        let mut body = Vec::new();
+        let mut reply = match reply.proceed() {
+            Some(RecvRequestResult::RecvBody(reply)) => reply,
+            Some(RecvRequestResult::Send100(reply)) => {
+                let mut line = [0; 64];
+                let (used, reply) = reply.accept(&mut line).map_err(io::Error::other)?;
+                self.stream.write_all(&line[..used])?;
+                reply
+            }
+            Some(RecvRequestResult::ProvideResponse(reply)) => return Ok(Some((head.map(|()| body), reply))),
+            None => return Ok(None),
+        };
+        while !reply.is_ended() {
+            let mut piece = [0; 8192];
+            let (used, got) = reply.read(&self.unread, &mut piece).map_err(io::Error::other)?;
+            self.unread.drain(..used);
+            body.extend_from_slice(&piece[..got]);
+            let stuck = used == 0 && !reply.is_ended();
+            if body.len() > SIZE_LIMIT || (stuck && !self.read_more()?) {
+                return Ok(None);
+            }
+        }
+        Ok(Some((head.map(|()| body), reply.proceed().map_err(io::Error::other)?)))
+    }
+
+    /// Whether there was more to read.
+    fn read_more(&mut self) -> io::Result<bool> {
+        let mut piece = [0; 8192];
+        let got = self.stream.read(&mut piece)?;
+        self.unread.extend_from_slice(&piece[..got]);
+        Ok(got > 0 && self.unread.len() <= SIZE_LIMIT)
+    }
+
+    /// Writes the response; whether the connection stays open after it.
+    fn send(&mut self, reply: Reply<ProvideResponse>, mut response: Response<Vec<u8>>) -> io::Result<bool> {
+        let length = response.body().len();
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        let (head, body) = response.into_parts();
+        let mut reply = reply.provide(Response::from_parts(head, ())).map_err(io::Error::other)?;
+        let mut wire = Vec::with_capacity(length + 512);
+        while !reply.is_finished() {
+            let mut piece = [0; 1024];
+            let used = reply.write(&mut piece).map_err(io::Error::other)?;
+            wire.extend_from_slice(&piece[..used]);
+        }
+        let reply = match reply.proceed() {
+            SendResponseResult::SendBody(mut reply) => {
+                reply.consume_direct_write(length).map_err(io::Error::other)?;
+                wire.extend_from_slice(&body);
+                reply.proceed()
+            }
+            SendResponseResult::Cleanup(reply) => reply,
+        };
+        // In one piece: small ones would each travel alone.
+        self.stream.write_all(&wire)?;
+        Ok(!reply.must_close_connection())
+    }
+}
