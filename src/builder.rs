@@ -2,12 +2,10 @@
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::SyncCoalesce;
-use crate::flight::{Cost, Flights};
-use crate::sync;
+use crate::flight::{Flights, Policy, Settings};
+use crate::{Observer, OnDeadlock, OnFailure, Overflow, SyncCoalesce, sync};
 
 /// Shards per thread that can run at once: enough that two threads with different keys seldom meet in one.
 const SHARDS_PER_THREAD: usize = 8;
@@ -30,24 +28,12 @@ const SHARDS_PER_THREAD: usize = 8;
 pub struct Builder<K, T, E, S = RandomState> {
     hasher: S,
     shards: Option<usize>,
-    name: Option<Box<str>>,
-    timeout: Option<Duration>,
-    track_age: bool,
-    cost: Option<Box<Cost<T>>>,
-    builds: PhantomData<fn() -> (K, E)>,
+    settings: Settings<K, T, E>,
 }
 
 impl<K, T, E> Builder<K, T, E> {
     pub(crate) fn new() -> Self {
-        Self {
-            hasher: RandomState::new(),
-            shards: None,
-            name: None,
-            timeout: None,
-            track_age: false,
-            cost: None,
-            builds: PhantomData,
-        }
+        Self { hasher: RandomState::new(), shards: None, settings: Settings::new() }
     }
 }
 
@@ -55,7 +41,75 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     /// How long a follower waits when its request says nothing; without this, as long as the flight takes.
     /// `Duration::MAX` is no limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.settings.timeout = Some(timeout);
+        self
+    }
+
+    /// The [`patience`](crate::Request::patience) of a follower whose request says nothing; without this, endless.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.settings.patience = Some(patience);
+        self
+    }
+
+    /// How many may run their own closures at a time because their patience ended; without this, all.
+    ///
+    /// One too many goes on waiting, and tries again after as long as its patience was, or a millisecond if that is longer.
+    pub fn max_impatient(mut self, impatient: u64) -> Self {
+        self.settings.max_impatient = Some(impatient);
+        self
+    }
+
+    /// How many followers a flight may have; without this, any number. What becomes of the next one is said by
+    /// [`overflow`](Builder::overflow).
+    pub fn max_followers(mut self, followers: u64) -> Self {
+        self.settings.max_followers = followers;
+        self
+    }
+
+    /// How many followers there may be in all flights together; without this, any number.
+    ///
+    /// They are counted in one place for all shards, so each join pays for that.
+    pub fn max_followers_in_all(mut self, followers: u64) -> Self {
+        self.settings.max_followers_in_all = Some(followers);
+        self
+    }
+
+    /// What becomes of a call that would be one follower too many; by default it is rejected.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.settings.overflow = overflow;
+        self
+    }
+
+    /// What becomes of a call that would wait for itself; by default it is refused.
+    pub fn on_deadlock(mut self, on_deadlock: OnDeadlock) -> Self {
+        self.settings.on_deadlock = on_deadlock;
+        self
+    }
+
+    /// What becomes of the followers when a closure returns an error; by default they share it.
+    pub fn on_error(mut self, on_failure: OnFailure) -> Self {
+        self.settings.on_error = Policy::Always(on_failure);
+        self
+    }
+
+    /// As [`on_error`](Builder::on_error), decided for each error.
+    ///
+    /// The leader calls it before its followers are released, under no lock. If it panics, the error is shared.
+    pub fn on_error_with(mut self, decide: impl Fn(&E) -> OnFailure + Send + Sync + 'static) -> Self {
+        self.settings.on_error = Policy::Ask(Box::new(decide));
+        self
+    }
+
+    /// What becomes of the followers when a closure panics; by default they share
+    /// [`CallError::LeaderPanicked`](crate::CallError::LeaderPanicked).
+    pub fn on_panic(mut self, on_failure: OnFailure) -> Self {
+        self.settings.on_panic = Policy::Always(on_failure);
+        self
+    }
+
+    /// As [`on_panic`](Builder::on_panic), decided for each panic by its message.
+    pub fn on_panic_with(mut self, decide: impl Fn(&str) -> OnFailure + Send + Sync + 'static) -> Self {
+        self.settings.on_panic = Policy::Ask(Box::new(decide));
         self
     }
 
@@ -65,20 +119,34 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     /// The leader calls it after each success and before its followers are released, under no lock. If it panics, or
     /// what it returns is not finite, the cost counts as 0.
     pub fn cost(mut self, cost: impl Fn(&T) -> f64 + Send + Sync + 'static) -> Self {
-        self.cost = Some(Box::new(cost));
+        self.settings.cost = Some(Box::new(cost));
         self
     }
 
-    /// A name for people: it shows in `Debug`.
+    /// Who is told of each event.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.settings.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// A name for people: it shows in `Debug`, to observers, and in the chain of a
+    /// [`Deadlock`](crate::CallError::Deadlock).
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into().into_boxed_str());
+        self.settings.name = Some(name.into().into_boxed_str());
         self
     }
 
-    /// Whether [`FlightInfo::age`](crate::FlightInfo::age) is known. Off by default: reading the clock costs as much as
-    /// half a lone call.
+    /// What a flight is called in the chain of a [`Deadlock`](crate::CallError::Deadlock); by default its coalescer's name and
+    /// its number. Only a thread that leads something and is about to follow calls it, under no lock.
+    pub fn key_label(mut self, label: fn(&K) -> String) -> Self {
+        self.settings.key_label = Some(label);
+        self
+    }
+
+    /// Whether [`FlightInfo::age`](crate::FlightInfo::age) is known though there is no observer. Off by default: reading the clock
+    /// costs as much as half a lone call.
     pub fn track_age(mut self, track_age: bool) -> Self {
-        self.track_age = track_age;
+        self.settings.track_age = track_age;
         self
     }
 
@@ -91,38 +159,22 @@ impl<K, T, E, S> Builder<K, T, E, S> {
 
     /// The hasher for the keys. The default is randomly seeded, so that a client cannot choose keys that collide.
     pub fn hasher<H>(self, hasher: H) -> Builder<K, T, E, H> {
-        Builder {
-            hasher,
-            shards: self.shards,
-            name: self.name,
-            timeout: self.timeout,
-            track_age: self.track_age,
-            cost: self.cost,
-            builds: PhantomData,
-        }
+        Builder { hasher, shards: self.shards, settings: self.settings }
     }
 
     /// The coalescer.
     #[must_use]
     pub fn build(self) -> SyncCoalesce<K, T, E, S> {
         let shards = self.shards.unwrap_or_else(|| sync::parallelism().get() * SHARDS_PER_THREAD);
-        SyncCoalesce {
-            flights: Flights::new(shards, self.track_age),
-            hasher: self.hasher,
-            name: self.name,
-            timeout: self.timeout,
-            cost: self.cost,
-        }
+        SyncCoalesce { flights: Flights::new(shards, self.settings), hasher: self.hasher }
     }
 }
 
 impl<K, T, E, S> fmt::Debug for Builder<K, T, E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
+            .field("name", &self.settings.name)
             .field("shards", &self.shards)
-            .field("name", &self.name)
-            .field("timeout", &self.timeout)
-            .field("track_age", &self.track_age)
             .finish_non_exhaustive()
     }
 }

@@ -6,15 +6,14 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hashbrown::Equivalent;
 use serde::Serialize;
 
-use crate::flight::{Cost, Entered, Flight, Flights};
-use crate::outcome::Shared;
+use crate::flight::{Entered, Flight, Flights, Waited};
 use crate::request::Wishes;
-use crate::{Builder, Bypass, CallError, FlightInfo, Key, Outcome, Request, Role, Stats};
+use crate::{Builder, Bypass, CallError, FlightInfo, Key, Mark, Outcome, Request, Stats, sync};
 
 /// One call in flight per key, for threads: everyone who asks while it runs gets its result.
 ///
@@ -68,9 +67,6 @@ use crate::{Builder, Bypass, CallError, FlightInfo, Key, Outcome, Request, Role,
 pub struct SyncCoalesce<K, T, E = Infallible, S = RandomState> {
     pub(crate) flights: Flights<K, T, E>,
     pub(crate) hasher: S,
-    pub(crate) name: Option<Box<str>>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) cost: Option<Box<Cost<T>>>,
 }
 
 impl<K, T, E> SyncCoalesce<K, T, E> {
@@ -125,7 +121,7 @@ impl<K, T, E, S> SyncCoalesce<K, T, E, S> {
     /// The name given to the [`Builder`].
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.flights.settings.name.as_deref()
     }
 }
 
@@ -224,6 +220,43 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.flights.cancel(self.hasher.hash_one(key), key)
     }
 
+    /// This moment, for [`Request::after`]: flights begun up to now are older than it.
+    ///
+    /// ```
+    /// use sync_coalesce::SyncCoalesce;
+    ///
+    /// let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
+    /// coalesce.call("key", || {
+    ///     // Something has changed, which the flight that is on may not have seen.
+    ///     let mark = coalesce.mark();
+    ///     let fresh = coalesce.request("key").after(mark).call(|_| 2);
+    ///     assert_eq!(*fresh.result.unwrap(), 2);
+    ///     1
+    /// }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.flights.mark()
+    }
+
+    /// Wakes every follower with [`CallError::Closed`] and refuses calls from now on, for good. Closures that run go on, and
+    /// their own callers get what they return; [`Flight::is_cancelled`] tells them.
+    pub fn close(&self) {
+        self.flights.close();
+    }
+
+    /// Waits until no closure runs, those of forgotten and bypassed calls included and this thread's own left out. True if that came
+    /// before `timeout` had passed. Calls may go on to begin unless the coalescer is closed.
+    ///
+    /// # Blocking
+    ///
+    /// For `timeout` at most; `Duration::MAX` is no limit. A closure that drains while another one drains too waits for it in
+    /// vain: give a timeout.
+    #[must_use]
+    pub fn drain(&self, timeout: Duration) -> bool {
+        self.flights.drain(timeout)
+    }
+
     /// What every call comes down to.
     pub(crate) fn run<Q>(
         &self,
@@ -235,20 +268,21 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let hash = self.hasher.hash_one(key);
-        let cost = self.cost.as_deref();
         if wishes.bypass {
-            let result = self.flights.bypass(hash, work, cost);
-            return Outcome { result, role: Role::Bypassed(Bypass::Requested) };
+            return self.flights.bypass(hash, Bypass::Requested, work);
         }
-        match self.flights.enter(hash, key) {
-            Entered::Leads(lead) => {
-                let (result, followers) = lead.run(work, cost);
-                Outcome { result, role: Role::Leader { followers } }
-            }
+        match self.flights.enter(hash, key, wishes.after) {
+            Entered::Leads(lead) => lead.run(work),
+            Entered::Bypasses(why) => self.flights.bypass(hash, why, work),
+            Entered::Refused(error) => self.flights.refuse(error),
             Entered::Follows(follow) => {
-                let joined = Instant::now();
-                let result: Shared<T, E> = follow.wait(wishes.deadline(joined, self.timeout));
-                Outcome { result, role: Role::Follower { waited: joined.elapsed() } }
+                let joined = sync::now();
+                let settings = &self.flights.settings;
+                match follow.wait(joined, wishes.limits(joined, settings.timeout, settings.patience)) {
+                    Waited::Over(outcome) => outcome,
+                    Waited::Leads(lead) => lead.run(work),
+                    Waited::Impatient => self.flights.bypass(hash, Bypass::Impatient, work),
+                }
             }
         }
     }
@@ -283,7 +317,7 @@ impl<K, T, E> Default for SyncCoalesce<K, T, E> {
 
 impl<K, T, E, S> fmt::Debug for SyncCoalesce<K, T, E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SyncCoalesce").field("name", &self.name).field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("SyncCoalesce").field("name", &self.name()).field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 

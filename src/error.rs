@@ -60,6 +60,17 @@ pub enum CallError<E> {
     TimedOut,
     /// Somebody cancelled the flight that this follower waited for. Asking again starts a new one.
     Cancelled,
+    /// Waiting would have closed a circle of waits, so it was refused before it began. Asking again from the same place
+    /// is refused again.
+    Deadlock {
+        /// The flights in the circle, from the one that this call asked for to one that its own thread leads: by the builder's
+        /// [`key_label`](crate::Builder::key_label), or by coalescer name and flight number.
+        chain: Arc<[Arc<str>]>,
+    },
+    /// There were as many followers as the builder allows. Asking again later may help.
+    Overloaded,
+    /// The coalescer was closed. Asking again cannot help.
+    Closed,
     /// No key can be made of the request, so nothing ran. Asking again with the same request cannot help.
     BadKey(KeyError),
 }
@@ -73,6 +84,9 @@ impl<E> CallError<E> {
             Self::LeaderPanicked { message } => CallError::LeaderPanicked { message },
             Self::TimedOut => CallError::TimedOut,
             Self::Cancelled => CallError::Cancelled,
+            Self::Deadlock { chain } => CallError::Deadlock { chain },
+            Self::Overloaded => CallError::Overloaded,
+            Self::Closed => CallError::Closed,
             Self::BadKey(error) => CallError::BadKey(error),
         }
     }
@@ -85,6 +99,9 @@ impl<E> Clone for CallError<E> {
             Self::LeaderPanicked { message } => Self::LeaderPanicked { message: Arc::clone(message) },
             Self::TimedOut => Self::TimedOut,
             Self::Cancelled => Self::Cancelled,
+            Self::Deadlock { chain } => Self::Deadlock { chain: Arc::clone(chain) },
+            Self::Overloaded => Self::Overloaded,
+            Self::Closed => Self::Closed,
             Self::BadKey(error) => Self::BadKey(error.clone()),
         }
     }
@@ -97,6 +114,15 @@ impl<E> fmt::Display for CallError<E> {
             Self::LeaderPanicked { message } => write!(f, "the thread that ran the shared call panicked: {message}"),
             Self::TimedOut => f.write_str("timed out waiting for the shared call"),
             Self::Cancelled => f.write_str("the shared call was cancelled"),
+            Self::Deadlock { chain } => {
+                f.write_str("the call would wait for itself:")?;
+                chain.iter().enumerate().try_for_each(|(place, flight)| {
+                    let arrow = if place == 0 { "" } else { " ->" };
+                    write!(f, "{arrow} {flight}")
+                })
+            }
+            Self::Overloaded => f.write_str("too many callers wait for the shared call already"),
+            Self::Closed => f.write_str("the coalescer is closed"),
             Self::BadKey(_) => f.write_str("no key can be made of the request"),
         }
     }
@@ -107,7 +133,12 @@ impl<E: Error + 'static> Error for CallError<E> {
         match self {
             Self::Failed(error) => Some(&**error),
             Self::BadKey(error) => Some(error),
-            Self::LeaderPanicked { .. } | Self::TimedOut | Self::Cancelled => None,
+            Self::LeaderPanicked { .. }
+            | Self::TimedOut
+            | Self::Cancelled
+            | Self::Deadlock { .. }
+            | Self::Overloaded
+            | Self::Closed => None,
         }
     }
 }

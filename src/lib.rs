@@ -61,6 +61,37 @@
 //!
 //! [`CallError`] shows how errors travel by `?`, those of `anyhow` too.
 //!
+//! Where a failure need not be everybody's, the builder can have one follower try again, with its own closure, while the others go on
+//! waiting: see [`OnFailure::Elect`].
+//!
+//! ```
+//! use std::thread;
+//! use sync_coalesce::{OnFailure, SyncCoalesce};
+//!
+//! let coalesce: SyncCoalesce<String, u32, &str> = SyncCoalesce::builder()
+//!     .on_error_with(|error| match *error {
+//!         "quota" => OnFailure::Elect { times: 2 },
+//!         _ => OnFailure::Share,
+//!     })
+//!     .build();
+//! thread::scope(|scope| {
+//!     let first = scope.spawn(|| {
+//!         coalesce.try_call("key", || {
+//!             while coalesce.stats().following < 1 {
+//!                 thread::yield_now();
+//!             }
+//!             Err("quota")
+//!         })
+//!     });
+//!     while coalesce.in_flight() == 0 {
+//!         thread::yield_now();
+//!     }
+//!     // It follows, and when the first one fails it leads.
+//!     assert_eq!(*coalesce.try_call("key", || Ok(2)).unwrap(), 2);
+//!     assert!(first.join().unwrap().is_err());
+//! });
+//! ```
+//!
 //! # Wishes of one caller
 //!
 //! [`request`](SyncCoalesce::request) lets one caller wait only so long, or run uncoalesced on purpose, and tells it which part it
@@ -113,9 +144,46 @@
 //!
 //! # Deadlocks
 //!
-//! A follower waits for a closure in another thread, as it would wait for a lock. A closure that asks for its own key, and two that ask
-//! for each other's, wait for themselves for ever unless they set a [`timeout`](Request::timeout). So does a closure that waits
-//! outside this crate (for a join, a channel, or rayon's other threads) for a thread that follows it.
+//! A follower waits for a closure in another thread. Where that closure waits, by calls of its own, for something that the follower leads, both
+//! would wait for ever; so would a closure that asks for its own key. The wait that would close such a circle is refused before it begins,
+//! over any number of threads, keys and coalescers, with [`CallError::Deadlock`], or runs uncoalesced ([`OnDeadlock::Bypass`]).
+//!
+//! ```
+//! use sync_coalesce::{CallError, SyncCoalesce};
+//!
+//! let coalesce: SyncCoalesce<String, bool> = SyncCoalesce::new();
+//! let was_refused = coalesce.call("key", || matches!(coalesce.call("key", || true), Err(CallError::Deadlock { .. })));
+//! assert!(*was_refused.unwrap());
+//! ```
+//!
+//! **Only waits in this crate are seen.** A closure that waits for a thread by a join, a channel, a mutex or a pool, while that thread follows
+//! the closure's own flight, is a circle that no graph of ours has in it. [`patience`](Request::patience) ends it (the follower runs its own
+//! closure), or a [`timeout`](Request::timeout) (it gives up).
+//!
+//! # Rayon
+//!
+//! Followers may be jobs of a pool, and block its threads while they wait: have more threads than calls that you want under way. A job stolen onto the leader's own thread that
+//! asks for the leader's key is refused like any other call there. What is not seen is a leader *outside* the pool whose closure waits for the pool,
+//! while all of the pool's threads follow it. Give such followers patience:
+//!
+//! ```
+//! use std::time::Duration;
+//! use sync_coalesce::SyncCoalesce;
+//!
+//! let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::builder().patience(Duration::from_millis(20)).build();
+//! let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+//! let value = coalesce.call("key", || {
+//!     // The pool's only thread would follow the flight that waits for it here.
+//!     pool.install(|| *coalesce.call("key", || 2).unwrap())
+//! });
+//! assert_eq!(*value.unwrap(), 2);
+//! ```
+//!
+//! # Crowds and ends
+//!
+//! [`max_followers`](Builder::max_followers) bounds who may wait, and [`max_impatient`](Builder::max_impatient) who may run alone after waiting.
+//! [`close`](SyncCoalesce::close) wakes all followers and refuses new calls, and [`drain`](SyncCoalesce::drain) waits for the closures that still run.
+//! A call that must not get an answer begun before some change makes a [`mark`](SyncCoalesce::mark) and asks [`after`](Request::after) it.
 //!
 //! # Panics
 //!
@@ -151,8 +219,14 @@ pub use hashbrown::Equivalent;
 mod key;
 pub use key::{Key, KeyError, KeyErrorKind, ParseKeyError};
 
+mod observe;
+pub use observe::{Ended, EndedAs, FlightId, Left, LeftWith, Observer, Refused};
+
 mod outcome;
-pub use outcome::{Bypass, Outcome, Role};
+pub use outcome::{Bypass, Mark, Outcome, Role};
+
+mod policy;
+pub use policy::{OnDeadlock, OnFailure, Overflow};
 
 mod request;
 pub use request::Request;

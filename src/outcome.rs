@@ -35,6 +35,8 @@ pub enum Role {
     },
     /// Its closure ran for it alone.
     Bypassed(Bypass),
+    /// It was refused at once, and nothing ran; the error says why.
+    Refused,
 }
 
 /// Why a call ran uncoalesced.
@@ -43,7 +45,18 @@ pub enum Role {
 pub enum Bypass {
     /// The caller asked for it by [`bypass`](crate::Request::bypass).
     Requested,
+    /// It would have waited for itself, and the builder says [`OnDeadlock::Bypass`](crate::OnDeadlock::Bypass).
+    Deadlock,
+    /// There were too many followers, and the builder says [`Overflow::Bypass`](crate::Overflow::Bypass).
+    Overloaded,
+    /// Its [`patience`](crate::Request::patience) ended.
+    Impatient,
 }
+
+/// A moment in the life of a coalescer, made by [`SyncCoalesce::mark`](crate::SyncCoalesce::mark); meaningless in another
+/// coalescer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(pub(crate) u64);
 
 impl Role {
     /// Whether this caller's own closure ran.

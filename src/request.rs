@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use hashbrown::Equivalent;
 
-use crate::{Flight, Outcome, SyncCoalesce};
+use crate::flight::{Limits, Patience};
+use crate::{Flight, Mark, Outcome, SyncCoalesce};
 
 /// One call with wishes of its own, made by [`SyncCoalesce::request`]. Nothing happens until one of the two verbs at the end.
 ///
@@ -33,6 +34,8 @@ pub struct Request<'a, Q: ?Sized, K, T, E, S> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wishes {
     limit: Option<Limit>,
+    patience: Option<Duration>,
+    pub(crate) after: Option<Mark>,
     pub(crate) bypass: bool,
 }
 
@@ -43,13 +46,16 @@ enum Limit {
 }
 
 impl Wishes {
-    /// Until when a follower that begins to wait now will wait.
-    pub(crate) fn deadline(&self, now: Instant, default: Option<Duration>) -> Option<Instant> {
-        match self.limit.or(default.map(Limit::Timeout))? {
+    /// How long a follower that begins to wait now will wait.
+    pub(crate) fn limits(&self, now: Instant, timeout: Option<Duration>, patience: Option<Duration>) -> Limits {
+        let deadline = match self.limit.or(timeout.map(Limit::Timeout)) {
+            None => None,
             // What is too far away for the clock is no limit.
-            Limit::Timeout(timeout) => now.checked_add(timeout),
-            Limit::Deadline(deadline) => Some(deadline),
-        }
+            Some(Limit::Timeout(timeout)) => now.checked_add(timeout),
+            Some(Limit::Deadline(deadline)) => Some(deadline),
+        };
+        let patience = self.patience.or(patience).and_then(|patience| Patience::of(patience, now));
+        Limits { deadline, patience }
     }
 }
 
@@ -73,6 +79,24 @@ impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
     /// [`timeout`](Request::timeout), and the builder's default.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.wishes.limit = Some(Limit::Deadline(deadline));
+        self
+    }
+
+    /// How long to wait as a follower before running the closure uncoalesced; `Duration::MAX` is endless.
+    ///
+    /// It is the way out of a wait that no thread graph can see: a leader that waits by a join, a channel or a pool of its own
+    /// for the very thread that follows it. Each impatient caller runs alone, as many at a time as
+    /// [`max_impatient`](crate::Builder::max_impatient) allows; one that finds the lead free takes it. A deadline that
+    /// comes first ends the call.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.wishes.patience = Some(patience);
+        self
+    }
+
+    /// Joins only flights begun after `mark`. An older one is forgotten, and this call leads at once; other calls after the same
+    /// mark join it. What was done before the mark was made, its closure sees.
+    pub fn after(mut self, mark: Mark) -> Self {
+        self.wishes.after = Some(mark);
         self
     }
 

@@ -20,8 +20,17 @@ pub struct Stats {
     pub underlying_calls: u64,
     /// Calls that joined a flight as followers; counted on joining, and never taken back.
     pub coalesced_calls: u64,
-    /// Calls that ran their closure without coalescing.
+    /// Calls that ran their closure without coalescing, the impatient apart, who were counted as they joined.
     pub bypassed: u64,
+    /// Calls refused because they would have waited for themselves.
+    pub refused: u64,
+    /// Calls rejected because there were too many followers.
+    pub overloaded: u64,
+    /// Calls refused because the coalescer was closed.
+    pub closed: u64,
+    /// Followers that took the lead, and so are among both the underlying and the coalesced calls;
+    /// [`calls`](Stats::calls) counts them once.
+    pub elected: u64,
 
     /// Part: runs of a closure, led or bypassed, that returned an error.
     pub failed: u64,
@@ -29,8 +38,10 @@ pub struct Stats {
     pub panicked: u64,
     /// Part: followers that left at their deadline.
     pub timed_out: u64,
-    /// Part: followers that [`cancel`](crate::SyncCoalesce::cancel) woke.
+    /// Part: followers that [`cancel`](crate::SyncCoalesce::cancel) or [`close`](crate::SyncCoalesce::close) woke.
     pub cancelled: u64,
+    /// Part: followers whose [`patience`](crate::Request::patience) ended and who ran their own closure.
+    pub impatient: u64,
 
     /// Live: flights that a new caller would join.
     pub in_flight: u64,
@@ -46,10 +57,11 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// All calls so far: each is exactly one of led, coalesced or bypassed.
+    /// All calls so far, each counted once.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.underlying_calls + self.coalesced_calls + self.bypassed
+        let led = self.underlying_calls.saturating_sub(self.elected);
+        led + self.coalesced_calls + self.bypassed + self.refused + self.overloaded + self.closed
     }
 
     /// The share of calls, 0 to 1, that did not need a run of their own; 0 when there were none.
@@ -73,10 +85,15 @@ impl AddAssign for Stats {
         self.underlying_calls += other.underlying_calls;
         self.coalesced_calls += other.coalesced_calls;
         self.bypassed += other.bypassed;
+        self.refused += other.refused;
+        self.overloaded += other.overloaded;
+        self.closed += other.closed;
+        self.elected += other.elected;
         self.failed += other.failed;
         self.panicked += other.panicked;
         self.timed_out += other.timed_out;
         self.cancelled += other.cancelled;
+        self.impatient += other.impatient;
         self.in_flight += other.in_flight;
         self.following += other.following;
         self.running += other.running;
@@ -96,6 +113,6 @@ pub struct FlightInfo<K> {
     /// How long the closure has been running; `None` unless the builder's [`track_age`](crate::Builder::track_age) asked
     /// for it, since reading the clock costs as much as half a lone call.
     pub age: Option<Duration>,
-    /// The thread that runs the closure.
-    pub leader: ThreadId,
+    /// The thread that runs the closure; `None` while a follower is being elected.
+    pub leader: Option<ThreadId>,
 }

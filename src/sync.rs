@@ -7,16 +7,38 @@
 use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::sync::PoisonError;
+pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, ThreadId};
-use std::time::Instant;
+pub(crate) use std::time::Instant;
 
 use once_cell::race::OnceNonZeroUsize;
+
+/// A `static`.
+macro_rules! global {
+    ($(#[$attribute:meta])* static $name:ident: $kind:ty = $value:expr;) => {
+        $(#[$attribute])*
+        static $name: $kind = $value;
+    };
+}
+pub(crate) use global;
+
+/// A `static` of each thread.
+macro_rules! per_thread {
+    ($(#[$attribute:meta])* static $name:ident: $kind:ty = $value:expr;) => {
+        ::std::thread_local! {
+            #[expect(clippy::disallowed_types, reason = "written in src/sync.rs, expanded elsewhere")]
+            $(#[$attribute])*
+            static $name: $kind = const { $value };
+        }
+    };
+}
+pub(crate) use per_thread;
 
 /// The lock of a shard.
 pub(crate) struct Mutex<S>(parking_lot::Mutex<S>);
 
 impl<S> Mutex<S> {
-    pub(crate) fn new(state: S) -> Self {
+    pub(crate) const fn new(state: S) -> Self {
         Self(parking_lot::Mutex::new(state))
     }
 
@@ -57,21 +79,46 @@ impl<S> Monitor<S> {
         }
     }
 
+    pub(crate) fn notify_one(&self) {
+        self.changed.notify_one();
+    }
+
     pub(crate) fn notify_all(&self) {
         self.changed.notify_all();
     }
 }
 
-/// This thread's id, remembered: `std::thread::current()` counts a reference up and down each time.
-pub(crate) fn thread_id() -> ThreadId {
-    thread_local! {
-        static THREAD_ID: Cell<Option<ThreadId>> = const { Cell::new(None) };
+/// The thread that this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Me {
+    pub(crate) id: ThreadId,
+    /// The same as a number that is not 0, which fits into an atomic.
+    pub(crate) number: u64,
+}
+
+/// This thread, remembered: `std::thread::current()` counts a reference up and down each time.
+pub(crate) fn me() -> Me {
+    global! {
+        static THREADS: AtomicU64 = AtomicU64::new(0);
     }
-    THREAD_ID.get().unwrap_or_else(|| {
-        let id = thread::current().id();
-        THREAD_ID.set(Some(id));
-        id
+    per_thread! {
+        static ME: Cell<Option<Me>> = Cell::new(None);
+    }
+    ME.with(|me| {
+        me.get().unwrap_or_else(|| {
+            let number = THREADS.fetch_add(1, Ordering::Relaxed) + 1;
+            me.set(Some(Me { id: thread::current().id(), number }));
+            Me { id: thread::current().id(), number }
+        })
     })
+}
+
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+pub(crate) fn has_passed(deadline: Instant) -> bool {
+    now() >= deadline
 }
 
 /// How many threads can run at once here; asked of the system once, which reads files to answer.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Lead;
+use super::At;
 use super::table::Record;
 
 /// The flight that a closure runs for, as its own closure sees it.
@@ -13,17 +13,17 @@ use super::table::Record;
 ///
 /// Both questions take the lock of one shard for an instant, so ask between steps and not in a tight loop.
 pub struct Flight<'a, K, T, E> {
-    lead: Option<&'a Lead<'a, K, T, E>>,
+    at: Option<At<'a, K, T, E>>,
 }
 
 impl<'a, K, T, E> Flight<'a, K, T, E> {
-    pub(super) fn of(lead: &'a Lead<'a, K, T, E>) -> Self {
-        Self { lead: Some(lead) }
+    pub(super) fn of(at: At<'a, K, T, E>) -> Self {
+        Self { at: Some(at) }
     }
 
     /// For a closure that runs without one.
     pub(super) fn none() -> Self {
-        Self { lead: None }
+        Self { at: None }
     }
 
     /// How many callers wait for the result right now, the leader itself not counted; 0 in a bypassed call.
@@ -32,22 +32,21 @@ impl<'a, K, T, E> Flight<'a, K, T, E> {
         self.ask(|record| record.followers).unwrap_or(0)
     }
 
-    /// Whether the flight was cancelled: its followers have gone, and no new caller will join it. The leader's own
-    /// caller still gets what the closure returns. False in a bypassed call.
+    /// Whether the flight was cancelled or the coalescer closed: the followers have gone, and no new caller will join. The
+    /// leader's own caller still gets what the closure returns. False in a bypassed call.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.ask(|record| record.cancelled).unwrap_or(false)
     }
 
     fn ask<R>(&self, question: impl FnOnce(&Record<T, E>) -> R) -> Option<R> {
-        let lead = self.lead?;
-        let mut locked = lead.shard.lock();
-        locked.record(lead.hash, lead.id).map(|record| question(record))
+        let At { shard, hash, id, .. } = self.at?;
+        shard.lock().record(hash, id).map(|(record, _)| question(record))
     }
 }
 
 impl<K, T, E> fmt::Debug for Flight<'_, K, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flight").field("id", &self.lead.map(|lead| lead.id)).finish_non_exhaustive()
+        f.debug_struct("Flight").field("id", &self.at.map(|at| at.id)).finish_non_exhaustive()
     }
 }

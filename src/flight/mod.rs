@@ -1,131 +1,206 @@
 //! The protocol: who leads, who follows, and how a flight ends. `README.md` beside this file tells it step by step.
 
+mod bound;
+mod close;
+mod follow;
 mod handle;
+mod lead;
+mod release;
 mod run;
+mod settings;
 mod slot;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waits;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use hashbrown::Equivalent;
 
+use self::bound::Bound;
+pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
 pub use self::handle::Flight;
-pub(crate) use self::run::Cost;
-use self::run::{Ran, attempt};
+pub(crate) use self::lead::Lead;
+use self::run::attempt;
+pub(crate) use self::settings::{Policy, Settings};
 use self::slot::Slot;
-use self::table::{Lock, Shard, Table};
-use crate::outcome::Shared;
-use crate::sync;
-use crate::{CallError, FlightInfo, Stats};
+use self::table::{Lock, Record, Shard, Table};
+use self::waits::Waiting;
+use crate::sync::{self, AtomicU64, Me, Monitor, Ordering};
+use crate::{Bypass, CallError, FlightId, FlightInfo, Mark, OnDeadlock, Outcome, Overflow, Refused, Role, Stats};
 
 /// All flights of one coalescer.
 pub(crate) struct Flights<K, T, E> {
     table: Table<K, T, E>,
-    track_age: bool,
+    pub(crate) settings: Settings<K, T, E>,
+    /// The marks given out so far.
+    marks: AtomicU64,
+    following: Bound,
+    impatient: Bound,
+    /// Told when closures end while somebody drains.
+    drained: Monitor<()>,
 }
 
 /// Which part a caller plays.
 pub(crate) enum Entered<'a, K, T, E> {
     Leads(Lead<'a, K, T, E>),
     Follows(Follow<'a, K, T, E>),
+    /// Its closure is to be run by [`Flights::bypass`], for this reason.
+    Bypasses(Bypass),
+    Refused(CallError<E>),
+}
+
+/// What an attempt to enter came to, under the shard's lock; user code runs between two attempts.
+enum Step<'a, K, T, E> {
+    Entered(Entered<'a, K, T, E>),
+    /// The caller would lead, if it had an owned key.
+    MakeKey,
+    /// The caller would follow, and it leads something, so its wait needs a label.
+    MakeLabel,
+}
+
+/// What has been made for a caller between two attempts.
+struct Made<K> {
+    key: Option<K>,
+    /// The key was in no flight when this was the id of the shard's last one.
+    absent_since: Option<u64>,
+    label: Option<Arc<str>>,
 }
 
 impl<K, T, E> Flights<K, T, E> {
-    pub(crate) fn new(shards: usize, track_age: bool) -> Self {
-        let table = Table::new(shards);
-        Self { table, track_age }
+    pub(crate) fn new(shards: usize, settings: Settings<K, T, E>) -> Self {
+        Self {
+            table: Table::new(shards),
+            marks: AtomicU64::new(0),
+            following: Bound::new(settings.max_followers_in_all),
+            impatient: Bound::new(settings.max_impatient),
+            drained: Monitor::new(()),
+            settings,
+        }
     }
 
-    /// Joins the flight for `key`, or takes the lead of a new one.
+    /// Joins the flight for `key`, or takes the lead of a new one. Flights begun before `after` are forgotten.
     ///
-    /// User code here: `Q: Eq` under the shard's lock, before anything has changed, and `Q::to_owned` under none.
-    /// If either panics, or asks this coalescer again, no flight is harmed.
-    pub(crate) fn enter<Q>(&self, hash: u64, key: &Q) -> Entered<'_, K, T, E>
+    /// User code here: `Q: Eq` under the shard's lock, before anything has changed, and `Q::to_owned` and the label
+    /// under none. If one of them panics, or asks this coalescer again, no flight is harmed.
+    pub(crate) fn enter<Q>(&self, hash: u64, key: &Q, after: Option<Mark>) -> Entered<'_, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let shard = self.table.shard(hash);
-        let absent_since = {
-            let mut locked = shard.lock();
-            if let Some(follow) = Follow::join(shard, &mut locked, hash, key) {
-                return Entered::Follows(follow);
-            }
-            locked.last_id()
-        };
-
-        let owned = key.to_owned();
-        let leader = sync::thread_id();
-        let began = self.track_age.then(Instant::now);
-
-        let mut locked = shard.lock();
-        // Another caller may have taken the lead while the key was made. `owned` outlives the guard, as it must: its
-        // Drop is user code.
-        if locked.last_id() != absent_since {
-            if let Some(follow) = Follow::join(shard, &mut locked, hash, key) {
-                return Entered::Follows(follow);
+        // What is made here outlives each guard, as it must: a key's Drop is user code.
+        let mut made = Made { key: None, absent_since: None, label: None };
+        loop {
+            let step = self.try_enter(shard, &mut shard.lock(), hash, key, after, &mut made);
+            match step {
+                Step::Entered(entered) => return entered,
+                Step::MakeKey => made.key = Some(key.to_owned()),
+                Step::MakeLabel => made.label = self.settings.key_label.map(|label| label(&key.to_owned()).into()),
             }
         }
+    }
+
+    fn try_enter<'a, Q>(
+        &'a self,
+        shard: &'a Lock<K, T, E>,
+        locked: &mut Shard<K, T, E>,
+        hash: u64,
+        key: &Q,
+        after: Option<Mark>,
+        made: &mut Made<K>,
+    ) -> Step<'a, K, T, E>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        if locked.closed {
+            locked.counters.closed += 1;
+            return Step::Entered(Entered::Refused(CallError::Closed));
+        }
+        let me = sync::me();
+        // Another caller may have taken the lead while the key was made; if the shard has begun no flight, none has.
+        if made.absent_since != Some(locked.last_id()) {
+            if let Some((record, counters)) = locked.find(hash, key) {
+                let at = At { flights: self, shard, hash, id: record.id };
+                if after.is_none_or(|mark| record.mark >= mark.0) {
+                    return at.join(record, counters, me, &mut made.label);
+                }
+                let record = self.begin(locked, me);
+                let at_new = At { id: record.id, ..at };
+                locked.supersede(hash, at.id, record);
+                return Step::Entered(Entered::Leads(Lead::new(at_new)));
+            }
+        }
+        let Some(owned) = made.key.take() else {
+            made.absent_since = Some(locked.last_id());
+            return Step::MakeKey;
+        };
+        let record = self.begin(locked, me);
+        let at = At { flights: self, shard, hash, id: record.id };
+        locked.insert(hash, owned, record);
+        Step::Entered(Entered::Leads(Lead::new(at)))
+    }
+
+    fn begin(&self, locked: &mut Shard<K, T, E>, me: Me) -> Record<T, E> {
         locked.counters.underlying_calls += 1;
         locked.counters.running += 1;
-        let id = locked.insert(hash, owned, leader, began);
-        Entered::Leads(Lead { shard, hash, id, ended: false })
+        let began = self.settings.is_timed().then(sync::now);
+        locked.begin(me, began, self.marks.load(Ordering::Acquire))
     }
 
     /// Runs `work` for its caller alone. A panic in it goes on to the caller.
     pub(crate) fn bypass(
         &self,
         hash: u64,
+        why: Bypass,
         work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
-        cost: Option<&Cost<T>>,
-    ) -> Shared<T, E> {
+    ) -> Outcome<T, E> {
         let shard = self.table.shard(hash);
+        let me = sync::me();
         {
             let mut locked = shard.lock();
-            locked.counters.bypassed += 1;
+            // An impatient caller was counted as a follower, and goes on although the coalescer may be closed by now.
+            if why != Bypass::Impatient {
+                if locked.closed {
+                    locked.counters.closed += 1;
+                    drop(locked);
+                    return self.refuse(CallError::Closed);
+                }
+                locked.counters.bypassed += 1;
+            }
             locked.counters.running += 1;
+            locked.alone.push(me);
         }
-        let ran = attempt(|| work(&Flight::none()), cost);
-        shard.lock().count_end(&ran);
-        ran.into_result()
-    }
-
-    /// Lets later callers start afresh; present followers stay. Says whether there was a flight.
-    pub(crate) fn forget<Q>(&self, hash: u64, key: &Q) -> bool
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
-        // The key is dropped at the end of this statement's value, after the guard: its Drop is user code.
-        let key = self.table.shard(hash).lock().forget(hash, key).map(|(key, _)| key);
-        key.is_some()
-    }
-
-    /// Forgets the flight and wakes its followers with `Cancelled`. Says whether there was a flight.
-    pub(crate) fn cancel<Q>(&self, hash: u64, key: &Q) -> bool
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
-        let mut locked = self.table.shard(hash).lock();
-        let Some((key, record)) = locked.forget(hash, key) else {
-            return false;
+        let ran = attempt(|| work(&Flight::none()), self.settings.cost.as_deref());
+        let draining = {
+            let mut locked = shard.lock();
+            if let Some(place) = locked.alone.iter().position(|alone| *alone == me) {
+                locked.alone.swap_remove(place);
+            }
+            locked.count_end(&ran)
         };
-        record.cancelled = true;
-        let followers = std::mem::take(&mut record.followers);
-        let slot = record.slot.take();
-        if let Some(slot) = &slot {
-            slot.publish(Err(CallError::Cancelled));
+        if why == Bypass::Impatient {
+            self.impatient.give_back(1);
         }
-        locked.counters.cancelled += followers;
-        locked.counters.following -= followers;
-        drop(locked);
-        if let Some(slot) = slot {
-            slot.wake_all();
-        }
-        drop(key);
-        true
+        self.tell_drain(draining);
+        Outcome { result: ran.into_result(), role: Role::Bypassed(why) }
+    }
+
+    /// The outcome of a call that was refused, and has been counted.
+    pub(crate) fn refuse(&self, error: CallError<E>) -> Outcome<T, E> {
+        let why = match error {
+            CallError::Deadlock { .. } => Refused::Deadlock,
+            CallError::Overloaded => Refused::Overloaded,
+            _ => Refused::Closed,
+        };
+        self.settings.observe(|observer| observer.refused(why));
+        Outcome { result: Err(error), role: Role::Refused }
+    }
+
+    /// Flights begun up to now are older than this.
+    pub(crate) fn mark(&self) -> Mark {
+        // Release, and Acquire in `begin`: what was done before the mark is seen by the closures of flights begun after it.
+        Mark(self.marks.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -155,130 +230,93 @@ impl<K, T, E> Flights<K, T, E> {
             infos.extend(shard.lock().flights().map(|entry| FlightInfo {
                 key: entry.key.clone(),
                 followers: entry.record.followers,
-                age: entry.record.began.map(|began| began.elapsed()),
-                leader: entry.record.leader,
+                age: entry.record.began.map(|began| sync::now().saturating_duration_since(began)),
+                leader: entry.record.leader.map(|leader| leader.id),
             }));
         }
         infos
     }
 }
 
-/// The lead of a flight: whoever holds it owes its followers a result. It ends the flight however it goes away.
-pub(crate) struct Lead<'a, K, T, E> {
+/// Where a flight is.
+struct At<'a, K, T, E> {
+    flights: &'a Flights<K, T, E>,
     shard: &'a Lock<K, T, E>,
     hash: u64,
     id: u64,
-    ended: bool,
 }
 
-impl<K, T, E> Lead<'_, K, T, E> {
-    /// Runs `work` and shares what comes of it; says how many followers got it. A panic in `work` goes on to the caller.
-    pub(crate) fn run(
-        mut self,
-        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
-        cost: Option<&Cost<T>>,
-    ) -> (Shared<T, E>, u64) {
-        let ran = attempt(|| work(&Flight::of(&self)), cost);
-        let (followers, key) = self.end(&ran);
-        if matches!(ran, Ran::Panicked { .. }) {
-            // The caller is owed its own panic, not that of a key's Drop.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(key)));
-        }
-        (ran.into_result(), followers)
+impl<K, T, E> Clone for At<'_, K, T, E> {
+    fn clone(&self) -> Self {
+        *self
     }
+}
 
-    /// Removes the flight and publishes its result in one step: a caller finds the flight without a result, or no flight.
-    /// Returns the number of followers, and the key to be dropped under no lock.
-    fn end(&mut self, ran: &Ran<T, E>) -> (u64, Option<K>) {
-        self.ended = true;
-        let mut locked = self.shard.lock();
-        locked.count_end(ran);
-        let Some((key, record)) = locked.remove(self.hash, self.id) else {
-            return (0, None);
+impl<K, T, E> Copy for At<'_, K, T, E> {}
+
+impl<'a, K, T, E> At<'a, K, T, E> {
+    /// Joins this flight as its follower, or in a lead that is free; or not, for one of the reasons that there are.
+    fn join(
+        self,
+        record: &mut Record<T, E>,
+        counters: &mut Stats,
+        me: Me,
+        label: &mut Option<Arc<str>>,
+    ) -> Step<'a, K, T, E> {
+        let settings = &self.flights.settings;
+        let Some(leader) = record.leader else {
+            return Step::Entered(Entered::Leads(self.take_lead(record, counters, me)));
         };
-        let Some(slot) = record.slot else {
-            return (0, key);
-        };
-        slot.publish(ran.shared());
-        locked.counters.following -= record.followers;
-        if let Ran::Value { cost, .. } = ran {
-            locked.counters.cost_saved += cost * count(record.followers);
-        }
-        drop(locked);
-        if record.followers > 0 {
-            slot.wake_all();
-        }
-        (record.followers, key)
-    }
-}
+        let slot = record.slot.get_or_insert_with(|| Arc::new(Slot::new(leader.number)));
 
-impl<K, T, E> Drop for Lead<'_, K, T, E> {
-    /// A lead that was not run, or lost on the way by a fault of ours, must not leave its followers waiting.
-    fn drop(&mut self) {
-        if !self.ended {
-            self.end(&Ran::Panicked { message: "it left without a result".into(), payload: Box::new(()) });
+        let mut waiting = None;
+        if waits::leads_something() {
+            if label.is_none() && settings.key_label.is_some() {
+                return Step::MakeLabel;
+            }
+            let label = label.take().unwrap_or_else(|| self.name().to_string().into());
+            match Waiting::enter(me.number, &slot.leader, label) {
+                Ok(entered) => waiting = Some(entered),
+                Err(chain) => {
+                    return Step::Entered(match settings.on_deadlock {
+                        OnDeadlock::Bypass => Entered::Bypasses(Bypass::Deadlock),
+                        OnDeadlock::Refuse => {
+                            counters.refused += 1;
+                            Entered::Refused(CallError::Deadlock { chain })
+                        }
+                    });
+                }
+            }
         }
-    }
-}
-
-/// A follower's place in a flight.
-pub(crate) struct Follow<'a, K, T, E> {
-    shard: &'a Lock<K, T, E>,
-    hash: u64,
-    id: u64,
-    slot: Arc<Slot<T, E>>,
-}
-
-impl<'a, K, T, E> Follow<'a, K, T, E> {
-    fn join<Q>(shard: &'a Lock<K, T, E>, locked: &mut Shard<K, T, E>, hash: u64, key: &Q) -> Option<Self>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
-        let record = locked.find(hash, key)?;
+        if record.followers >= settings.max_followers || !self.flights.following.take() {
+            return Step::Entered(match settings.overflow {
+                Overflow::Bypass => Entered::Bypasses(Bypass::Overloaded),
+                Overflow::Reject => {
+                    counters.overloaded += 1;
+                    Entered::Refused(CallError::Overloaded)
+                }
+            });
+        }
         record.followers += 1;
-        let id = record.id;
-        let slot = Arc::clone(record.slot.get_or_insert_with(|| Arc::new(Slot::new())));
-        locked.counters.coalesced_calls += 1;
-        locked.counters.following += 1;
-        Some(Self { shard, hash, id, slot })
+        counters.coalesced_calls += 1;
+        counters.following += 1;
+        Step::Entered(Entered::Follows(Follow::new(self, Arc::clone(slot), waiting)))
     }
 
-    /// Blocks until the flight ends or `deadline` passes.
-    pub(crate) fn wait(self, deadline: Option<Instant>) -> Shared<T, E> {
-        match self.slot.wait(deadline) {
-            Some(result) => result,
-            None => self.leave(),
+    /// Takes a lead that is free.
+    fn take_lead(self, record: &mut Record<T, E>, counters: &mut Stats, me: Me) -> Lead<'a, K, T, E> {
+        if let Some(slot) = &record.slot {
+            slot.take_lead(me.number);
         }
+        record.leader = Some(me);
+        record.runs += 1;
+        counters.underlying_calls += 1;
+        counters.running += 1;
+        Lead::new(self)
     }
 
-    /// Leaves with `TimedOut`, or with the result if it came in the meantime: the shard's lock, which publishing takes
-    /// too, settles which of the two it was.
-    fn leave(self) -> Shared<T, E> {
-        let mut locked = self.shard.lock();
-        if let Some(result) = self.slot.result() {
-            return result;
-        }
-        if let Some(record) = locked.record(self.hash, self.id) {
-            record.followers -= 1;
-        }
-        locked.counters.following -= 1;
-        locked.counters.timed_out += 1;
-        Err(CallError::TimedOut)
+    /// What this flight is called where people read it.
+    fn name(&self) -> FlightId<'a> {
+        FlightId { coalescer: self.flights.settings.name.as_deref(), number: self.id }
     }
-}
-
-impl<K, T, E> Shard<K, T, E> {
-    fn count_end(&mut self, ran: &Ran<T, E>) {
-        self.counters.running -= 1;
-        match ran {
-            Ran::Value { cost, .. } => self.counters.cost_spent += cost,
-            Ran::Error(_) => self.counters.failed += 1,
-            Ran::Panicked { .. } => self.counters.panicked += 1,
-        }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 followers")]
-fn count(followers: u64) -> f64 {
-    followers as f64
 }

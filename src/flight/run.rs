@@ -4,11 +4,9 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use crate::CallError;
+use super::settings::{Cost, quietly};
 use crate::outcome::Shared;
-
-/// The builder's `cost`.
-pub(crate) type Cost<T> = dyn Fn(&T) -> f64 + Send + Sync;
+use crate::{CallError, EndedAs};
 
 /// What came of a closure.
 pub(super) enum Ran<T, E> {
@@ -23,7 +21,7 @@ pub(super) enum Ran<T, E> {
 pub(super) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>, cost: Option<&Cost<T>>) -> Ran<T, E> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => {
-            let cost = cost.map_or(0.0, |cost| catch_unwind(AssertUnwindSafe(|| cost(&value))).unwrap_or(0.0));
+            let cost = cost.map_or(0.0, |cost| quietly(|| cost(&value)));
             Ran::Value { value: Arc::new(value), cost: if cost.is_finite() { cost } else { 0.0 } }
         }
         Ok(Err(error)) => Ran::Error(Arc::new(error)),
@@ -32,6 +30,15 @@ pub(super) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>, cost: Option<&C
 }
 
 impl<T, E> Ran<T, E> {
+    /// What an observer is told.
+    pub(super) fn kind(&self) -> EndedAs {
+        match self {
+            Self::Value { .. } => EndedAs::Value,
+            Self::Error(_) => EndedAs::Error,
+            Self::Panicked { .. } => EndedAs::Panic,
+        }
+    }
+
     /// What the followers get.
     pub(super) fn shared(&self) -> Shared<T, E> {
         match self {

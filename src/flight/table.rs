@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread::ThreadId;
-use std::time::Instant;
 
 use hashbrown::{Equivalent, HashTable};
 
+use super::release::Released;
+use super::run::Ran;
 use super::slot::Slot;
 use crate::Stats;
-use crate::sync::Mutex;
+use crate::outcome::Shared;
+use crate::sync::{Instant, Me, Mutex};
 
 /// More shards than any machine has use for; a larger wish is cut down to this.
 const MAX_SHARDS: usize = 1 << 12;
@@ -32,8 +33,16 @@ pub(crate) struct Shard<K, T, E> {
     /// Those that a new caller would join.
     flights: HashTable<Entry<K, T, E>>,
     /// Those that run on after `forget` or `cancel`, by flight id: their leaders find their records here.
-    forgotten: BTreeMap<u64, Record<T, E>>,
+    pub(crate) forgotten: BTreeMap<u64, Record<T, E>>,
+    /// The threads that run a closure for themselves alone.
+    pub(crate) alone: Vec<Me>,
+    /// No call begins any more.
+    pub(crate) closed: bool,
+    /// Somebody waits for closures to end.
+    pub(crate) draining: bool,
+    /// Ids are counted up by the number of shards, from a start of the shard's own, so none is used twice.
     last_id: u64,
+    id_step: u64,
     /// Its `in_flight` is the length of `flights`, filled in by [`Shard::stats`].
     pub(crate) counters: Stats,
 }
@@ -45,23 +54,43 @@ pub(crate) struct Entry<K, T, E> {
     pub(crate) record: Record<T, E>,
 }
 
-/// What is known of one running flight.
+/// What is known of one flight that has not ended.
 pub(crate) struct Record<T, E> {
-    /// Its identity, unique in its shard for ever.
+    /// Its identity, which no other flight of the coalescer ever has.
     pub(crate) id: u64,
-    pub(crate) leader: ThreadId,
+    /// Who runs its closure; nobody while the lead is free, and then there are followers and a slot.
+    pub(crate) leader: Option<Me>,
     pub(crate) began: Option<Instant>,
+    /// The last mark before it began.
+    pub(crate) mark: u64,
+    /// How many closures have been run for it.
+    pub(crate) runs: u32,
     pub(crate) followers: u64,
     pub(crate) cancelled: bool,
     /// Made by the first follower.
     pub(crate) slot: Option<Arc<Slot<T, E>>>,
 }
 
+impl<T, E> Record<T, E> {
+    /// Frees the lead if a follower is there to take it and not more than `elections` runs have followed the first. The slot is
+    /// returned to wake one.
+    pub(crate) fn offer_lead(&mut self, elections: u32) -> Option<Arc<Slot<T, E>>> {
+        if self.followers == 0 || self.runs > elections {
+            return None;
+        }
+        let slot = self.slot.clone()?;
+        slot.offer();
+        self.leader = None;
+        Some(slot)
+    }
+}
+
 impl<K, T, E> Table<K, T, E> {
     /// A table of `shards` shards, rounded up to a power of two of at least 1.
     pub(crate) fn new(shards: usize) -> Self {
         let count = shards.clamp(1, MAX_SHARDS).next_power_of_two();
-        Self { shards: (0..count).map(|_| Padded(Mutex::new(Shard::new()))).collect() }
+        let shard = |index| Padded(Mutex::new(Shard::new(index as u64, count as u64)));
+        Self { shards: (0..count).map(shard).collect() }
     }
 
     /// The shard for `hash`. Multiplying spreads the hashes of a weak hasher, and the high half of the product is
@@ -78,8 +107,17 @@ impl<K, T, E> Table<K, T, E> {
 }
 
 impl<K, T, E> Shard<K, T, E> {
-    fn new() -> Self {
-        Self { flights: HashTable::new(), forgotten: BTreeMap::new(), last_id: 0, counters: Stats::default() }
+    fn new(first_id: u64, id_step: u64) -> Self {
+        Self {
+            flights: HashTable::new(),
+            forgotten: BTreeMap::new(),
+            alone: Vec::new(),
+            closed: false,
+            draining: false,
+            last_id: first_id,
+            id_step,
+            counters: Stats::default(),
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -105,28 +143,48 @@ impl<K, T, E> Shard<K, T, E> {
     }
 
     /// The flight that a caller with this key would join. `Q: Eq` may panic here; nothing has changed by then.
-    pub(crate) fn find<Q>(&mut self, hash: u64, key: &Q) -> Option<&mut Record<T, E>>
+    pub(crate) fn find<Q>(&mut self, hash: u64, key: &Q) -> Option<(&mut Record<T, E>, &mut Stats)>
     where
         Q: Equivalent<K> + ?Sized,
     {
         let found = self.flights.find_mut(hash, same_key(hash, key));
-        found.map(|entry| &mut entry.record)
+        found.map(|entry| (&mut entry.record, &mut self.counters))
     }
 
-    /// Begins a flight for a key that is in no flight, and returns its id.
-    pub(crate) fn insert(&mut self, hash: u64, key: K, leader: ThreadId, began: Option<Instant>) -> u64 {
-        self.last_id += 1;
-        let record = Record { id: self.last_id, leader, began, followers: 0, cancelled: false, slot: None };
+    /// The record of a flight that begins now.
+    pub(crate) fn begin(&mut self, leader: Me, began: Option<Instant>, mark: u64) -> Record<T, E> {
+        self.last_id += self.id_step;
+        Record {
+            id: self.last_id,
+            leader: Some(leader),
+            began,
+            mark,
+            runs: 1,
+            followers: 0,
+            cancelled: false,
+            slot: None,
+        }
+    }
+
+    /// Puts in a flight for a key that is in no flight.
+    pub(crate) fn insert(&mut self, hash: u64, key: K, record: Record<T, E>) {
         self.flights.insert_unique(hash, Entry { hash, key, record }, |entry| entry.hash);
-        self.last_id
+    }
+
+    /// Forgets the flight with this id, and puts another in its place, for the same key.
+    pub(crate) fn supersede(&mut self, hash: u64, id: u64, record: Record<T, E>) {
+        if let Some(entry) = self.flights.find_mut(hash, |entry| entry.record.id == id) {
+            self.forgotten.insert(id, std::mem::replace(&mut entry.record, record));
+        }
     }
 
     /// The record of a running flight, wherever it is.
-    pub(crate) fn record(&mut self, hash: u64, id: u64) -> Option<&mut Record<T, E>> {
-        match self.flights.find_mut(hash, |entry| entry.record.id == id) {
-            Some(entry) => Some(&mut entry.record),
-            None => self.forgotten.get_mut(&id),
-        }
+    pub(crate) fn record(&mut self, hash: u64, id: u64) -> Option<(&mut Record<T, E>, &mut Stats)> {
+        let record = match self.flights.find_mut(hash, |entry| entry.record.id == id) {
+            Some(entry) => &mut entry.record,
+            None => self.forgotten.get_mut(&id)?,
+        };
+        Some((record, &mut self.counters))
     }
 
     /// Takes a flight out by its identity, wherever it is. The key is returned to be dropped outside the lock.
@@ -142,14 +200,60 @@ impl<K, T, E> Shard<K, T, E> {
     }
 
     /// Lets the flight for `key` run on where nobody can join it. The key is returned to be dropped outside the lock.
-    pub(crate) fn forget<Q>(&mut self, hash: u64, key: &Q) -> Option<(K, &mut Record<T, E>)>
+    pub(crate) fn forget<Q>(&mut self, hash: u64, key: &Q) -> Option<(K, u64)>
     where
         Q: Equivalent<K> + ?Sized,
     {
         let found = self.flights.find_entry(hash, same_key(hash, key)).ok()?;
         let (Entry { key, record, .. }, _) = found.remove();
         self.shrink();
-        Some((key, self.forgotten.entry(record.id).or_insert(record)))
+        let id = record.id;
+        self.forgotten.insert(id, record);
+        Some((key, id))
+    }
+
+    /// Forgets all flights, and returns their keys to be dropped outside the lock.
+    pub(crate) fn forget_all(&mut self) -> Vec<K> {
+        let mut keys = Vec::with_capacity(self.flights.len());
+        for Entry { key, record, .. } in self.flights.drain() {
+            keys.push(key);
+            self.forgotten.insert(record.id, record);
+        }
+        self.shrink();
+        keys
+    }
+
+    /// Gives the followers of a forgotten flight a result that is not its leader's, and tells the leader that they have gone.
+    pub(crate) fn dismiss(&mut self, id: u64, result: impl FnOnce() -> Shared<T, E>) -> Option<Released<T, E>> {
+        let record = self.forgotten.get_mut(&id)?;
+        record.cancelled = true;
+        let released = Released::publish(record, &mut self.counters, result);
+        self.counters.cancelled += released.followers();
+        if record.leader.is_none() {
+            // The lead was free, so nobody is left who would take this away.
+            self.forgotten.remove(&id);
+        }
+        Some(released)
+    }
+
+    /// Counts a closure that has ended; says whether somebody waits to be told.
+    pub(crate) fn count_end(&mut self, ran: &Ran<T, E>) -> bool {
+        self.counters.running -= 1;
+        match ran {
+            Ran::Value { cost, .. } => self.counters.cost_spent += cost,
+            Ran::Error(_) => self.counters.failed += 1,
+            Ran::Panicked { .. } => self.counters.panicked += 1,
+        }
+        std::mem::take(&mut self.draining)
+    }
+
+    /// How many closures run here in other threads than this one. The next one to end will tell.
+    pub(crate) fn running_but_for(&mut self, me: Me) -> u64 {
+        self.draining = true;
+        let led = self.flights.iter().map(|entry| &entry.record).chain(self.forgotten.values());
+        let own = led.filter(|record| record.leader == Some(me)).count()
+            + self.alone.iter().filter(|alone| **alone == me).count();
+        self.counters.running - own as u64
     }
 
     /// Memory follows what is in flight: a table that is mostly empty is cut to twice what it holds.

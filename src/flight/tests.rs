@@ -1,19 +1,21 @@
-//! The protocol against a sequential model of it, in one thread: every order of enter, end, forget, cancel and leave.
+//! The protocol against a sequential model of it, in one thread: every order of enter, end, elect, forget, cancel, leave and close.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
-use super::{Entered, Flights, Follow, Lead};
+use super::{Entered, Flights, Follow, Lead, Limits, Policy, Settings, Waited, waits};
 use crate::outcome::Shared;
-use crate::{CallError, Stats};
+use crate::{CallError, Mark, OnFailure, Stats, sync};
 
 /// Few keys, two of them with one hash, so that flights meet.
 const KEYS: u8 = 3;
+
+/// How many runs may follow a first one that returned an error. A panic is shared.
+const ELECTIONS: u32 = 1;
 
 fn hash(key: u8) -> u64 {
     u64::from(key / 2)
@@ -21,13 +23,18 @@ fn hash(key: u8) -> u64 {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Enter(u8),
+    Mark,
+    /// Whether only flights begun after the last mark will do.
+    Enter(u8, bool),
     /// Lets one of the running leaders end; the index is taken modulo their number.
     End(usize, End),
+    /// One of the followers looks, if there is something to be seen: a result, or a lead that is free.
+    Look(usize),
+    /// One of the followers looks when its deadline has passed.
+    Leave(usize),
     Forget(u8),
     Cancel(u8),
-    /// One of the followers asks with a deadline that has passed.
-    Leave(usize),
+    Close,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,11 +56,16 @@ enum Fault {
     LateJoin,
     /// A follower leaves without saying so.
     LeaveUncounted,
+    /// A follower leads although its deadline has passed.
+    LeadLate,
 }
 
 /// What the model knows of a flight.
 struct Flown {
     key: u8,
+    mark: u64,
+    runs: u32,
+    free: bool,
     followers: u64,
     ended: Option<Ended>,
 }
@@ -62,11 +74,14 @@ struct Flown {
 enum Ended {
     As(End),
     Cancelled,
+    Closed,
 }
 
 struct Checker<'a> {
     flights: &'a Flights<u8, u64, u64>,
     fault: Fault,
+    mark: Mark,
+    closed: bool,
     flown: Vec<Flown>,
     joinable: BTreeMap<u8, usize>,
     leads: Vec<(usize, Lead<'a, u8, u64, u64>)>,
@@ -79,6 +94,8 @@ impl<'a> Checker<'a> {
         Self {
             flights,
             fault,
+            mark: Mark(0),
+            closed: false,
             flown: Vec::new(),
             joinable: BTreeMap::new(),
             leads: Vec::new(),
@@ -89,8 +106,10 @@ impl<'a> Checker<'a> {
 
     fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
         match step {
-            Step::Enter(key) => self.enter(key)?,
+            Step::Mark => self.mark = self.flights.mark(),
+            Step::Enter(key, after) => self.enter(key, after)?,
             Step::End(index, end) if !self.leads.is_empty() => self.end(index % self.leads.len(), end)?,
+            Step::Look(index) if !self.follows.is_empty() => self.look(index % self.follows.len())?,
             Step::Leave(index) if !self.follows.is_empty() => self.leave(index % self.follows.len())?,
             Step::Forget(key) => {
                 let was_there = self.joinable.remove(&key).is_some();
@@ -104,7 +123,16 @@ impl<'a> Checker<'a> {
                     self.settle(flight, Ended::Cancelled);
                 }
             }
-            Step::End(..) | Step::Leave(_) => {}
+            Step::Close => {
+                self.flights.close();
+                self.closed = true;
+                self.joinable.clear();
+                for flight in 0..self.flown.len() {
+                    self.expected.cancelled += self.flown[flight].followers;
+                    self.settle(flight, Ended::Closed);
+                }
+            }
+            Step::End(..) | Step::Look(_) | Step::Leave(_) => {}
         }
         self.expected.in_flight = self.joinable.len() as u64;
         self.expected.running = self.leads.len() as u64;
@@ -112,23 +140,40 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    fn enter(&mut self, key: u8) -> Result<(), TestCaseError> {
-        match (self.flights.enter(hash(key), &key), self.joinable.get(&key)) {
+    /// Holds a lead as if another thread held it, or every follower in this thread would seem to wait for itself.
+    fn hold(&mut self, flight: usize, lead: Lead<'a, u8, u64, u64>) {
+        waits::end_lead();
+        self.leads.push((flight, lead));
+    }
+
+    fn enter(&mut self, key: u8, after: bool) -> Result<(), TestCaseError> {
+        let joinable = self.joinable.get(&key).copied();
+        let too_old = after && joinable.is_some_and(|flight| self.flown[flight].mark < self.mark.0);
+        let entered = self.flights.enter(hash(key), &key, after.then_some(self.mark));
+        match (entered, joinable.filter(|_| !too_old)) {
+            (Entered::Refused(CallError::Closed), None) if self.closed => self.expected.closed += 1,
             (Entered::Leads(lead), None) => {
                 self.expected.underlying_calls += 1;
                 self.joinable.insert(key, self.flown.len());
-                self.leads.push((self.flown.len(), lead));
-                self.flown.push(Flown { key, followers: 0, ended: None });
+                self.hold(self.flown.len(), lead);
+                let mark = self.mark.0;
+                self.flown.push(Flown { key, mark, runs: 1, free: false, followers: 0, ended: None });
             }
-            (Entered::Follows(follow), Some(&flight)) => {
+            (Entered::Leads(lead), Some(flight)) if self.flown[flight].free => {
+                self.expected.underlying_calls += 1;
+                self.flown[flight].free = false;
+                self.flown[flight].runs += 1;
+                self.hold(flight, lead);
+            }
+            (Entered::Follows(follow), Some(flight)) if !self.flown[flight].free => {
                 self.expected.coalesced_calls += 1;
                 self.expected.following += 1;
                 self.flown[flight].followers += 1;
                 let told = if self.fault == Fault::LateJoin { flight.saturating_sub(1) } else { flight };
                 self.follows.push((told, follow));
             }
-            (Entered::Leads(_), Some(_)) => return Err(TestCaseError::fail("a second leader")),
-            (Entered::Follows(_), None) => return Err(TestCaseError::fail("followed a flight that had ended")),
+            (Entered::Leads(_), _) => return Err(TestCaseError::fail("a second leader")),
+            _ => return Err(TestCaseError::fail("neither led nor followed as it should")),
         }
         Ok(())
     }
@@ -138,6 +183,7 @@ impl<'a> Checker<'a> {
         let flown = &mut self.flown[flight];
         if flown.ended.is_none() {
             flown.ended = Some(ended);
+            flown.free = false;
             self.expected.following -= flown.followers;
             flown.followers = 0;
         }
@@ -145,24 +191,26 @@ impl<'a> Checker<'a> {
 
     fn end(&mut self, index: usize, end: End) -> Result<(), TestCaseError> {
         let (flight, lead) = self.leads.swap_remove(index);
-        let key = self.flown[flight].key;
-        let followers = self.flown[flight].followers;
+        waits::begin_lead();
+        let Flown { key, followers, runs, .. } = self.flown[flight];
+        let hands_over = end == End::Error && followers > 0 && runs <= ELECTIONS;
         let number = flight as u64;
+        let leader_of = |followers| crate::Role::Leader { followers };
         match end {
             End::Value => {
-                let (result, told) = lead.run(|_| Ok(number), Some(&|_: &u64| 2.0));
-                prop_assert_eq!((*result.unwrap(), told), (number, followers));
+                let outcome = lead.run(|_| Ok(number));
+                prop_assert_eq!((*outcome.result.unwrap(), outcome.role), (number, leader_of(followers)));
                 self.expected.cost_spent += 2.0;
                 self.expected.cost_saved += 2.0 * f64::from(u32::try_from(followers).unwrap());
             }
             End::Error => {
-                let (result, told) = lead.run(|_| Err(number), None);
-                prop_assert!(matches!(result, Err(CallError::Failed(error)) if *error == number));
-                prop_assert_eq!(told, followers);
+                let outcome = lead.run(|_| Err(number));
+                prop_assert!(matches!(outcome.result, Err(CallError::Failed(error)) if *error == number));
+                prop_assert_eq!(outcome.role, leader_of(if hands_over { 0 } else { followers }));
                 self.expected.failed += 1;
             }
             End::Panic => {
-                let panic = catch_unwind(AssertUnwindSafe(|| lead.run(|_| resume_unwind(Box::new(number)), None)));
+                let panic = catch_unwind(AssertUnwindSafe(|| lead.run(|_| resume_unwind(Box::new(number)))));
                 prop_assert_eq!(panic.err().and_then(|payload| payload.downcast::<u64>().ok()), Some(Box::new(number)));
                 self.expected.panicked += 1;
             }
@@ -174,23 +222,63 @@ impl<'a> Checker<'a> {
         if self.fault == Fault::RemoveByKey {
             self.flights.forget(hash(key), &key);
         }
-        self.joinable.retain(|_, &mut joinable| joinable != flight);
-        self.settle(flight, Ended::As(end));
+        if hands_over {
+            self.flown[flight].free = true;
+        } else {
+            self.joinable.retain(|_, &mut joinable| joinable != flight);
+            self.settle(flight, Ended::As(end));
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, index: usize) -> Result<(), TestCaseError> {
+        let flown = &self.flown[self.follows[index].0];
+        if flown.ended.is_none() && !flown.free {
+            return Ok(()); // it would block
+        }
+        let (flight, follow) = self.follows.swap_remove(index);
+        match follow.wait(sync::now(), Limits::default()) {
+            Waited::Over(outcome) => self.check(flight, &outcome.result),
+            Waited::Leads(lead) => self.elected(flight, lead),
+            Waited::Impatient => Err(TestCaseError::fail("it had all the patience in the world")),
+        }
+    }
+
+    fn elected(&mut self, flight: usize, lead: Lead<'a, u8, u64, u64>) -> Result<(), TestCaseError> {
+        let flown = &mut self.flown[flight];
+        prop_assert!(flown.free, "led a flight whose lead was not free");
+        flown.free = false;
+        flown.runs += 1;
+        flown.followers -= 1;
+        self.expected.following -= 1;
+        self.expected.underlying_calls += 1;
+        self.expected.elected += 1;
+        self.hold(flight, lead);
         Ok(())
     }
 
     fn leave(&mut self, index: usize) -> Result<(), TestCaseError> {
         let (flight, follow) = self.follows.swap_remove(index);
-        if self.flown[flight].ended.is_none() {
-            self.flown[flight].followers -= 1;
+        let late = Limits { deadline: Some(sync::now()), patience: None };
+        let flown = &mut self.flown[flight];
+        let limits = if self.fault == Fault::LeadLate && flown.free { Limits::default() } else { late };
+        if flown.ended.is_none() {
+            flown.followers -= 1;
             self.expected.following -= 1;
             self.expected.timed_out += 1;
+            if flown.free && flown.followers == 0 {
+                // The last one takes the flight away.
+                flown.free = false;
+                self.joinable.retain(|_, &mut joinable| joinable != flight);
+            }
             if self.fault == Fault::LeaveUncounted {
                 return Ok(());
             }
         }
-        let result = follow.wait(Some(Instant::now()));
-        self.check(flight, &result)
+        match follow.wait(sync::now(), limits) {
+            Waited::Over(outcome) => self.check(flight, &outcome.result),
+            Waited::Leads(_) | Waited::Impatient => Err(TestCaseError::fail("its deadline had passed")),
+        }
     }
 
     /// A result that is there beats the deadline; one that is not there is a time-out.
@@ -199,6 +287,7 @@ impl<'a> Checker<'a> {
         let right = match self.flown[flight].ended {
             None => matches!(result, Err(CallError::TimedOut)),
             Some(Ended::Cancelled) => matches!(result, Err(CallError::Cancelled)),
+            Some(Ended::Closed) => matches!(result, Err(CallError::Closed)),
             Some(Ended::As(End::Value)) => matches!(result, Ok(value) if **value == number),
             Some(Ended::As(End::Error)) => matches!(result, Err(CallError::Failed(error)) if **error == number),
             Some(Ended::As(End::Panic | End::Abandon)) => matches!(result, Err(CallError::LeaderPanicked { .. })),
@@ -208,7 +297,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Ends what still runs and lets every follower see its result; nothing is left.
-    fn finish(mut self) -> Result<(), TestCaseError> {
+    fn finish(&mut self) -> Result<(), TestCaseError> {
         while !self.leads.is_empty() {
             self.step(Step::End(0, End::Value))?;
         }
@@ -217,26 +306,49 @@ impl<'a> Checker<'a> {
         }
         let stats = self.flights.stats();
         prop_assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0));
+        for shard in self.flights.table.shards() {
+            prop_assert!(shard.lock().forgotten.is_empty());
+        }
         Ok(())
     }
 }
 
+impl Drop for Checker<'_> {
+    /// A case that fails leaves leads behind.
+    fn drop(&mut self) {
+        for _ in &self.leads {
+            waits::begin_lead();
+        }
+    }
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let end = prop_oneof![Just(End::Value), Just(End::Error), Just(End::Panic), Just(End::Abandon)];
+    let end = prop_oneof![2 => Just(End::Value), 3 => Just(End::Error), 1 => Just(End::Panic), 1 => Just(End::Abandon)];
     let step = prop_oneof![
-        6 => (0..KEYS).prop_map(Step::Enter),
-        3 => (any::<usize>(), end).prop_map(|(index, end)| Step::End(index, end)),
-        1 => (0..KEYS).prop_map(Step::Forget),
-        1 => (0..KEYS).prop_map(Step::Cancel),
-        2 => any::<usize>().prop_map(Step::Leave),
+        2 => Just(Step::Mark),
+        20 => (0..KEYS, prop::bool::weighted(0.1)).prop_map(|(key, after)| Step::Enter(key, after)),
+        10 => (any::<usize>(), end).prop_map(|(index, end)| Step::End(index, end)),
+        5 => any::<usize>().prop_map(Step::Look),
+        6 => any::<usize>().prop_map(Step::Leave),
+        3 => (0..KEYS).prop_map(Step::Forget),
+        3 => (0..KEYS).prop_map(Step::Cancel),
+        1 => Just(Step::Close),
     ];
     prop::collection::vec(step, 0..60)
 }
 
+fn settings<K>() -> Settings<K, u64, u64> {
+    Settings {
+        cost: Some(Box::new(|_| 2.0)),
+        on_error: Policy::Always(OnFailure::Elect { times: ELECTIONS }),
+        ..Settings::new()
+    }
+}
+
 fn run(fault: Fault) -> Result<(), TestError<Vec<Step>>> {
-    let config = Config { cases: 2_000, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 3_000, failure_persistence: None, ..Config::default() };
     TestRunner::new(config).run(&steps(), |steps| {
-        let flights = Flights::new(1, false);
+        let flights = Flights::new(1, settings());
         let mut checker = Checker::new(&flights, fault);
         for step in steps {
             checker.step(step)?;
@@ -266,9 +378,14 @@ fn the_model_catches_a_follower_that_leaves_uncounted() {
 }
 
 #[test]
+fn the_model_catches_a_follower_that_leads_past_its_deadline() {
+    assert!(matches!(run(Fault::LeadLate), Err(TestError::Fail(..))));
+}
+
+#[test]
 fn a_table_shrinks_when_its_flights_have_ended() {
-    let flights: Flights<u32, (), ()> = Flights::new(1, false);
-    let leads: Vec<_> = (0..10_000_u32).map(|key| flights.enter(u64::from(key), &key)).collect();
+    let flights: Flights<u32, u64, u64> = Flights::new(1, settings());
+    let leads: Vec<_> = (0..10_000_u32).map(|key| flights.enter(u64::from(key), &key, None)).collect();
     let shard = flights.table.shards().next().unwrap();
     assert!(shard.lock().capacity() >= 10_000);
     drop(leads);
@@ -277,17 +394,20 @@ fn a_table_shrinks_when_its_flights_have_ended() {
 
 #[test]
 fn a_lone_flight_makes_no_slot_and_a_followed_one_makes_one() {
-    let flights: Flights<u8, (), ()> = Flights::new(1, false);
-    let Entered::Leads(_lead) = flights.enter(0, &1) else { panic!("the first to enter leads") };
+    let flights: Flights<u8, u64, u64> = Flights::new(1, settings());
+    let Entered::Leads(_lead) = flights.enter(0, &1, None) else { panic!("the first to enter leads") };
     let id = {
         let mut shard = flights.table.shards().next().unwrap().lock();
-        let record = shard.find(0, &1).unwrap();
+        let (record, _) = shard.find(0, &1).unwrap();
         assert!(record.slot.is_none());
         record.id
     };
-    let _first = flights.enter(0, &1);
-    let _second = flights.enter(0, &1);
+    waits::end_lead();
+    let _first = flights.enter(0, &1, None);
+    let _second = flights.enter(0, &1, None);
     let mut shard = flights.table.shards().next().unwrap().lock();
-    let slot = shard.record(0, id).unwrap().slot.clone().unwrap();
+    let slot = shard.record(0, id).unwrap().0.slot.clone().unwrap();
     assert_eq!(Arc::strong_count(&slot), 4, "the record's, two followers', this test's");
+    drop(shard);
+    waits::begin_lead();
 }

@@ -466,7 +466,10 @@ fn flights_tells_key_followers_leader_and_age_when_asked_for() {
                 let follower = scope.spawn(|| coalesce.call("key", || unreachable!("a flight is on")));
                 until_following(&coalesce, 1);
                 let [flight] = &coalesce.flights()[..] else { panic!("one flight") };
-                assert_eq!((flight.key.as_str(), flight.followers, flight.leader), ("key", 1, leader.thread().id()));
+                assert_eq!(
+                    (flight.key.as_str(), flight.followers, flight.leader),
+                    ("key", 1, Some(leader.thread().id()))
+                );
                 assert_eq!(flight.age.is_some(), track_age);
                 gate.open();
                 leader.join().unwrap().unwrap();

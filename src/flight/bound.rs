@@ -1,0 +1,29 @@
+//! How many there may be of something at a time.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// Without a limit nothing is counted, and nothing paid for counting.
+pub(crate) struct Bound {
+    limit: Option<u64>,
+    taken: AtomicU64,
+}
+
+impl Bound {
+    pub(crate) fn new(limit: Option<u64>) -> Self {
+        Self { limit, taken: AtomicU64::new(0) }
+    }
+
+    /// Takes a place, if there is one.
+    pub(crate) fn take(&self) -> bool {
+        let Some(limit) = self.limit else { return true };
+        let taken =
+            self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < limit).then_some(taken + 1));
+        taken.is_ok()
+    }
+
+    pub(crate) fn give_back(&self, places: u64) {
+        if self.limit.is_some() {
+            self.taken.fetch_sub(places, Ordering::Relaxed);
+        }
+    }
+}

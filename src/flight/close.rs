@@ -1,0 +1,84 @@
+//! What ends flights, or the joining of them, from outside: forget, cancel, close; and waiting for closures to end.
+
+use std::time::Duration;
+
+use hashbrown::Equivalent;
+
+use super::Flights;
+use super::release::Released;
+use crate::CallError;
+use crate::sync::{self, has_passed};
+
+impl<K, T, E> Flights<K, T, E> {
+    /// Lets later callers start afresh; present followers stay. Says whether there was a flight.
+    pub(crate) fn forget<Q>(&self, hash: u64, key: &Q) -> bool
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        // The guard is gone at the end of this statement and the key is dropped after it: its Drop is user code.
+        let key = self.table.shard(hash).lock().forget(hash, key).map(|(key, _)| key);
+        key.is_some()
+    }
+
+    /// Forgets the flight and wakes its followers with `Cancelled`. Says whether there was a flight.
+    pub(crate) fn cancel<Q>(&self, hash: u64, key: &Q) -> bool
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let mut locked = self.table.shard(hash).lock();
+        let Some((key, id)) = locked.forget(hash, key) else {
+            return false;
+        };
+        let released = locked.dismiss(id, || Err(CallError::Cancelled));
+        drop(locked);
+        if let Some(released) = released {
+            released.wake(&self.following);
+        }
+        drop(key);
+        true
+    }
+
+    /// Wakes every follower with `Closed`, and refuses calls from now on.
+    pub(crate) fn close(&self) {
+        for shard in self.table.shards() {
+            let mut locked = shard.lock();
+            locked.closed = true;
+            let keys = locked.forget_all();
+            let ids: Vec<u64> = locked.forgotten.keys().copied().collect();
+            let released: Vec<Released<T, E>> =
+                ids.into_iter().filter_map(|id| locked.dismiss(id, || Err(CallError::Closed))).collect();
+            drop(locked);
+            for released in released {
+                released.wake(&self.following);
+            }
+            drop(keys);
+        }
+    }
+
+    /// Blocks until no closure runs but this thread's own, or `timeout` has passed; says which of the two it was.
+    pub(crate) fn drain(&self, timeout: Duration) -> bool {
+        let deadline = sync::now().checked_add(timeout);
+        let me = sync::me();
+        let mut guard = self.drained.lock();
+        loop {
+            // Each shard is told before it is looked at, so a closure that ends after the look takes the monitor's lock, which
+            // this thread holds until it sleeps.
+            let running: u64 = self.table.shards().map(|shard| shard.lock().running_but_for(me)).sum();
+            if running == 0 {
+                return true;
+            }
+            if deadline.is_some_and(has_passed) {
+                return false;
+            }
+            guard = self.drained.wait(guard, deadline);
+        }
+    }
+
+    /// Tells those who drain that a closure has ended.
+    pub(super) fn tell_drain(&self, draining: bool) {
+        if draining {
+            drop(self.drained.lock());
+            self.drained.notify_all();
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The follower's part: wait, lead if elected, or leave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::slot::{Slot, Woken};
+use super::table::Shard;
+use super::waits::Waiting;
+use super::{At, Lead};
+use crate::outcome::Shared;
+use crate::sync::{self, Instant, has_passed};
+use crate::{CallError, Left, LeftWith, Outcome, Role};
+
+/// A follower's place in a flight.
+pub(crate) struct Follow<'a, K, T, E> {
+    at: At<'a, K, T, E>,
+    slot: Arc<Slot<T, E>>,
+    /// In the graph of waits, if this thread leads something.
+    waiting: Option<Waiting>,
+}
+
+/// How long a follower waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) patience: Option<Patience>,
+}
+
+/// When a follower runs its own work, and how long after that it tries again if there are too many like it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) until: Instant,
+    pub(crate) again: Duration,
+}
+
+/// What came of waiting.
+pub(crate) enum Waited<'a, K, T, E> {
+    Over(Outcome<T, E>),
+    /// The follower was elected, or found the lead free.
+    Leads(Lead<'a, K, T, E>),
+    /// It has left, and its closure is to be run by [`bypass`](super::Flights::bypass).
+    Impatient,
+}
+
+/// What became of a follower that ran out of time.
+enum Leaving<'a, K, T, E> {
+    Ended(Shared<T, E>),
+    Leads(Lead<'a, K, T, E>),
+    Left,
+    /// Too many others run their own work, so this one has to stay.
+    Stays,
+}
+
+impl<'a, K, T, E> Follow<'a, K, T, E> {
+    /// For a caller that is counted in the flight's record.
+    pub(super) fn new(at: At<'a, K, T, E>, slot: Arc<Slot<T, E>>, waiting: Option<Waiting>) -> Self {
+        Self { at, slot, waiting }
+    }
+
+    /// Blocks until the flight ends, this follower leads it, or a limit is reached.
+    pub(crate) fn wait(mut self, joined: Instant, mut limits: Limits) -> Waited<'a, K, T, E> {
+        let settings = &self.at.flights.settings;
+        let name = self.at.name();
+        settings.observe(|observer| observer.joined(&name));
+        let left = |why| {
+            let waited = sync::now().saturating_duration_since(joined);
+            settings.observe(|observer| observer.left(&name, &Left { waited, why }));
+            waited
+        };
+        let result = loop {
+            let patience = limits.patience.map(|patience| patience.until);
+            let until = match (limits.deadline, patience) {
+                (Some(deadline), Some(patience)) => Some(deadline.min(patience)),
+                (one, other) => one.or(other),
+            };
+            match self.slot.wait(until) {
+                Woken::Ended(result) => break result,
+                Woken::Free => {
+                    if let Some(lead) = self.lead_if_free() {
+                        return Waited::Leads(lead);
+                    }
+                }
+                Woken::Late => {
+                    let late = limits.deadline.is_some_and(has_passed);
+                    match self.leave(late) {
+                        Leaving::Ended(result) => break result,
+                        Leaving::Leads(lead) => return Waited::Leads(lead),
+                        Leaving::Left if late => break Err(CallError::TimedOut),
+                        Leaving::Left => {
+                            left(LeftWith::Impatient);
+                            return Waited::Impatient;
+                        }
+                        Leaving::Stays => limits.patience = limits.patience.and_then(Patience::renewed),
+                    }
+                }
+            }
+        };
+        // Out of the graph before anybody is told.
+        self.waiting = None;
+        let waited = left(match &result {
+            Err(CallError::TimedOut) => LeftWith::TimedOut,
+            Err(CallError::Cancelled) => LeftWith::Cancelled,
+            Err(CallError::Closed) => LeftWith::Closed,
+            _ => LeftWith::Result,
+        });
+        Waited::Over(Outcome { result, role: Role::Follower { waited } })
+    }
+
+    /// Takes the lead, unless another follower or a new caller was faster.
+    fn lead_if_free(&mut self) -> Option<Lead<'a, K, T, E>> {
+        let mut locked = self.at.shard.lock();
+        let lead = matches!(self.slot.look(), Woken::Free).then(|| self.lead(&mut locked))??;
+        drop(locked);
+        self.tell_elected();
+        Some(lead)
+    }
+
+    /// Takes the lead, which is free and stays so as long as the shard is locked.
+    fn lead(&mut self, locked: &mut Shard<K, T, E>) -> Option<Lead<'a, K, T, E>> {
+        // Out of the graph before it says that this thread leads, or the thread would seem to wait for itself.
+        self.waiting = None;
+        let (record, counters) = locked.record(self.at.hash, self.at.id)?;
+        record.followers -= 1;
+        counters.following -= 1;
+        counters.elected += 1;
+        Some(self.at.take_lead(record, counters, sync::me()))
+    }
+
+    fn tell_elected(&self) {
+        self.at.flights.following.give_back(1);
+        self.at.flights.settings.observe(|observer| observer.elected(&self.at.name()));
+    }
+
+    /// Leaves, or takes what came in the meantime: a result, or a lead that is free if there is still time. The shard's lock,
+    /// which publishing takes too, settles which of these it was.
+    fn leave(&mut self, late: bool) -> Leaving<'a, K, T, E> {
+        let At { flights, shard, hash, id } = self.at;
+        let mut locked = shard.lock();
+        let free = match self.slot.look() {
+            Woken::Ended(result) => return Leaving::Ended(result),
+            Woken::Free => true,
+            Woken::Late => false,
+        };
+        if !late {
+            if free {
+                if let Some(lead) = self.lead(&mut locked) {
+                    drop(locked);
+                    self.tell_elected();
+                    return Leaving::Leads(lead);
+                }
+            }
+            if !flights.impatient.take() {
+                return Leaving::Stays;
+            }
+        }
+        let mut left = 0;
+        if let Some((record, counters)) = locked.record(hash, id) {
+            record.followers -= 1;
+            left = record.followers;
+            counters.following -= 1;
+            if late {
+                counters.timed_out += 1;
+            } else {
+                counters.impatient += 1;
+            }
+        }
+        // Who leaves while the lead is free may be the one who was woken to take it, so it wakes another; the last one takes
+        // the flight away.
+        let removed = if free && left == 0 { locked.remove(hash, id) } else { None };
+        drop(locked);
+        if free && left > 0 {
+            self.slot.wake_one();
+        }
+        drop(removed);
+        flights.following.give_back(1);
+        self.waiting = None;
+        Leaving::Left
+    }
+}
+
+impl Patience {
+    /// A patience that begins now; none if it ends beyond what the clock can tell.
+    pub(crate) fn of(patience: Duration, now: Instant) -> Option<Self> {
+        Some(Self { until: now.checked_add(patience)?, again: patience.max(Duration::from_millis(1)) })
+    }
+
+    fn renewed(self) -> Option<Self> {
+        Self::of(self.again, sync::now())
+    }
+}

@@ -1,0 +1,87 @@
+//! What is fixed for all flights of a coalescer, and the user code among it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::run::Ran;
+use crate::{Observer, OnDeadlock, OnFailure, Overflow};
+
+/// The builder's `cost`.
+pub(crate) type Cost<T> = dyn Fn(&T) -> f64 + Send + Sync;
+
+/// A policy for failures of one kind, told what failed.
+pub(crate) enum Policy<F: ?Sized> {
+    Always(OnFailure),
+    Ask(Box<F>),
+}
+
+pub(crate) type OnError<E> = dyn Fn(&E) -> OnFailure + Send + Sync;
+pub(crate) type OnPanic = dyn Fn(&str) -> OnFailure + Send + Sync;
+
+pub(crate) struct Settings<K, T, E> {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) key_label: Option<fn(&K) -> String>,
+    pub(crate) track_age: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) patience: Option<Duration>,
+    pub(crate) cost: Option<Box<Cost<T>>>,
+    pub(crate) on_error: Policy<OnError<E>>,
+    pub(crate) on_panic: Policy<OnPanic>,
+    pub(crate) on_deadlock: OnDeadlock,
+    pub(crate) max_followers: u64,
+    pub(crate) max_followers_in_all: Option<u64>,
+    pub(crate) overflow: Overflow,
+    pub(crate) max_impatient: Option<u64>,
+    pub(crate) observer: Option<Box<dyn Observer>>,
+}
+
+impl<K, T, E> Settings<K, T, E> {
+    pub(crate) fn new() -> Self {
+        Self {
+            name: None,
+            key_label: None,
+            track_age: false,
+            timeout: None,
+            patience: None,
+            cost: None,
+            on_error: Policy::Always(OnFailure::Share),
+            on_panic: Policy::Always(OnFailure::Share),
+            on_deadlock: OnDeadlock::Refuse,
+            max_followers: u64::MAX,
+            max_followers_in_all: None,
+            overflow: Overflow::Reject,
+            max_impatient: None,
+            observer: None,
+        }
+    }
+
+    /// How many runs may follow the first, after a run that ended like this. A policy that panics shares.
+    pub(super) fn elections(&self, ran: &Ran<T, E>) -> u32 {
+        let on_failure = match (ran, &self.on_error, &self.on_panic) {
+            (Ran::Value { .. }, ..) => OnFailure::Share,
+            (Ran::Error(_), Policy::Always(on_failure), _) | (Ran::Panicked { .. }, _, Policy::Always(on_failure)) => {
+                *on_failure
+            }
+            (Ran::Error(error), Policy::Ask(ask), _) => quietly(|| ask(error)),
+            (Ran::Panicked { message, .. }, _, Policy::Ask(ask)) => quietly(|| ask(message)),
+        };
+        on_failure.times()
+    }
+
+    /// Tells the observer, if there is one. A panic in it harms nobody.
+    pub(super) fn observe(&self, event: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &self.observer {
+            quietly(|| event(&**observer));
+        }
+    }
+
+    /// Whether to read the clock when a flight begins.
+    pub(super) fn is_timed(&self) -> bool {
+        self.track_age || self.observer.is_some()
+    }
+}
+
+/// Runs user code whose panic is nobody's business.
+pub(super) fn quietly<R: Default>(code: impl FnOnce() -> R) -> R {
+    catch_unwind(AssertUnwindSafe(code)).unwrap_or_default()
+}
