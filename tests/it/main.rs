@@ -1,5 +1,8 @@
 //! All integration tests, in one binary.
 
+mod crowd;
+mod deadlock;
+mod election;
 mod errors;
 mod examples;
 mod golang;
