@@ -103,6 +103,22 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
     assert!(ended.err.contains("no/such/file"), "{ended:?}");
 }
 
+#[test]
+fn quota_elects_one_follower_whose_answer_all_others_get() {
+    let ended = Running::start(&mut example("quota")).finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let line = |start: &str| {
+        let lines = ended.out.lines().filter(|line| line.starts_with(start)).collect::<Vec<_>>();
+        assert_eq!(lines.len(), 1, "{start}: {ended:?}");
+        lines[0].split_whitespace().find_map(|word| word.parse::<u32>().ok()).unwrap()
+    };
+    assert_eq!((line("requests"), line("right answers")), (20, 19));
+    assert!(line("elected") >= 1);
+
+    let ended = Running::start(example("quota").args(["--elections", "0"])).finish();
+    assert_eq!(ended.code, Some(1), "the refusal is everybody's: {ended:?}");
+}
+
 fn parsed(lines: &str) -> Vec<Value> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -35,7 +35,18 @@ fn build_examples() -> PathBuf {
     };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    cargo.args(["build", "--quiet", "--example", "burst", "--example", "ask", "--profile", profile]);
+    cargo.args([
+        "build",
+        "--quiet",
+        "--example",
+        "burst",
+        "--example",
+        "ask",
+        "--example",
+        "quota",
+        "--profile",
+        profile,
+    ]);
     cargo.arg("--target-dir").arg(target_folder);
     // What cargo tells this test of its own package, it must not tell the build: build scripts that look at it would run
     // again, here and in the next build outside, and all that depends on them would be compiled anew each time.

@@ -1,0 +1,157 @@
+//! A provider says 429: one follower tries again at its pace, and the others go on waiting for that.
+//!
+//! `cargo run --release --example quota`, and `-- --elections 0` for what happens without.
+
+use std::process::ExitCode;
+use std::sync::{Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use serde_json::{Value, json};
+use sync_coalesce::{CallError, Ended, EndedAs, FlightId, Key, Observer, OnFailure, SyncCoalesce};
+
+use support::client::{Client, Price, Reply, SendError};
+use support::provider::shapes::{Vendor, answer_to};
+use support::provider::{Behaviour, Provider};
+
+mod support;
+
+/// Lets threads ask one question of a provider whose quota is used up, and shows who runs when.
+#[derive(Parser)]
+#[command(after_help = "\
+Examples:
+  quota                  the quota comes back after a second, and a follower uses it for all
+  quota --elections 0    the refusal is everybody's
+
+Exit codes: 0 at most one caller has no answer (the one that was refused), 1 more have none, 2 it could not start.")]
+struct Args {
+    /// Threads, each asking once: 2 to 500
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=500))]
+    requests: u16,
+
+    /// Followers that may lead, one after the other, after the first leader was refused
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    elections: u32,
+
+    /// Requests per second that the provider allows: 0.2 to 10
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 1.0, value_parser = per_second)]
+    rate_limit: f64,
+}
+
+fn per_second(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.2..=10.0).contains(&rate) => Ok(rate),
+        _ => Err("not a number from 0.2 to 10".into()),
+    }
+}
+
+/// When the provider may be asked again: what one caller learns from a 429, all heed.
+struct Pace(Mutex<Instant>);
+
+impl Pace {
+    /// Blocks until then.
+    fn wait(&self) {
+        let until = *self.0.lock().expect("nobody panics with it");
+        thread::sleep(until.saturating_duration_since(Instant::now()));
+    }
+
+    fn heed(&self, error: &SendError) {
+        if let SendError::Refused { retry_after: Some(seconds), .. } = error {
+            let wait = Duration::from_secs(seconds.parse().unwrap_or(1));
+            *self.0.lock().expect("nobody panics with it") = Instant::now() + wait;
+        }
+    }
+}
+
+/// Prints what happens to flights as it happens.
+struct Timeline(Instant);
+
+impl Timeline {
+    fn print(&self, what: &str) {
+        println!("{:>6.2} s   {what}", self.0.elapsed().as_secs_f64());
+    }
+}
+
+impl Observer for Timeline {
+    fn led(&self, flight: &FlightId<'_>) {
+        self.print(&format!("{flight}: a caller leads"));
+    }
+
+    fn elected(&self, flight: &FlightId<'_>) {
+        self.print(&format!("{flight}: a follower is elected"));
+    }
+
+    fn ended(&self, flight: &FlightId<'_>, ended: &Ended) {
+        let what = if ended.outcome == EndedAs::Value { "an answer" } else { "refused" };
+        self.print(&format!("{flight}: {what}, shared with {} followers", ended.followers));
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(without) => ExitCode::from(u8::from(without > 1)),
+        Err(error) => {
+            eprintln!("quota: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Says how many callers have no answer.
+fn run(args: &Args) -> std::io::Result<usize> {
+    let behaviour =
+        Behaviour { latency: Duration::from_millis(400), per_second: Some(args.rate_limit), ..Behaviour::default() };
+    let provider = Provider::start(behaviour)?;
+    let free = Price { input: 0.0, output: 0.0 };
+    let url = provider.url(Vendor::OpenAi);
+    let client = Client::new(url, Vendor::OpenAi, None, free, 8, Duration::from_secs(10));
+    // Somebody else's questions have used up the quota.
+    while client.send(&question("Is anybody there?")).is_ok() {}
+
+    let elections = args.elections;
+    let coalesce: SyncCoalesce<Key, Reply, SendError> = SyncCoalesce::builder()
+        .name("answers")
+        .observer(Timeline(Instant::now()))
+        .on_error_with(move |error| match error {
+            SendError::Refused { status: 429, .. } => OnFailure::Elect { times: elections },
+            _ => OnFailure::Share,
+        })
+        .build();
+    let pace = Pace(Mutex::new(Instant::now()));
+    let question = question("When do you open?");
+    let start = Barrier::new(args.requests.into());
+    let ask = || {
+        start.wait();
+        coalesce.try_call_for(&question, |question| {
+            pace.wait();
+            client.send(question).inspect_err(|error| pace.heed(error))
+        })
+    };
+    let answers: Vec<_> = thread::scope(|scope| {
+        let callers: Vec<_> = (0..args.requests).map(|_| scope.spawn(ask)).collect();
+        callers.into_iter().map(|caller| caller.join().expect("a caller does not panic")).collect()
+    });
+
+    let right = |reply: &Reply| reply.text == answer_to(&question);
+    let answered = answers.iter().filter(|answer| answer.as_ref().is_ok_and(|reply| right(reply))).count();
+    let stats = coalesce.stats();
+    println!();
+    println!("requests        {:>8}", args.requests);
+    println!("right answers   {answered:>8}");
+    println!("calls           {:>8}   of them refused: {}", stats.underlying_calls, stats.failed);
+    println!("elected         {:>8}", stats.elected);
+    let refused = answers.iter().find_map(|answer| match answer {
+        Err(CallError::Failed(error)) => Some(error),
+        _ => None,
+    });
+    if let Some(error) = refused {
+        println!("\n{} without an answer: {error}", answers.len() - answered);
+    }
+    Ok(answers.len() - answered)
+}
+
+fn question(text: &str) -> Value {
+    json!({ "model": "loopback", "messages": [{ "role": "user", "content": text }] })
+}
