@@ -10,6 +10,7 @@ mod key;
 mod original;
 mod process;
 mod provider;
+mod soak;
 mod stress;
 mod support;
 mod traps;

@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use proptest::test_runner::{RngAlgorithm, TestRng};
 use sync_coalesce::{CallError, Role, SyncCoalesce};
 
-use crate::support::{assert_idle, bounded, crowd, join};
+use crate::support::{Random, assert_idle, bounded, crowd, join};
 
 const THREADS: usize = 64;
 const ROUNDS: usize = 400;
@@ -77,18 +76,4 @@ fn call(coalesce: &SyncCoalesce<usize, Answer, Answer>, seen: &Seen, random: &mu
         other => panic!("{other:?}"),
     }
     matches!(outcome.role, Role::Follower { .. })
-}
-
-/// Random numbers that are the same in each run of the test.
-struct Random(TestRng);
-
-impl Random {
-    fn new(seed: usize) -> Self {
-        Self(TestRng::from_seed(RngAlgorithm::ChaCha, &[u8::try_from(seed).unwrap(); 32]))
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        use proptest::prelude::RngCore;
-        self.0.next_u32() as usize % bound
-    }
 }

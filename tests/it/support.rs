@@ -6,6 +6,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use proptest::prelude::RngCore;
+use proptest::test_runner::{RngAlgorithm, TestRng};
 use sync_coalesce::SyncCoalesce;
 
 /// Far more than any wait in a passing test takes, on a machine that is busy with something else.
@@ -96,4 +98,17 @@ pub(crate) fn crowd<'scope, R: Send + 'scope>(
 /// The results of [`crowd`].
 pub(crate) fn join<R>(crowd: Vec<ScopedJoinHandle<'_, R>>) -> Vec<R> {
     crowd.into_iter().map(|thread| thread.join().unwrap()).collect()
+}
+
+/// Random numbers that are the same in each run of the test.
+pub(crate) struct Random(TestRng);
+
+impl Random {
+    pub(crate) fn new(seed: usize) -> Self {
+        Self(TestRng::from_seed(RngAlgorithm::ChaCha, &[u8::try_from(seed).unwrap(); 32]))
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0.next_u32() as usize % bound
+    }
 }

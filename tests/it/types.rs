@@ -102,6 +102,15 @@ fn forget_and_cancel_take_any_equivalent_form() {
 }
 
 #[test]
+fn a_million_keys_leave_nothing_behind() {
+    let coalesce: SyncCoalesce<u32, u32> = SyncCoalesce::new();
+    let sum: u64 = (0..1_000_000).map(|key| u64::from(*coalesce.call(&key, || key).unwrap())).sum();
+    assert_eq!(sum, 499_999_500_000);
+    assert_eq!(coalesce.stats().underlying_calls, 1_000_000);
+    assert_idle(&coalesce);
+}
+
+#[test]
 fn it_works_in_a_static() {
     static COALESCE: LazyLock<SyncCoalesce<String, u8>> = LazyLock::new(SyncCoalesce::new);
     assert_eq!(*COALESCE.call("key", || 1).unwrap(), 1);
