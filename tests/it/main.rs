@@ -7,6 +7,8 @@ mod errors;
 mod examples;
 mod golang;
 mod key;
+#[cfg(sync_coalesce_lock_cycles)]
+mod lock_cycles;
 mod original;
 mod process;
 mod provider;

@@ -20,6 +20,8 @@ pub(crate) fn bounded(test: impl FnOnce()) {
     let watchdog = thread::spawn(move || {
         if wait.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
             eprintln!("{name} hangs");
+            #[cfg(sync_coalesce_lock_cycles)]
+            eprintln!("{}", crate::lock_cycles::found());
             std::process::abort();
         }
     });
