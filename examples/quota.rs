@@ -78,8 +78,8 @@ impl Observer for Timeline {
         self.print(&format!("{flight}: a caller leads"));
     }
 
-    fn elected(&self, flight: &FlightId<'_>) {
-        self.print(&format!("{flight}: a follower is elected"));
+    fn elected(&self, flight: &FlightId<'_>, waited: Duration) {
+        self.print(&format!("{flight}: a follower is elected, after {:.0} ms", waited.as_secs_f64() * 1e3));
     }
 
     fn ended(&self, flight: &FlightId<'_>, ended: &Ended) {

@@ -123,9 +123,9 @@ impl<K, T, E, S> Builder<K, T, E, S> {
         self
     }
 
-    /// Who is told of each event.
+    /// Who is told of each event. Given several times, all of them are told, in that order.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.settings.observer = Some(Box::new(observer));
+        self.settings.observers.push(Box::new(observer));
         self
     }
 

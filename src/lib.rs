@@ -201,6 +201,7 @@
 //! Anything with `std` and threads; tested on Linux. The crate has no unsafe code of its own.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod builder;
@@ -220,6 +221,12 @@ mod key;
 pub use key::{Key, KeyError, KeyErrorKind, ParseKeyError};
 
 mod observe;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use observe::MetricsObserver;
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub use observe::TracingObserver;
 pub use observe::{Ended, EndedAs, FlightId, Left, LeftWith, Observer, Refused};
 
 mod outcome;

@@ -1,12 +1,63 @@
 //! [`Observer`]: being told of each event, for metrics and traces.
 
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(feature = "tracing")]
+mod tracing;
+
 use std::fmt;
 use std::time::Duration;
+
+#[cfg(feature = "metrics")]
+pub use self::metrics::MetricsObserver;
+#[cfg(feature = "tracing")]
+pub use self::tracing::TracingObserver;
 
 /// Is told what happens in a coalescer; given to [`Builder::observer`](crate::Builder::observer).
 ///
 /// Every method does nothing unless it is written. Each is called in the thread that the event is about and under no lock, so it
 /// may take its time, at the cost of that thread. A panic in one of them is dropped and harms no flight.
+///
+/// # Order
+///
+/// The events of one thread come as they happen: [`led`](Observer::led), then one [`ended`](Observer::ended);
+/// [`joined`](Observer::joined), then one [`left`](Observer::left), or one [`elected`](Observer::elected) and with it `led`. Where a
+/// closure calls a coalescer, the events of that call come in between.
+///
+/// Between threads there is no order, since no lock is held: a follower may be told that it joined before the leader is told that it
+/// leads, and that it left, or leads the flight after an election, before the one who led it is told that its closure ended.
+///
+/// Runs that bypass coalescing are no flights, and nothing is told of them.
+///
+/// # Calling back
+///
+/// An observer may ask a coalescer anything. Calls in it are calls like any other, but for one: where a thread that leads something is
+/// told that it [`joined`](Observer::joined), it is as good as waiting already, so it cannot follow yet another flight, and is
+/// refused with [`CallError::Deadlock`](crate::CallError::Deadlock).
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use sync_coalesce::{Ended, EndedAs, FlightId, Observer, SyncCoalesce};
+///
+/// /// Counts the calls that failed.
+/// struct Failures(&'static AtomicU64);
+///
+/// impl Observer for Failures {
+///     fn ended(&self, _: &FlightId<'_>, ended: &Ended) {
+///         if ended.outcome != EndedAs::Value {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+///
+/// static FAILURES: AtomicU64 = AtomicU64::new(0);
+/// let coalesce: SyncCoalesce<String, u16, std::num::ParseIntError> =
+///     SyncCoalesce::builder().observer(Failures(&FAILURES)).build();
+/// coalesce.try_call("http", || "http".parse()).unwrap_err();
+/// assert_eq!(FAILURES.load(Ordering::Relaxed), 1);
+/// ```
 pub trait Observer: Send + Sync {
     /// A call took the lead, at first or after an election, and its closure is about to run.
     fn led(&self, flight: &FlightId<'_>) {
@@ -28,14 +79,15 @@ pub trait Observer: Send + Sync {
         let _ = (flight, left);
     }
 
-    /// A call was refused: because of a deadlock, a crowd, or a coalescer that is closed.
-    fn refused(&self, refused: Refused) {
-        let _ = refused;
+    /// A call of the coalescer with this [`name`](crate::Builder::name) was refused: because of a deadlock, a crowd, or a
+    /// coalescer that is closed.
+    fn refused(&self, coalescer: Option<&str>, why: Refused) {
+        let _ = (coalescer, why);
     }
 
-    /// A follower was elected; [`led`](Observer::led) comes next.
-    fn elected(&self, flight: &FlightId<'_>) {
-        let _ = flight;
+    /// A follower was elected after it had waited this long; [`led`](Observer::led) comes next.
+    fn elected(&self, flight: &FlightId<'_>, waited: Duration) {
+        let _ = (flight, waited);
     }
 }
 
@@ -61,7 +113,7 @@ impl fmt::Display for FlightId<'_> {
 pub struct Ended {
     /// How many followers were given its result; none if the lead was handed over.
     pub followers: u64,
-    /// How long the closure ran.
+    /// How long the closure ran, and the builder's [`cost`](crate::Builder::cost) after it.
     pub duration: Duration,
     /// What it came to.
     pub outcome: EndedAs,
@@ -77,6 +129,18 @@ pub enum EndedAs {
     Error,
     /// It panicked.
     Panic,
+}
+
+impl EndedAs {
+    /// The outcome in one word, as metrics and traces have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Error => "error",
+            Self::Panic => "panic",
+        }
+    }
 }
 
 /// How a follower left.
@@ -105,6 +169,20 @@ pub enum LeftWith {
     Closed,
 }
 
+impl LeftWith {
+    /// The reason in one word, as metrics and traces have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Result => "result",
+            Self::TimedOut => "timed_out",
+            Self::Impatient => "impatient",
+            Self::Cancelled => "cancelled",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// Why a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -115,4 +193,16 @@ pub enum Refused {
     Overloaded,
     /// The coalescer was closed.
     Closed,
+}
+
+impl Refused {
+    /// The reason in one word, as metrics and traces have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadlock => "deadlock",
+            Self::Overloaded => "overloaded",
+            Self::Closed => "closed",
+        }
+    }
 }

@@ -76,13 +76,13 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
             match self.slot.wait(until) {
                 Woken::Ended(result) => break result,
                 Woken::Free => {
-                    if let Some(lead) = self.lead_if_free() {
+                    if let Some(lead) = self.lead_if_free(joined) {
                         return Waited::Leads(lead);
                     }
                 }
                 Woken::Late => {
                     let late = limits.deadline.is_some_and(has_passed);
-                    match self.leave(late) {
+                    match self.leave(joined, late) {
                         Leaving::Ended(result) => break result,
                         Leaving::Leads(lead) => return Waited::Leads(lead),
                         Leaving::Left if late => break Err(CallError::TimedOut),
@@ -107,11 +107,11 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
     }
 
     /// Takes the lead, unless another follower or a new caller was faster.
-    fn lead_if_free(&mut self) -> Option<Lead<'a, K, T, E>> {
+    fn lead_if_free(&mut self, joined: Instant) -> Option<Lead<'a, K, T, E>> {
         let mut locked = self.at.shard.lock();
         let lead = matches!(self.slot.look(), Woken::Free).then(|| self.lead(&mut locked))??;
         drop(locked);
-        self.tell_elected();
+        self.tell_elected(joined);
         Some(lead)
     }
 
@@ -126,14 +126,18 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
         Some(self.at.take_lead(record, counters, sync::me()))
     }
 
-    fn tell_elected(&self) {
+    fn tell_elected(&self, joined: Instant) {
         self.at.flights.following.give_back(1);
-        self.at.flights.settings.observe(|observer| observer.elected(&self.at.name()));
+        let settings = &self.at.flights.settings;
+        if settings.is_observed() {
+            let waited = sync::now().saturating_duration_since(joined);
+            settings.observe(|observer| observer.elected(&self.at.name(), waited));
+        }
     }
 
     /// Leaves, or takes what came in the meantime: a result, or a lead that is free if there is still time. The shard's lock,
     /// which publishing takes too, settles which of these it was.
-    fn leave(&mut self, late: bool) -> Leaving<'a, K, T, E> {
+    fn leave(&mut self, joined: Instant, late: bool) -> Leaving<'a, K, T, E> {
         let At { flights, shard, hash, id } = self.at;
         let mut locked = shard.lock();
         let free = match self.slot.look() {
@@ -145,7 +149,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
             if free {
                 if let Some(lead) = self.lead(&mut locked) {
                     drop(locked);
-                    self.tell_elected();
+                    self.tell_elected(joined);
                     return Leaving::Leads(lead);
                 }
             }
@@ -171,9 +175,10 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
         if free && left > 0 {
             self.slot.wake_one();
         }
+        // Out of the graph before the key is dropped, which is user code.
+        self.waiting = None;
         drop(removed);
         flights.following.give_back(1);
-        self.waiting = None;
         Leaving::Left
     }
 }

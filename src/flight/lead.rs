@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::release::Released;
 use super::run::{Ran, attempt};
 use super::{At, Flight, waits};
-use crate::sync::{self, Instant};
+use crate::sync;
 use crate::{Ended, Outcome, Role};
 
 /// The lead of a flight: whoever holds it owes its followers a result. It ends the flight however it goes away.
 pub(crate) struct Lead<'a, K, T, E> {
     at: At<'a, K, T, E>,
-    /// When its closure began, if an observer is to be told how long that took.
-    began: Option<Instant>,
+    /// How long its closure ran, once that is over, if an observer was told that it leads.
+    ran_for: Option<Duration>,
     ended: bool,
 }
 
@@ -21,17 +21,17 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
     /// For the thread that is in the flight's record as its leader.
     pub(super) fn new(at: At<'a, K, T, E>) -> Self {
         waits::begin_lead();
-        Self { at, began: None, ended: false }
+        Self { at, ran_for: None, ended: false }
     }
 
     /// Runs `work` and shares what comes of it. A panic in `work` goes on to the caller.
     pub(crate) fn run(mut self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
         let settings = &self.at.flights.settings;
-        if settings.observer.is_some() {
-            self.began = Some(sync::now());
-            settings.observe(|observer| observer.led(&self.at.name()));
-        }
+        settings.observe(|observer| observer.led(&self.at.name()));
+        // Neither the observers' own time nor that of waking the followers is the closure's.
+        let began = settings.is_observed().then(sync::now);
         let ran = attempt(|| work(&Flight::of(self.at)), settings.cost.as_deref());
+        self.ran_for = began.map(|began| sync::now().saturating_duration_since(began));
         let (followers, key) = self.end(&ran);
         if matches!(ran, Ran::Panicked { .. }) {
             // The caller is owed its own panic, not that of a key's Drop.
@@ -75,10 +75,11 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
         }
         let followers = released.map_or(0, |released| released.wake(&flights.following));
         flights.tell_drain(draining);
-        flights.settings.observe(|observer| {
-            let duration = self.began.map_or(Duration::ZERO, |began| sync::now().saturating_duration_since(began));
-            observer.ended(&self.at.name(), &Ended { followers, duration, outcome: ran.kind() });
-        });
+        // A lead that was not run was not told of either.
+        if let Some(duration) = self.ran_for {
+            let ended = Ended { followers, duration, outcome: ran.kind() };
+            flights.settings.observe(|observer| observer.ended(&self.at.name(), &ended));
+        }
         (followers, key)
     }
 }

@@ -193,7 +193,7 @@ impl<K, T, E> Flights<K, T, E> {
             CallError::Overloaded => Refused::Overloaded,
             _ => Refused::Closed,
         };
-        self.settings.observe(|observer| observer.refused(why));
+        self.settings.observe(|observer| observer.refused(self.settings.name.as_deref(), why));
         Outcome { result: Err(error), role: Role::Refused }
     }
 

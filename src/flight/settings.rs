@@ -1,5 +1,6 @@
 //! What is fixed for all flights of a coalescer, and the user code among it.
 
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub(crate) struct Settings<K, T, E> {
     pub(crate) max_followers_in_all: Option<u64>,
     pub(crate) overflow: Overflow,
     pub(crate) max_impatient: Option<u64>,
-    pub(crate) observer: Option<Box<dyn Observer>>,
+    pub(crate) observers: Vec<Box<dyn Observer>>,
 }
 
 impl<K, T, E> Settings<K, T, E> {
@@ -51,7 +52,7 @@ impl<K, T, E> Settings<K, T, E> {
             max_followers_in_all: None,
             overflow: Overflow::Reject,
             max_impatient: None,
-            observer: None,
+            observers: Vec::new(),
         }
     }
 
@@ -68,20 +69,30 @@ impl<K, T, E> Settings<K, T, E> {
         on_failure.times()
     }
 
-    /// Tells the observer, if there is one. A panic in it harms nobody.
-    pub(super) fn observe(&self, event: impl FnOnce(&dyn Observer)) {
-        if let Some(observer) = &self.observer {
+    /// Tells the observers, one after the other. A panic in one of them harms nobody, the others included.
+    pub(super) fn observe(&self, event: impl Fn(&dyn Observer)) {
+        for observer in &self.observers {
             quietly(|| event(&**observer));
         }
     }
 
+    pub(super) fn is_observed(&self) -> bool {
+        !self.observers.is_empty()
+    }
+
     /// Whether to read the clock when a flight begins.
     pub(super) fn is_timed(&self) -> bool {
-        self.track_age || self.observer.is_some()
+        self.track_age || self.is_observed()
     }
 }
 
 /// Runs user code whose panic is nobody's business.
 pub(super) fn quietly<R: Default>(code: impl FnOnce() -> R) -> R {
-    catch_unwind(AssertUnwindSafe(code)).unwrap_or_default()
+    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|payload| {
+        // What it panicked with may panic in its Drop, and what that panics with too: the second one is never dropped.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            mem::forget(again);
+        }
+        R::default()
+    })
 }

@@ -80,6 +80,11 @@ impl Waiting {
     pub(crate) fn enter(thread: u64, leader: &Leader, label: Arc<str>) -> Result<Self, Arc<[Arc<str>]>> {
         let mut edges = EDGES.lock();
         let mut chain = vec![Arc::clone(&label)];
+        // An observer that is told of joining may ask for another flight before this thread waits for the first. The graph has one
+        // edge for each thread, and a second would take the first with it when it goes.
+        if edges.contains_key(&thread) {
+            return Err(chain.into());
+        }
         let mut next = leader.get();
         // A thread that was elected is in no edge any more, so there is no circle to be caught in here.
         while next != 0 {

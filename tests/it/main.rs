@@ -9,6 +9,7 @@ mod golang;
 mod key;
 #[cfg(sync_coalesce_lock_cycles)]
 mod lock_cycles;
+mod observe;
 mod original;
 mod process;
 mod provider;
