@@ -31,9 +31,8 @@ pub use self::tracing::TracingObserver;
 ///
 /// # Calling back
 ///
-/// An observer may ask a coalescer anything. Calls in it are calls like any other, but for one: where a thread that leads something is
-/// told that it [`joined`](Observer::joined), it is as good as waiting already, so it cannot follow yet another flight, and is
-/// refused with [`CallError::Deadlock`](crate::CallError::Deadlock).
+/// An observer may ask a coalescer anything; its calls are calls like any other. A wait in [`joined`](Observer::joined) comes before the wait that it
+/// tells of, and both are looked at where a third one would close a circle with them.
 ///
 /// # Examples
 ///

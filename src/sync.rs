@@ -1,92 +1,30 @@
 //! Every lock, condition variable, thread and thread-local that the crate uses, so that a model checker can stand in for all of them.
 //!
-//! `clippy.toml` forbids naming them elsewhere.
+//! `clippy.toml` forbids naming them elsewhere. This file holds what does not depend on where they come from:
+//! `sync/system.rs` takes them from the system, and `sync/checked.rs`, for tests built with `--cfg sync_coalesce_shuttle`,
+//! from the model checker.
 
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "this is where they are named")]
 
+#[cfg(all(test, sync_coalesce_shuttle))]
+mod checked;
+mod fault;
+#[cfg(not(all(test, sync_coalesce_shuttle)))]
+mod system;
+
 use std::cell::Cell;
 use std::num::NonZeroUsize;
-use std::sync::PoisonError;
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::Ordering;
 use std::thread::{self, ThreadId};
 pub(crate) use std::time::Instant;
 
 use once_cell::race::OnceNonZeroUsize;
 
-/// A `static`.
-macro_rules! global {
-    ($(#[$attribute:meta])* static $name:ident: $kind:ty = $value:expr;) => {
-        $(#[$attribute])*
-        static $name: $kind = $value;
-    };
-}
-pub(crate) use global;
-
-/// A `static` of each thread.
-macro_rules! per_thread {
-    ($(#[$attribute:meta])* static $name:ident: $kind:ty = $value:expr;) => {
-        ::std::thread_local! {
-            #[expect(clippy::disallowed_types, reason = "written in src/sync.rs, expanded elsewhere")]
-            $(#[$attribute])*
-            static $name: $kind = const { $value };
-        }
-    };
-}
-pub(crate) use per_thread;
-
-/// The lock of a shard.
-pub(crate) struct Mutex<S>(parking_lot::Mutex<S>);
-
-impl<S> Mutex<S> {
-    pub(crate) const fn new(state: S) -> Self {
-        Self(parking_lot::Mutex::new(state))
-    }
-
-    pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, S> {
-        self.0.lock()
-    }
-}
-
-/// A lock and the condition variable that goes with it: the meeting point of one flight.
-///
-/// std's pair and not `parking_lot`'s, whose `notify_all` moves every waiter onto the mutex, to be woken one after
-/// another. No user code runs under the lock, so it cannot be poisoned, and poison is ignored.
-pub(crate) struct Monitor<S> {
-    state: std::sync::Mutex<S>,
-    changed: std::sync::Condvar,
-}
-
-pub(crate) type MonitorGuard<'a, S> = std::sync::MutexGuard<'a, S>;
-
-impl<S> Monitor<S> {
-    pub(crate) fn new(state: S) -> Self {
-        Self { state: std::sync::Mutex::new(state), changed: std::sync::Condvar::new() }
-    }
-
-    pub(crate) fn lock(&self) -> MonitorGuard<'_, S> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sleeps until notified or until `deadline`; may also wake for no reason.
-    pub(crate) fn wait<'a>(&self, guard: MonitorGuard<'a, S>, deadline: Option<Instant>) -> MonitorGuard<'a, S> {
-        match deadline {
-            None => self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let woken = self.changed.wait_timeout(guard, left);
-                woken.unwrap_or_else(PoisonError::into_inner).0
-            }
-        }
-    }
-
-    pub(crate) fn notify_one(&self) {
-        self.changed.notify_one();
-    }
-
-    pub(crate) fn notify_all(&self) {
-        self.changed.notify_all();
-    }
-}
+#[cfg(all(test, sync_coalesce_shuttle))]
+pub(crate) use self::checked::*;
+pub(crate) use self::fault::{Fault, planted};
+#[cfg(not(all(test, sync_coalesce_shuttle)))]
+pub(crate) use self::system::*;
 
 /// The thread that this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,14 +49,6 @@ pub(crate) fn me() -> Me {
             Me { id: thread::current().id(), number }
         })
     })
-}
-
-pub(crate) fn now() -> Instant {
-    Instant::now()
-}
-
-pub(crate) fn has_passed(deadline: Instant) -> bool {
-    now() >= deadline
 }
 
 /// How many threads can run at once here; asked of the system once, which reads files to answer.

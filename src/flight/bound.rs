@@ -1,6 +1,6 @@
 //! How many there may be of something at a time.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Fault, Ordering, planted};
 
 /// Without a limit nothing is counted, and nothing paid for counting.
 pub(crate) struct Bound {
@@ -16,9 +16,19 @@ impl Bound {
     /// Takes a place, if there is one.
     pub(crate) fn take(&self) -> bool {
         let Some(limit) = self.limit else { return true };
+        if planted(Fault::CountsApart) {
+            let taken = self.taken.load(Ordering::Relaxed);
+            self.taken.store((taken + 1).min(limit), Ordering::Relaxed);
+            return taken < limit;
+        }
         let taken =
             self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < limit).then_some(taken + 1));
         taken.is_ok()
+    }
+
+    #[cfg(all(test, sync_coalesce_shuttle))]
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     pub(crate) fn give_back(&self, places: u64) {

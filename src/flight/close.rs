@@ -7,7 +7,7 @@ use hashbrown::Equivalent;
 use super::Flights;
 use super::release::Released;
 use crate::CallError;
-use crate::sync::{self, has_passed};
+use crate::sync::{self, Fault, has_passed, planted};
 
 impl<K, T, E> Flights<K, T, E> {
     /// Lets later callers start afresh; present followers stay. Says whether there was a flight.
@@ -42,9 +42,10 @@ impl<K, T, E> Flights<K, T, E> {
     pub(crate) fn close(&self) {
         for shard in self.table.shards() {
             let mut locked = shard.lock();
-            locked.closed = true;
+            locked.closed = !planted(Fault::StaysOpen);
+            let missed = if planted(Fault::CloseMissesForgotten) { locked.forgotten.len() } else { 0 };
             let keys = locked.forget_all();
-            let ids: Vec<u64> = locked.forgotten.keys().copied().collect();
+            let ids: Vec<u64> = locked.forgotten.keys().copied().skip(missed).collect();
             let released: Vec<Released<T, E>> =
                 ids.into_iter().filter_map(|id| locked.dismiss(id, || Err(CallError::Closed))).collect();
             drop(locked);
@@ -77,7 +78,9 @@ impl<K, T, E> Flights<K, T, E> {
     /// Tells those who drain that a closure has ended.
     pub(super) fn tell_drain(&self, draining: bool) {
         if draining {
-            drop(self.drained.lock());
+            if !planted(Fault::TellsDrainUnlocked) {
+                drop(self.drained.lock());
+            }
             self.drained.notify_all();
         }
     }

@@ -8,7 +8,7 @@ use super::table::Shard;
 use super::waits::Waiting;
 use super::{At, Lead};
 use crate::outcome::Shared;
-use crate::sync::{self, Instant, has_passed};
+use crate::sync::{self, Fault, Instant, has_passed, planted};
 use crate::{CallError, Left, LeftWith, Outcome, Role};
 
 /// A follower's place in a flight.
@@ -109,7 +109,8 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
     /// Takes the lead, unless another follower or a new caller was faster.
     fn lead_if_free(&mut self, joined: Instant) -> Option<Lead<'a, K, T, E>> {
         let mut locked = self.at.shard.lock();
-        let lead = matches!(self.slot.look(), Woken::Free).then(|| self.lead(&mut locked))??;
+        let lead = (matches!(self.slot.look(), Woken::Free) || planted(Fault::LeadsWithoutLooking))
+            .then(|| self.lead(&mut locked))??;
         drop(locked);
         self.tell_elected(joined);
         Some(lead)
@@ -118,7 +119,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
     /// Takes the lead, which is free and stays so as long as the shard is locked.
     fn lead(&mut self, locked: &mut Shard<K, T, E>) -> Option<Lead<'a, K, T, E>> {
         // Out of the graph before it says that this thread leads, or the thread would seem to wait for itself.
-        self.waiting = None;
+        self.waiting = self.waiting.take().filter(|_| planted(Fault::ElectedStillWaits));
         let (record, counters) = locked.record(self.at.hash, self.at.id)?;
         record.followers -= 1;
         counters.following -= 1;
@@ -141,12 +142,13 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
         let At { flights, shard, hash, id } = self.at;
         let mut locked = shard.lock();
         let free = match self.slot.look() {
+            Woken::Ended(_) if planted(Fault::LeavesBlindly) => false,
             Woken::Ended(result) => return Leaving::Ended(result),
             Woken::Free => true,
             Woken::Late => false,
         };
         if !late {
-            if free {
+            if free && !planted(Fault::ImpatientShunsLead) {
                 if let Some(lead) = self.lead(&mut locked) {
                     drop(locked);
                     self.tell_elected(joined);
@@ -170,15 +172,19 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
         }
         // Who leaves while the lead is free may be the one who was woken to take it, so it wakes another; the last one takes
         // the flight away.
-        let removed = if free && left == 0 { locked.remove(hash, id) } else { None };
+        let removed =
+            if free && left == 0 && !planted(Fault::LastLeavesEntry) { locked.remove(hash, id) } else { None };
         drop(locked);
-        if free && left > 0 {
+        if free && left > 0 && !planted(Fault::LeaverKeepsLead) {
             self.slot.wake_one();
         }
         // Out of the graph before the key is dropped, which is user code.
+        if planted(Fault::LeaverKeepsEdge) {
+            std::mem::forget(self.waiting.take());
+        }
         self.waiting = None;
         drop(removed);
-        flights.following.give_back(1);
+        flights.following.give_back(u64::from(!planted(Fault::LeaverKeepsPlace)));
         Leaving::Left
     }
 }

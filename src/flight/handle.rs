@@ -13,7 +13,7 @@ use super::table::Record;
 ///
 /// Both questions take the lock of one shard for an instant, so ask between steps and not in a tight loop.
 pub struct Flight<'a, K, T, E> {
-    at: Option<At<'a, K, T, E>>,
+    pub(super) at: Option<At<'a, K, T, E>>,
 }
 
 impl<'a, K, T, E> Flight<'a, K, T, E> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::release::Released;
 use super::run::{Ran, attempt};
 use super::{At, Flight, waits};
-use crate::sync;
+use crate::sync::{self, Fault, planted};
 use crate::{Ended, Outcome, Role};
 
 /// The lead of a flight: whoever holds it owes its followers a result. It ends the flight however it goes away.
@@ -49,6 +49,9 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
         // wait for itself.
         let elections = flights.settings.elections(ran);
         self.ended = true;
+        let unfollowed = planted(Fault::LooksForFollowersTooSoon) && Flight::of(self.at).followers() == 0;
+        #[cfg(all(test, sync_coalesce_shuttle))]
+        super::models::end_too_soon(self.at, ran);
 
         let mut locked = shard.lock();
         let draining = locked.count_end(ran);
@@ -56,10 +59,12 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
             0 => None,
             _ => locked.record(hash, id).and_then(|(record, _)| record.offer_lead(elections)),
         };
-        let removed = if offered.is_some() { None } else { locked.remove(hash, id) };
+        let stays = planted(Fault::PanicEndsNothing) && matches!(ran, Ran::Panicked { .. });
+        let removed = if offered.is_some() || stays { None } else { locked.remove(hash, id) };
         let (key, released) = match removed {
             None => (None, None),
             Some((key, mut record)) => {
+                record.slot = record.slot.filter(|_| !unfollowed);
                 let released = Released::publish(&mut record, &mut locked.counters, || ran.shared());
                 if let Ran::Value { cost, .. } = ran {
                     locked.counters.cost_saved += cost * count(released.followers());
@@ -70,7 +75,7 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
         drop(locked);
 
         waits::end_lead();
-        if let Some(slot) = offered {
+        if let Some(slot) = offered.filter(|_| !planted(Fault::OffersToNobody)) {
             slot.wake_one();
         }
         let followers = released.map_or(0, |released| released.wake(&flights.following));
@@ -87,7 +92,7 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
 impl<K, T, E> Drop for Lead<'_, K, T, E> {
     /// A lead that was not run, or lost on the way by a fault of ours, must not leave its followers waiting.
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.ended && !planted(Fault::AbandonedLeadEndsNothing) {
             self.end(&Ran::Panicked { message: "it left without a result".into(), payload: Box::new(()) });
         }
     }

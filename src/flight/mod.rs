@@ -5,12 +5,14 @@ mod close;
 mod follow;
 mod handle;
 mod lead;
+#[cfg(all(test, sync_coalesce_shuttle))]
+mod models;
 mod release;
 mod run;
 mod settings;
 mod slot;
 mod table;
-#[cfg(test)]
+#[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod tests;
 mod waits;
 
@@ -27,7 +29,7 @@ pub(crate) use self::settings::{Policy, Settings};
 use self::slot::Slot;
 use self::table::{Lock, Record, Shard, Table};
 use self::waits::Waiting;
-use crate::sync::{self, AtomicU64, Me, Monitor, Ordering};
+use crate::sync::{self, AtomicU64, Fault, Me, Monitor, Ordering, planted};
 use crate::{Bypass, CallError, FlightId, FlightInfo, Mark, OnDeadlock, Outcome, Overflow, Refused, Role, Stats};
 
 /// All flights of one coalescer.
@@ -122,7 +124,8 @@ impl<K, T, E> Flights<K, T, E> {
         if made.absent_since != Some(locked.last_id()) {
             if let Some((record, counters)) = locked.find(hash, key) {
                 let at = At { flights: self, shard, hash, id: record.id };
-                if after.is_none_or(|mark| record.mark >= mark.0) {
+                let is_new = |mark: Mark| record.mark >= mark.0 && !planted(Fault::SupersedesNewer);
+                if after.is_none_or(|mark| is_new(mark) || planted(Fault::JoinsOlder)) {
                     return at.join(record, counters, me, &mut made.label);
                 }
                 let record = self.begin(locked, me);
@@ -267,16 +270,22 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         let Some(leader) = record.leader else {
             return Step::Entered(Entered::Leads(self.take_lead(record, counters, me)));
         };
+        if planted(Fault::MakesSlotAgain) {
+            record.slot = None;
+        }
         let slot = record.slot.get_or_insert_with(|| Arc::new(Slot::new(leader.number)));
 
-        let mut waiting = None;
-        if waits::leads_something() {
+        let take_place = || record.followers < settings.max_followers && self.flights.following.take();
+        let (waiting, has_place) = if waits::leads_something() {
             if label.is_none() && settings.key_label.is_some() {
                 return Step::MakeLabel;
             }
             let label = label.take().unwrap_or_else(|| self.name().to_string().into());
-            match Waiting::enter(me.number, &slot.leader, label) {
-                Ok(entered) => waiting = Some(entered),
+            match Waiting::enter(me.number, &slot.leader, label, take_place) {
+                Ok(waiting) => {
+                    let has_place = waiting.is_some();
+                    (waiting, has_place)
+                }
                 Err(chain) => {
                     return Step::Entered(match settings.on_deadlock {
                         OnDeadlock::Bypass => Entered::Bypasses(Bypass::Deadlock),
@@ -287,8 +296,10 @@ impl<'a, K, T, E> At<'a, K, T, E> {
                     });
                 }
             }
-        }
-        if record.followers >= settings.max_followers || !self.flights.following.take() {
+        } else {
+            (None, take_place())
+        };
+        if !has_place {
             return Step::Entered(match settings.overflow {
                 Overflow::Bypass => Entered::Bypasses(Bypass::Overloaded),
                 Overflow::Reject => {

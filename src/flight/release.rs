@@ -7,6 +7,7 @@ use super::slot::Slot;
 use super::table::Record;
 use crate::Stats;
 use crate::outcome::Shared;
+use crate::sync::{Fault, planted};
 
 /// Followers whose result is published and who are still to be woken.
 #[must_use]
@@ -24,7 +25,7 @@ impl<T, E> Released<T, E> {
     ) -> Self {
         let followers = std::mem::take(&mut record.followers);
         counters.following -= followers;
-        let slot = record.slot.take();
+        let slot = if planted(Fault::PublishesTwice) { record.slot.clone() } else { record.slot.take() };
         if let Some(slot) = &slot {
             slot.publish(result());
         }
@@ -37,7 +38,7 @@ impl<T, E> Released<T, E> {
 
     /// Wakes them, under no lock; says how many they were.
     pub(super) fn wake(self, following: &Bound) -> u64 {
-        if let Some(slot) = self.slot.filter(|_| self.followers > 0) {
+        if let Some(slot) = self.slot.filter(|_| self.followers > 0 && !planted(Fault::WakesNobody)) {
             following.give_back(self.followers);
             slot.wake_all();
         }

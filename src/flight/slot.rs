@@ -1,7 +1,7 @@
 //! One flight's meeting point: the leader publishes, its followers wait, and the lead is handed over.
 
 use crate::outcome::Shared;
-use crate::sync::{Instant, Monitor, has_passed};
+use crate::sync::{Fault, Instant, Monitor, has_passed, planted};
 
 use super::waits::Leader;
 
@@ -38,7 +38,9 @@ impl<T, E> Slot<T, E> {
     /// A follower that misses the [`wake_all`](Slot::wake_all) cannot exist: it looks and goes to sleep under the lock
     /// taken here, so it either sees the result or sleeps before it is set, and so before it is woken.
     pub(crate) fn publish(&self, result: Shared<T, E>) {
-        self.leader.clear();
+        if !planted(Fault::LeaderOutlivesFlight) {
+            self.leader.clear();
+        }
         *self.state.lock() = State::Ended(result);
     }
 
@@ -53,8 +55,8 @@ impl<T, E> Slot<T, E> {
         let mut state = self.state.lock();
         let free = matches!(*state, State::Free);
         if free {
-            *state = State::Led;
-            self.leader.set(thread);
+            *state = if planted(Fault::LeadStaysFree) { State::Free } else { State::Led };
+            self.leader.set(if planted(Fault::ElectedUnnamed) { 0 } else { thread });
         }
         free
     }
@@ -85,6 +87,7 @@ impl<T, E> Slot<T, E> {
         loop {
             match &*state {
                 State::Ended(result) => return Woken::Ended(result.clone()),
+                State::Free if planted(Fault::LeadsLate) => return Woken::Free,
                 _ if until.is_some_and(has_passed) => return Woken::Late,
                 State::Free => return Woken::Free,
                 State::Led => state = self.state.wait(state, until),

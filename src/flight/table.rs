@@ -10,7 +10,7 @@ use super::run::Ran;
 use super::slot::Slot;
 use crate::Stats;
 use crate::outcome::Shared;
-use crate::sync::{Instant, Me, Mutex};
+use crate::sync::{Fault, Instant, Me, Mutex, planted};
 
 /// More shards than any machine has use for; a larger wish is cut down to this.
 const MAX_SHARDS: usize = 1 << 12;
@@ -128,7 +128,7 @@ impl<K, T, E> Shard<K, T, E> {
         self.flights.len() as u64
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(sync_coalesce_shuttle)))]
     pub(crate) fn capacity(&self) -> usize {
         self.flights.capacity()
     }
@@ -174,7 +174,10 @@ impl<K, T, E> Shard<K, T, E> {
     /// Forgets the flight with this id, and puts another in its place, for the same key.
     pub(crate) fn supersede(&mut self, hash: u64, id: u64, record: Record<T, E>) {
         if let Some(entry) = self.flights.find_mut(hash, |entry| entry.record.id == id) {
-            self.forgotten.insert(id, std::mem::replace(&mut entry.record, record));
+            let superseded = std::mem::replace(&mut entry.record, record);
+            if !planted(Fault::SupersededIsLost) {
+                self.forgotten.insert(id, superseded);
+            }
         }
     }
 
@@ -189,7 +192,7 @@ impl<K, T, E> Shard<K, T, E> {
 
     /// Takes a flight out by its identity, wherever it is. The key is returned to be dropped outside the lock.
     pub(crate) fn remove(&mut self, hash: u64, id: u64) -> Option<(Option<K>, Record<T, E>)> {
-        match self.flights.find_entry(hash, |entry| entry.record.id == id) {
+        match self.flights.find_entry(hash, |entry| entry.record.id == id || planted(Fault::RemovesByKey)) {
             Ok(found) => {
                 let (entry, _) = found.remove();
                 self.shrink();
@@ -205,9 +208,10 @@ impl<K, T, E> Shard<K, T, E> {
         Q: Equivalent<K> + ?Sized,
     {
         let found = self.flights.find_entry(hash, same_key(hash, key)).ok()?;
-        let (Entry { key, record, .. }, _) = found.remove();
+        let (Entry { key, mut record, .. }, _) = found.remove();
         self.shrink();
         let id = record.id;
+        record.slot = record.slot.filter(|_| !planted(Fault::ForgetLosesSlot));
         self.forgotten.insert(id, record);
         Some((key, id))
     }
@@ -229,7 +233,7 @@ impl<K, T, E> Shard<K, T, E> {
         record.cancelled = true;
         let released = Released::publish(record, &mut self.counters, result);
         self.counters.cancelled += released.followers();
-        if record.leader.is_none() {
+        if record.leader.is_none() && !planted(Fault::CancelLeavesFreeFlight) {
             // The lead was free, so nobody is left who would take this away.
             self.forgotten.remove(&id);
         }

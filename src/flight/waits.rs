@@ -2,8 +2,8 @@
 //!
 //! A wait closes a circle only if the waiting thread leads something that, over any number of threads, the leader that it would
 //! wait for waits for. So a thread that leads nothing is never looked at, and only threads that lead something are in the
-//! graph: each with the one flight it waits for. The way through it is: flight, its leader, the flight that this thread waits for, and
-//! so on.
+//! graph: each with the flight it waits for. The way through it is: flight, its leader, the flight that this thread waits for, and
+//! so on. A thread waits for two flights if its observer, told that it has joined one, waits for another before.
 //!
 //! An edge counts only as long as its flight has a leader. A flight that has ended, was cancelled, or whose lead is free
 //! has none, although its waiters may not have woken up yet.
@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::sync::{self, AtomicU64, Mutex, Ordering};
+use crate::sync::{self, AtomicU64, Fault, Mutex, Ordering, planted};
 
 /// Where a followed flight says which thread leads it: 0 for none.
 #[derive(Clone)]
@@ -45,8 +45,8 @@ struct Edge {
 }
 
 sync::global! {
-    /// By the number of the waiting thread.
-    static EDGES: Mutex<BTreeMap<u64, Edge>> = Mutex::new(BTreeMap::new());
+    /// By the number of the waiting thread, and how many waits were begun before this one and are not over.
+    static EDGES: Mutex<BTreeMap<(u64, u32), Edge>> = Mutex::new(BTreeMap::new());
 }
 
 sync::per_thread! {
@@ -67,42 +67,64 @@ pub(crate) fn leads_something() -> bool {
     LEADS.with(Cell::get) > 0
 }
 
+#[cfg(all(test, sync_coalesce_shuttle))]
+pub(crate) fn nobody_waits() -> bool {
+    EDGES.lock().is_empty()
+}
+
 /// An edge of the graph, for as long as a wait lasts.
 pub(crate) struct Waiting {
-    thread: u64,
+    edge: (u64, u32),
 }
 
 impl Waiting {
     /// Enters that `thread`, which leads something, is going to wait for the flight led by `leader`; or refuses with the labels of
-    /// the flights in the circle that this would close.
+    /// the flights in the circle that this would close. None if it closes none and there is no place for it to wait in.
     ///
-    /// One lock covers looking and entering, so of several threads that would close a circle together, the last one is refused.
-    pub(crate) fn enter(thread: u64, leader: &Leader, label: Arc<str>) -> Result<Self, Arc<[Arc<str>]>> {
+    /// One lock covers looking and entering, so of several threads that would close a circle together, the last one is refused. The
+    /// place is taken under it too: a caller that is one too many never waits, so it must not be seen to.
+    pub(crate) fn enter(
+        thread: u64,
+        leader: &Leader,
+        label: Arc<str>,
+        take_place: impl Fn() -> bool,
+    ) -> Result<Option<Self>, Arc<[Arc<str>]>> {
         let mut edges = EDGES.lock();
-        let mut chain = vec![Arc::clone(&label)];
-        // An observer that is told of joining may ask for another flight before this thread waits for the first. The graph has one
-        // edge for each thread, and a second would take the first with it when it goes.
-        if edges.contains_key(&thread) {
-            return Err(chain.into());
-        }
-        let mut next = leader.get();
+        let mut chain = Vec::new();
+        let mut open = vec![(0, Arc::clone(&label), leader.get())];
         // A thread that was elected is in no edge any more, so there is no circle to be caught in here.
-        while next != 0 {
+        while let Some((length, label, next)) = open.pop() {
+            chain.truncate(length);
+            chain.push(label);
             if next == thread {
                 return Err(chain.into());
             }
-            let Some(edge) = edges.get(&next) else { break };
-            chain.push(Arc::clone(&edge.label));
-            next = edge.leader.get();
+            // A flight that nobody leads leads nowhere: no thread has the number 0.
+            let onwards = edges.range((next, 0)..=(next, u32::MAX));
+            open.extend(onwards.map(|(_, edge)| (chain.len(), Arc::clone(&edge.label), edge.leader.get())));
         }
-        edges.insert(thread, Edge { leader: leader.clone(), label });
-        Ok(Self { thread })
+        if planted(Fault::ChecksApart) {
+            drop(edges);
+            edges = EDGES.lock();
+        }
+        if !planted(Fault::WaitsWithoutPlace) && !take_place() {
+            return Ok(None);
+        }
+        let outer = edges.range((thread, 0)..=(thread, u32::MAX)).next_back();
+        let depth = outer.filter(|_| !planted(Fault::InnerWaitHidesOuter)).map_or(0, |(&(_, depth), _)| depth + 1);
+        edges.insert((thread, depth), Edge { leader: leader.clone(), label });
+        drop(edges);
+        let waiting = Self { edge: (thread, depth) };
+        Ok(if planted(Fault::WaitsWithoutPlace) { Some(waiting).filter(|_| take_place()) } else { Some(waiting) })
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        if planted(Fault::EdgeStays) {
+            return;
+        }
         // Dropped after the lock: the last reference to a label or a leader frees memory.
-        let _edge = EDGES.lock().remove(&self.thread);
+        let _edge = EDGES.lock().remove(&self.edge);
     }
 }

@@ -596,8 +596,8 @@ fn a_panicking_observer_harms_nobody() {
 /// thread 1                       others
 /// leads `own`
 /// joins `other`, is told
-///   asks for `third`             one leads `other`, one leads `third`
-///   refused
+///   follows `third`              one leads `other`, one leads `third`
+///                                `third` ends
 /// waits for `other`
 ///                                the leader of `other` asks for `own`: refused
 /// ```
@@ -606,15 +606,11 @@ fn a_wait_inside_joined_does_not_hide_the_wait_that_it_delays() {
     bounded(|| {
         static THIRD: LazyLock<Coalesce> = LazyLock::new(SyncCoalesce::new);
         let own: Coalesce = SyncCoalesce::new();
-        let (told, ask, end) = (Arc::new(Gate::new()), Gate::new(), Gate::new());
-        let tell = Arc::clone(&told);
+        let (ask, end) = (Gate::new(), Gate::new());
         let other: Coalesce = SyncCoalesce::builder()
-            .observer(Always(move |event: &str| {
+            .observer(Always(|event: &str| {
                 if event == "joined" {
-                    let third = THIRD.try_call(&1, || Ok(0));
-                    if matches!(third, Err(CallError::Deadlock { .. })) {
-                        tell.open();
-                    }
+                    assert_eq!(*THIRD.try_call(&1, || Ok(0)).unwrap(), 1);
                 }
             }))
             .build();
@@ -635,10 +631,11 @@ fn a_wait_inside_joined_does_not_hide_the_wait_that_it_delays() {
             });
             until_running(&other, 1);
             let first = scope.spawn(|| own.try_call(&1, || Ok(*other.try_call(&1, || Ok(0)).unwrap())));
-            told.pass();
+            until_following(&THIRD, 1);
+            end.open();
+            until_following(&THIRD, 0);
             ask.open();
             assert_eq!(*first.join().unwrap().unwrap(), 2);
-            end.open();
         });
         for coalesce in [&own, &other, &THIRD] {
             assert_idle(coalesce);

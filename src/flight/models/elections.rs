@@ -1,0 +1,230 @@
+//! How a lead is handed over: to whom, past whom, and what if nobody is left.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::{Asking, Building, Crowd, Seen, building, plainly, together};
+use crate::flight::{Entered, Limits, Patience, Waited};
+use crate::sync::{self, Fault, catches, holds};
+use crate::{CallError, OnFailure};
+
+fn electing() -> Building {
+    building().on_error(OnFailure::Elect { times: 2 })
+}
+
+fn soon(request: Asking<'_>) -> Asking<'_> {
+    request.timeout(Duration::from_secs(1))
+}
+
+/// ```text
+/// leader                          followers, one of them with a deadline
+/// closure fails
+/// end: frees the lead, wakes one
+///                                 the one that was woken is late: it leaves, and wakes another
+///                                 the other leads; or, if none is left, the flight goes with the last
+/// ```
+fn departing_followers() {
+    let crowd = Crowd::new(electing().max_followers_in_all(8));
+    let part = |number: u64, wishes: fn(Asking<'_>) -> Asking<'_>| {
+        let crowd = &crowd;
+        move |seen: &Seen| {
+            let result = crowd.call(seen, 1, wishes, |_| crowd.alone(|| Err(number)));
+            assert!(matches!(result, Err(CallError::Failed(_) | CallError::TimedOut)), "{result:?}");
+        }
+    };
+    crowd.settle(together([&part(1, plainly), &part(2, soon), &part(3, soon), &part(4, plainly)]));
+}
+
+#[test]
+fn a_free_lead_finds_a_follower_or_goes_with_the_last() {
+    holds(departing_followers);
+}
+
+#[test]
+fn a_lead_offered_to_nobody_is_caught() {
+    catches(Fault::OffersToNobody, "deadlock", departing_followers);
+}
+
+#[test]
+fn a_leaver_that_keeps_the_lead_to_itself_is_caught() {
+    catches(Fault::LeaverKeepsLead, "deadlock", departing_followers);
+}
+
+#[test]
+fn a_last_follower_that_leaves_the_flight_behind_is_caught() {
+    catches(Fault::LastLeavesEntry, "something is left", departing_followers);
+}
+
+#[test]
+fn a_lead_that_stays_free_when_it_is_taken_is_caught() {
+    catches(Fault::LeadStaysFree, "two leaders", departing_followers);
+}
+
+#[test]
+fn a_lead_taken_without_a_look_is_caught() {
+    catches(Fault::LeadsWithoutLooking, "two leaders", departing_followers);
+}
+
+#[test]
+fn a_leaver_that_keeps_its_place_under_the_bound_is_caught() {
+    catches(Fault::LeaverKeepsPlace, "a place under a bound", departing_followers);
+}
+
+/// ```text
+/// leader                          follower whose deadline has passed
+/// closure fails
+/// end: frees the lead, wakes one
+///                                 sees that the lead is free, and leaves all the same
+/// ```
+fn election_past_the_deadline() {
+    let crowd = Crowd::new(electing());
+    let part = |number: u64| {
+        let crowd = &crowd;
+        move |seen: &Seen| {
+            let _ = crowd.call(seen, 1, |asking| asking.timeout(Duration::ZERO), |_| crowd.alone(|| Err(number)));
+        }
+    };
+    let seen = together([&part(1), &part(2), &part(3)]);
+    assert_eq!(crowd.calls.stats().elected, 0, "a follower leads past its deadline");
+    crowd.settle(seen);
+}
+
+#[test]
+fn nobody_past_its_deadline_leads() {
+    holds(election_past_the_deadline);
+}
+
+#[test]
+fn a_follower_that_leads_past_its_deadline_is_caught() {
+    catches(Fault::LeadsLate, "past its deadline", election_past_the_deadline);
+}
+
+/// ```text
+/// leader                          follower                        canceller
+/// closure fails
+/// end: frees the lead, wakes one
+///                                                                 forgets, publishes Cancelled,
+///                                                                 takes the flight away: nobody leads it
+///                                 wakes with Cancelled
+/// ```
+fn cancel_of_a_free_lead() {
+    let crowd = Crowd::new(electing());
+    let part = |number: u64| {
+        let crowd = &crowd;
+        move |seen: &Seen| {
+            let result = crowd.call(seen, 1, soon, |_| {
+                sync::pause();
+                Err(number)
+            });
+            assert!(result.is_err());
+        }
+    };
+    let canceller = |_: &Seen| {
+        crowd.calls.cancel(&1);
+        crowd.calls.cancel(&1);
+    };
+    crowd.settle(together([&part(1), &part(2), &part(3), &canceller]));
+}
+
+#[test]
+fn a_flight_cancelled_while_its_lead_is_free_is_taken_away() {
+    holds(cancel_of_a_free_lead);
+}
+
+#[test]
+fn a_cancelled_flight_left_without_a_leader_is_caught() {
+    catches(Fault::CancelLeavesFreeFlight, "a forgotten flight", cancel_of_a_free_lead);
+}
+
+/// ```text
+/// leader                          follower                        another caller
+/// closure fails
+/// end: frees the lead, wakes one
+///                                                                 forgets, or calls after a mark: leads anew
+///                                 leads the old flight, or leaves
+///                                 it at its deadline, as the last
+/// ```
+fn forget_of_a_free_lead() {
+    let crowd = Crowd::new(electing());
+    let part = |number: u64| {
+        let crowd = &crowd;
+        move |seen: &Seen| {
+            let result = crowd.call(seen, 1, soon, |_| {
+                sync::pause();
+                Err(number)
+            });
+            assert!(result.is_err());
+        }
+    };
+    let anew = |seen: &Seen| {
+        crowd.calls.forget(&1);
+        let mark = crowd.calls.mark();
+        let _ = crowd.call(seen, 1, |asking| asking.after(mark), |_| Err(4));
+    };
+    crowd.settle(together([&part(1), &part(2), &part(3), &anew]));
+}
+
+#[test]
+fn a_flight_forgotten_while_its_lead_is_free_goes_on() {
+    holds(forget_of_a_free_lead);
+}
+
+#[test]
+fn a_flight_lost_while_its_lead_is_free_is_caught() {
+    catches(Fault::SupersededIsLost, "", forget_of_a_free_lead);
+}
+
+#[test]
+fn a_forgotten_flight_that_its_last_follower_leaves_behind_is_caught() {
+    catches(Fault::LastLeavesEntry, "a forgotten flight", forget_of_a_free_lead);
+}
+
+/// ```text
+/// leader                          impatient follower
+/// closure fails
+/// end: frees the lead, wakes one
+///                                 its patience ends: it takes the lead, and does not run alone
+/// ```
+fn patience_while_the_lead_is_free() {
+    let crowd = Crowd::new(electing());
+    let freed = AtomicBool::new(false);
+    let entered = AtomicBool::new(false);
+    let leader = |seen: &Seen| {
+        let result = crowd.call(seen, 1, plainly, |_| {
+            while !entered.load(Ordering::Relaxed) {
+                sync::give_way();
+            }
+            Err(1)
+        });
+        assert!(result.is_err());
+        freed.store(true, Ordering::Relaxed);
+    };
+    let impatient = |_: &Seen| {
+        // The leader is in before, and fails only after, this thread has joined.
+        while crowd.calls.in_flight() == 0 {
+            sync::give_way();
+        }
+        let Entered::Follows(follow) = crowd.calls.flights.enter(1, &1, None) else { unreachable!("it is led") };
+        entered.store(true, Ordering::Relaxed);
+        while !freed.load(Ordering::Relaxed) {
+            sync::give_way();
+        }
+        let now = sync::now();
+        let limits = Limits { deadline: None, patience: Patience::of(Duration::ZERO, now) };
+        let Waited::Leads(lead) = follow.wait(now, limits) else { panic!("it does not lead, and the lead is free") };
+        assert_eq!(*lead.run(|_| Ok(2)).result.unwrap(), 2);
+    };
+    together([&leader, &impatient]);
+    let stats = crowd.calls.stats();
+    assert_eq!((stats.in_flight, stats.following, stats.running, stats.elected, stats.calls()), (0, 0, 0, 1, 2));
+}
+
+#[test]
+fn who_runs_out_of_patience_while_the_lead_is_free_takes_it() {
+    holds(patience_while_the_lead_is_free);
+}
+
+#[test]
+fn an_impatient_follower_that_shuns_a_free_lead_is_caught() {
+    catches(Fault::ImpatientShunsLead, "it does not lead", patience_while_the_lead_is_free);
+}

@@ -1,0 +1,185 @@
+//! The real protocol under the model checker, one model per promise. Run by `ci/shuttle`.
+//!
+//! Each model is checked twice: as the code is, where every schedule must hold, and with faults planted one at a time, where some
+//! schedule must fail: a model that lets its faults pass proves nothing. All end in [`Crowd::settle`]: nothing is left, and the counters
+//! say what the callers saw.
+
+mod anything;
+mod deadlocks;
+mod elections;
+mod endings;
+mod limits;
+
+use std::cell::RefCell;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::run::Ran;
+use super::{At, Flight, waits};
+use crate::outcome::Shared;
+use crate::sync::{self, Fault, planted};
+use crate::{Builder, CallError, Outcome, Request, Role, SyncCoalesce};
+
+/// A key is its own hash, so that a model knows which keys share a shard.
+#[derive(Default)]
+struct Itself(u64);
+
+impl Hasher for Itself {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are u64");
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+type Hashing = BuildHasherDefault<Itself>;
+type Calls = SyncCoalesce<u64, u64, u64, Hashing>;
+type Building = Builder<u64, u64, u64, Hashing>;
+type Asking<'a> = Request<'a, u64, u64, u64, u64, Hashing>;
+type Handle<'a> = Flight<'a, u64, u64, u64>;
+
+fn building() -> Building {
+    SyncCoalesce::builder().shards(1).hasher(Hashing::default())
+}
+
+/// A coalescer, and what becomes of each call to it.
+struct Crowd {
+    calls: Calls,
+    /// How many closures run for a flight, which may be one per key.
+    leading: AtomicU64,
+}
+
+/// What one thread's calls came to; one is `None` if its own closure's panic came back.
+#[derive(Default)]
+struct Seen(RefCell<Vec<Option<Outcome<u64, u64>>>>);
+
+impl Crowd {
+    fn new(calls: Building) -> Self {
+        Self { calls: calls.build(), leading: AtomicU64::new(0) }
+    }
+
+    /// Keys no two of which share a shard.
+    fn keys_apart<const N: usize>(&self) -> [u64; N] {
+        let table = &self.calls.flights.table;
+        let mut keys: Vec<u64> = Vec::new();
+        for key in 1..1_000 {
+            if keys.iter().all(|&other| !std::ptr::eq(table.shard(other), table.shard(key))) {
+                keys.push(key);
+            }
+        }
+        keys.truncate(N);
+        keys.try_into().expect("a shard for each key")
+    }
+
+    /// One call, kept in `seen`; says what it came to.
+    fn call(
+        &self,
+        seen: &Seen,
+        key: u64,
+        wishes: impl FnOnce(Asking<'_>) -> Asking<'_>,
+        work: impl FnOnce(&Handle<'_>) -> Result<u64, u64>,
+    ) -> Shared<u64, u64> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| wishes(self.calls.request(&key)).try_call(work)));
+        // What is no payload of a model's own is a failed assertion.
+        let outcome =
+            outcome.map_err(|payload| payload.downcast::<u64>().unwrap_or_else(|payload| resume_unwind(payload)));
+        let result = outcome.as_ref().map_or(Err(CallError::Cancelled), |outcome| outcome.result.clone());
+        seen.0.borrow_mut().push(outcome.ok());
+        result
+    }
+
+    /// The work of a closure for a key whose flights never run side by side.
+    fn alone<R>(&self, work: impl FnOnce() -> R) -> R {
+        assert_eq!(self.leading.fetch_add(1, Ordering::Relaxed), 0, "two leaders at a time");
+        sync::pause();
+        let done = work();
+        self.leading.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+
+    fn assert_nothing_left(&self) {
+        let stats = self.calls.stats();
+        let flights = &self.calls.flights;
+        assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0), "something is left: {stats:?}");
+        for shard in flights.table.shards() {
+            let shard = shard.lock();
+            assert!(shard.forgotten.is_empty(), "a forgotten flight is left");
+            assert!(shard.alone.is_empty(), "a bypass is left");
+        }
+        assert!(waits::nobody_waits(), "an edge is left");
+        assert_eq!((flights.following.taken(), flights.impatient.taken()), (0, 0), "a place under a bound is left");
+    }
+
+    /// Nothing is left, and the counters say what the callers saw.
+    fn settle(&self, seen: Vec<Seen>) {
+        self.assert_nothing_left();
+        let stats = self.calls.stats();
+        let seen: Vec<_> = seen.into_iter().flat_map(|seen| seen.0.into_inner()).collect();
+        let count = |is: &dyn Fn(Role, &Shared<u64, u64>) -> bool| {
+            seen.iter().flatten().filter(|outcome| is(outcome.role, &outcome.result)).count() as u64
+        };
+        let panicked = seen.iter().filter(|outcome| outcome.is_none()).count() as u64;
+        let ran = count(&|role, _| role.ran());
+        let followed = count(&|role, _| matches!(role, Role::Follower { .. }));
+        let late = count(&|_, result| matches!(result, Err(CallError::TimedOut)));
+        let dismissed = count(&|role, result| {
+            matches!(role, Role::Follower { .. }) && matches!(result, Err(CallError::Cancelled | CallError::Closed))
+        });
+        assert_eq!(stats.calls(), seen.len() as u64, "calls do not add up: {stats:?}");
+        let runs = stats.underlying_calls + stats.bypassed + stats.impatient;
+        assert_eq!(runs, ran + panicked, "runs: {stats:?}");
+        assert_eq!(stats.coalesced_calls, followed + stats.elected + stats.impatient, "followers: {stats:?}");
+        assert_eq!((stats.timed_out, stats.cancelled), (late, dismissed), "early leavers: {stats:?}");
+        assert_eq!(stats.refused, count(&|_, result| matches!(result, Err(CallError::Deadlock { .. }))), "{stats:?}");
+        assert_eq!(stats.overloaded, count(&|_, result| matches!(result, Err(CallError::Overloaded))), "{stats:?}");
+        if panicked == 0 {
+            // Whom the leaders say that they released, and who was.
+            let released = seen.iter().flatten().map(|outcome| match outcome.role {
+                Role::Leader { followers } => followers,
+                _ => 0,
+            });
+            assert_eq!(released.sum::<u64>(), followed - late - dismissed, "released: {stats:?}");
+        }
+    }
+}
+
+/// No wishes.
+fn plainly(request: Asking<'_>) -> Asking<'_> {
+    request
+}
+
+/// Runs each in a thread of its own, and returns what they saw.
+fn together<const N: usize>(parts: [&(dyn Fn(&Seen) + Sync); N]) -> Vec<Seen> {
+    sync::scope(|scope| {
+        let threads = parts.map(|part| {
+            scope.spawn(move || {
+                let seen = Seen::default();
+                part(&seen);
+                assert!(!waits::leads_something(), "a thread ends as a leader");
+                seen
+            })
+        });
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// [`Fault::PublishesBeforeRemoving`].
+pub(super) fn end_too_soon<K, T, E>(at: At<'_, K, T, E>, ran: &Ran<T, E>) {
+    if !planted(Fault::PublishesBeforeRemoving) {
+        return;
+    }
+    let mut locked = at.shard.lock();
+    let slot = locked.record(at.hash, at.id).and_then(|(record, _)| record.slot.clone());
+    drop(locked);
+    if let Some(slot) = slot {
+        slot.publish(ran.shared());
+        slot.wake_all();
+    }
+}

@@ -1,0 +1,85 @@
+//! Faults that the model checks plant to see that they would notice.
+
+/// A step of the protocol done wrong, named after what goes wrong. Each is asked for at the step that it breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The end of a flight wakes nobody.
+    WakesNobody,
+    /// The leader looks for followers before it takes the lock, and publishes nothing if it saw none.
+    LooksForFollowersTooSoon,
+    /// Each follower makes a slot of its own.
+    MakesSlotAgain,
+    /// The result is out while the flight can still be joined.
+    #[cfg(all(test, sync_coalesce_shuttle))]
+    PublishesBeforeRemoving,
+    /// A flight whose closure panicked is left as it is.
+    PanicEndsNothing,
+    /// A lead that goes away unrun is left as it is.
+    AbandonedLeadEndsNothing,
+    /// The end of a flight removes what is there under its key, whosever it is.
+    RemovesByKey,
+    /// A forgotten flight loses its slot.
+    ForgetLosesSlot,
+    /// A flight that was cancelled is published again when its leader ends.
+    PublishesTwice,
+    /// A coalescer that was closed lets calls in.
+    StaysOpen,
+    /// Closing leaves those alone who follow a flight that was forgotten before.
+    CloseMissesForgotten,
+    /// The end of a closure is told between the look and the sleep of one who drains.
+    TellsDrainUnlocked,
+    /// A lead that is offered is told to nobody.
+    OffersToNobody,
+    /// A follower that is awake takes the lead without a look whether it is still free.
+    LeadsWithoutLooking,
+    /// A lead that was free stays free when it is taken.
+    LeadStaysFree,
+    /// A follower leads although its deadline has passed.
+    LeadsLate,
+    /// A follower that leaves while the lead is free tells no other.
+    LeaverKeepsLead,
+    /// The last follower leaves a flight behind that nobody leads.
+    LastLeavesEntry,
+    /// A cancelled flight whose lead was free is never taken away.
+    CancelLeavesFreeFlight,
+    /// A follower that ran out of patience runs alone although the lead is free.
+    ImpatientShunsLead,
+    /// A follower that ran out of time does not look for the result again under the shard's lock.
+    LeavesBlindly,
+    /// The graph of waits is unlocked between looking for a circle and entering the wait.
+    ChecksApart,
+    /// A flight that has ended still has a leader in the graph.
+    LeaderOutlivesFlight,
+    /// An elected thread is not written into the graph.
+    ElectedUnnamed,
+    /// An elected thread still waits, in the graph, for what it leads.
+    ElectedStillWaits,
+    /// A wait that is over stays in the graph.
+    EdgeStays,
+    /// A follower that leaves early stays in the graph.
+    LeaverKeepsEdge,
+    /// The end of a wait that was made before another one, by an observer, ends that too in the graph.
+    InnerWaitHidesOuter,
+    /// A caller enters the graph of waits before it is known whether it may follow.
+    WaitsWithoutPlace,
+    /// The bound over all flights is looked at and taken in two steps.
+    CountsApart,
+    /// A follower that leaves early does not give back its place under the bound.
+    LeaverKeepsPlace,
+    /// A caller joins a flight that is older than its mark.
+    JoinsOlder,
+    /// A caller supersedes a flight that began after its mark.
+    SupersedesNewer,
+    /// A flight that is superseded loses its record.
+    SupersededIsLost,
+}
+
+/// Whether this fault is planted. Never but in a model check, so that nothing of it is left in a build.
+#[cfg(not(all(test, sync_coalesce_shuttle)))]
+#[inline]
+pub(crate) const fn planted(_: Fault) -> bool {
+    false
+}
+
+#[cfg(all(test, sync_coalesce_shuttle))]
+pub(crate) use super::checked::planted;

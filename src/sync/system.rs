@@ -1,0 +1,89 @@
+//! The system's locks, condition variables, statics, thread-locals and clock.
+
+use std::sync::PoisonError;
+pub(crate) use std::sync::atomic::AtomicU64;
+
+use super::Instant;
+
+/// A `static`.
+macro_rules! global {
+    ($(#[$attribute:meta])* static $name:ident: $kind:ty = $value:expr;) => {
+        $(#[$attribute])*
+        static $name: $kind = $value;
+    };
+}
+pub(crate) use global;
+
+/// A `static` of each thread.
+macro_rules! per_thread {
+    ($(#[$attribute:meta])* static $name:ident: $kind:ty = $value:expr;) => {
+        ::std::thread_local! {
+            #[expect(clippy::disallowed_types, reason = "written in src/sync, expanded elsewhere")]
+            $(#[$attribute])*
+            static $name: $kind = const { $value };
+        }
+    };
+}
+pub(crate) use per_thread;
+
+/// The lock of a shard.
+pub(crate) struct Mutex<S>(parking_lot::Mutex<S>);
+
+impl<S> Mutex<S> {
+    pub(crate) const fn new(state: S) -> Self {
+        Self(parking_lot::Mutex::new(state))
+    }
+
+    pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, S> {
+        self.0.lock()
+    }
+}
+
+/// A lock and the condition variable that goes with it: the meeting point of one flight.
+///
+/// std's pair and not `parking_lot`'s, whose `notify_all` moves every waiter onto the mutex, to be woken one after
+/// another. No user code runs under the lock, so it cannot be poisoned, and poison is ignored.
+pub(crate) struct Monitor<S> {
+    state: std::sync::Mutex<S>,
+    changed: std::sync::Condvar,
+}
+
+pub(crate) type MonitorGuard<'a, S> = std::sync::MutexGuard<'a, S>;
+
+impl<S> Monitor<S> {
+    pub(crate) fn new(state: S) -> Self {
+        Self { state: std::sync::Mutex::new(state), changed: std::sync::Condvar::new() }
+    }
+
+    pub(crate) fn lock(&self) -> MonitorGuard<'_, S> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps until notified or until `deadline`; may also wake for no reason.
+    pub(crate) fn wait<'a>(&self, guard: MonitorGuard<'a, S>, deadline: Option<Instant>) -> MonitorGuard<'a, S> {
+        match deadline {
+            None => self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let woken = self.changed.wait_timeout(guard, left);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.changed.notify_all();
+    }
+}
+
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+pub(crate) fn has_passed(deadline: Instant) -> bool {
+    now() >= deadline
+}
