@@ -8,6 +8,8 @@
 
 #[cfg(all(test, sync_coalesce_shuttle))]
 mod checked;
+#[cfg(all(test, not(sync_coalesce_shuttle)))]
+mod counted;
 mod fault;
 #[cfg(not(all(test, sync_coalesce_shuttle)))]
 mod system;
@@ -22,6 +24,8 @@ use once_cell::race::OnceNonZeroUsize;
 
 #[cfg(all(test, sync_coalesce_shuttle))]
 pub(crate) use self::checked::*;
+#[cfg(all(test, not(sync_coalesce_shuttle)))]
+pub(crate) use self::counted::{Counts, during as counted_during};
 pub(crate) use self::fault::{Fault, planted};
 #[cfg(not(all(test, sync_coalesce_shuttle)))]
 pub(crate) use self::system::*;

@@ -2,6 +2,8 @@
 
 mod bound;
 mod close;
+#[cfg(all(test, not(sync_coalesce_shuttle)))]
+mod costs;
 mod follow;
 mod handle;
 mod lead;

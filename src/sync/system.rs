@@ -1,9 +1,20 @@
 //! The system's locks, condition variables, statics, thread-locals and clock.
 
 use std::sync::PoisonError;
+#[cfg(not(test))]
 pub(crate) use std::sync::atomic::AtomicU64;
 
 use super::Instant;
+#[cfg(test)]
+pub(crate) use super::counted::AtomicU64;
+
+/// Counts in tests, and is nothing elsewhere.
+macro_rules! count {
+    ($what:ident) => {
+        #[cfg(test)]
+        super::counted::add(|counts| counts.$what += 1);
+    };
+}
 
 /// A `static`.
 macro_rules! global {
@@ -35,6 +46,7 @@ impl<S> Mutex<S> {
     }
 
     pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, S> {
+        count!(locks);
         self.0.lock()
     }
 }
@@ -56,6 +68,7 @@ impl<S> Monitor<S> {
     }
 
     pub(crate) fn lock(&self) -> MonitorGuard<'_, S> {
+        count!(monitors);
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -72,15 +85,18 @@ impl<S> Monitor<S> {
     }
 
     pub(crate) fn notify_one(&self) {
+        count!(notifies);
         self.changed.notify_one();
     }
 
     pub(crate) fn notify_all(&self) {
+        count!(notifies);
         self.changed.notify_all();
     }
 }
 
 pub(crate) fn now() -> Instant {
+    count!(clock);
     Instant::now()
 }
 

@@ -1,5 +1,6 @@
 //! All integration tests, in one binary.
 
+mod costs;
 mod crowd;
 mod deadlock;
 mod election;

@@ -1,0 +1,82 @@
+//! What a call costs, as far as that can be counted. Allocations are counted in `tests/it/costs.rs`.
+
+#![expect(clippy::disallowed_methods, reason = "a follower in another thread")]
+
+use super::{Entered, Flights, Limits, Settings, Waited};
+use crate::sync::{self, Counts, counted_during};
+
+type Numbers = Flights<u8, u64, u64>;
+
+fn flights() -> Numbers {
+    // A thread's number is taken from a global counter once.
+    sync::me();
+    Flights::new(1, Settings::new())
+}
+
+fn lead(flights: &Numbers, key: u8) -> super::Lead<'_, u8, u64, u64> {
+    match flights.enter(u64::from(key), &key, None) {
+        Entered::Leads(lead) => lead,
+        _ => panic!("nobody else leads"),
+    }
+}
+
+#[test]
+fn a_lone_call_takes_its_shard_three_times_and_nothing_else() {
+    let flights = flights();
+    let (_, counts) = counted_during(|| lead(&flights, 1).run(|_| Ok(7)));
+    // To look, to put the flight in, to take it out; the atomic is a plain load, of the mark.
+    assert_eq!(counts, Counts { locks: 3, atomics: 1, ..Counts::default() });
+}
+
+#[test]
+fn a_joiner_that_leads_nothing_takes_its_shard_once_and_nothing_else() {
+    let flights = flights();
+    let lead = lead(&flights, 1);
+    std::thread::scope(|scope| {
+        let join = || {
+            sync::me();
+            let (entered, counts) = counted_during(|| flights.enter(1, &1, None));
+            assert!(matches!(entered, Entered::Follows(_)));
+            counts
+        };
+        let first = scope.spawn(join).join().unwrap();
+        let second = scope.spawn(join).join().unwrap();
+        assert_eq!(first, Counts { locks: 1, ..Counts::default() });
+        assert_eq!(second, first);
+    });
+    drop(lead);
+}
+
+#[test]
+fn a_joiner_that_leads_something_takes_the_graph_too() {
+    let flights = flights();
+    let lead_one = lead(&flights, 1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let lead_two = lead(&flights, 2);
+            let (entered, counts) = counted_during(|| flights.enter(1, &1, None));
+            assert!(matches!(entered, Entered::Follows(_)));
+            // The atomic says who leads the flight that it is going to wait for.
+            assert_eq!(counts, Counts { locks: 2, atomics: 1, ..Counts::default() });
+            drop((entered, lead_two));
+        });
+    });
+    drop(lead_one);
+}
+
+#[test]
+fn a_follower_whose_flight_has_ended_takes_its_slot_once() {
+    let flights = flights();
+    let lead = lead(&flights, 1);
+    let follow = std::thread::scope(|scope| scope.spawn(|| flights.enter(1, &1, None)).join().unwrap());
+    let (_, counts) = counted_during(|| lead.run(|_| Ok(7)));
+    // Out of the shard, into the slot, and one wake-up for all; the atomic takes the leader out of the graph.
+    assert_eq!(counts, Counts { locks: 1, monitors: 1, notifies: 1, atomics: 1, clock: 0 });
+
+    let Entered::Follows(follow) = follow else { panic!("a flight was on") };
+    let joined = sync::now();
+    let (waited, counts) = counted_during(|| follow.wait(joined, Limits::default()));
+    assert!(matches!(waited, Waited::Over(outcome) if *outcome.result.as_ref().unwrap().as_ref() == 7));
+    // The clock is read for how long it waited.
+    assert_eq!(counts, Counts { monitors: 1, clock: 1, ..Counts::default() });
+}
