@@ -53,7 +53,8 @@ impl<K, T, E, S> Builder<K, T, E, S> {
 
     /// How many may run their own closures at a time because their patience ended; without this, all.
     ///
-    /// One too many goes on waiting, and tries again after as long as its patience was, or a millisecond if that is longer.
+    /// One too many goes on waiting, and tries again after as long as its patience was, or a millisecond if that is
+    /// longer.
     pub fn max_impatient(mut self, impatient: u64) -> Self {
         self.settings.max_impatient = Some(impatient);
         self
@@ -136,22 +137,22 @@ impl<K, T, E, S> Builder<K, T, E, S> {
         self
     }
 
-    /// What a flight is called in the chain of a [`Deadlock`](crate::CallError::Deadlock); by default its coalescer's name and
-    /// its number. Only a thread that leads something and is about to follow calls it, under no lock.
+    /// What a flight is called in the chain of a [`Deadlock`](crate::CallError::Deadlock); by default its coalescer's
+    /// name and its number. Only a thread that leads something and is about to follow calls it, under no lock.
     pub fn key_label(mut self, label: fn(&K) -> String) -> Self {
         self.settings.key_label = Some(label);
         self
     }
 
-    /// Whether [`FlightInfo::age`](crate::FlightInfo::age) is known though there is no observer. Off by default: reading the clock
-    /// costs as much as half a lone call.
+    /// Whether [`FlightInfo::age`](crate::FlightInfo::age) is known though there is no observer. Off by default:
+    /// reading the clock costs as much as half a lone call.
     pub fn track_age(mut self, track_age: bool) -> Self {
         self.settings.track_age = track_age;
         self
     }
 
-    /// Into how many parts, each with its own lock, the flights are divided by key: rounded up to a power of two, from 1
-    /// to 4096. By default eight for each thread that can run at once on this machine.
+    /// Into how many parts, each with its own lock, the flights are divided by key: rounded up to a power of two, from
+    /// 1 to 4096. By default eight for each thread that can run at once on this machine.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self

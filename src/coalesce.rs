@@ -18,8 +18,8 @@ use crate::{Builder, Bypass, CallError, FlightInfo, Key, Mark, Outcome, Request,
 /// One call in flight per key, for threads: everyone who asks while it runs gets its result.
 ///
 /// `K` is the key, `T` the value, `E` the error of closures that may fail, `S` the hasher. Values and errors are shared
-/// as `Arc<T>` and `Arc<E>` and need no trait at all; keys need `Hash + Eq + Clone`. Use it by reference, in an [`Arc`], or in
-/// a `static` [`LazyLock`](std::sync::LazyLock).
+/// as `Arc<T>` and `Arc<E>` and need no trait at all; keys need `Hash + Eq + Clone`. Use it by reference, in an
+/// [`Arc`], or in a `static` [`LazyLock`](std::sync::LazyLock).
 ///
 /// Two closures given for one key are taken to be the same question: **the first one wins**, and the others are dropped
 /// unused. Give each kind of work a coalescer of its own, or put the kind into the key.
@@ -34,8 +34,8 @@ use crate::{Builder, Bypass, CallError, FlightInfo, Key, Mark, Outcome, Request,
 /// A panic in a closure goes on to the caller whose closure it was, and its followers get
 /// [`CallError::LeaderPanicked`]; the next call runs afresh. With `panic = "abort"` the process ends, as anywhere.
 ///
-/// A panic in the `Hash`, `Eq`, `Clone` or `Drop` of a key goes on to the caller in whose thread it happens, and harms no flight.
-/// `Eq` runs under a lock: it must not call back into the same coalescer.
+/// A panic in the `Hash`, `Eq`, `Clone` or `Drop` of a key goes on to the caller in whose thread it happens, and harms
+/// no flight. `Eq` runs under a lock: it must not call back into the same coalescer.
 ///
 /// # Examples
 ///
@@ -108,8 +108,8 @@ impl<K, T, E, S> SyncCoalesce<K, T, E, S> {
     ///
     /// # Blocking
     ///
-    /// Blocks like [`stats`](SyncCoalesce::stats), and clones the keys under the lock: `K: Clone` must not call back into
-    /// the same coalescer.
+    /// Blocks like [`stats`](SyncCoalesce::stats), and clones the keys under the lock: `K: Clone` must not call back
+    /// into the same coalescer.
     #[must_use]
     pub fn flights(&self) -> Vec<FlightInfo<K>>
     where
@@ -135,8 +135,8 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     ///
     /// # Errors
     ///
-    /// As a follower: when the leader failed (if it came by [`try_call`](SyncCoalesce::try_call)), panicked or was cancelled,
-    /// or when the builder's timeout passed.
+    /// As a follower: when the leader failed (if it came by [`try_call`](SyncCoalesce::try_call)), panicked or was
+    /// cancelled, or when the builder's timeout passed.
     pub fn call<Q>(&self, key: &Q, work: impl FnOnce() -> T) -> Result<Arc<T>, CallError<E>>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -201,7 +201,8 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         move |request| self.try_call(&key_fn(request), || work(request))
     }
 
-    /// Lets later callers for `key` start afresh, while the flight goes on for those who are in it. True if there was one.
+    /// Lets later callers for `key` start afresh, while the flight goes on for those who are in it. True if there was
+    /// one.
     pub fn forget<Q>(&self, key: &Q) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -211,8 +212,8 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
 
     /// Forgets the flight for `key` and wakes its followers with [`CallError::Cancelled`]. True if there was one.
     ///
-    /// The closure runs on, and its own caller gets what it returns; [`Flight::is_cancelled`] tells it. A flight that was
-    /// forgotten before is out of reach.
+    /// The closure runs on, and its own caller gets what it returns; [`Flight::is_cancelled`] tells it. A flight that
+    /// was forgotten before is out of reach.
     pub fn cancel<Q>(&self, key: &Q) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -239,19 +240,19 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.flights.mark()
     }
 
-    /// Wakes every follower with [`CallError::Closed`] and refuses calls from now on, for good. Closures that run go on, and
-    /// their own callers get what they return; [`Flight::is_cancelled`] tells them.
+    /// Wakes every follower with [`CallError::Closed`] and refuses calls from now on, for good. Closures that run go
+    /// on, and their own callers get what they return; [`Flight::is_cancelled`] tells them.
     pub fn close(&self) {
         self.flights.close();
     }
 
-    /// Waits until no closure runs, those of forgotten and bypassed calls included and this thread's own left out. True if that came
-    /// before `timeout` had passed. Calls may go on to begin unless the coalescer is closed.
+    /// Waits until no closure runs, those of forgotten and bypassed calls included and this thread's own left out. True
+    /// if that came before `timeout` had passed. Calls may go on to begin unless the coalescer is closed.
     ///
     /// # Blocking
     ///
-    /// For `timeout` at most; `Duration::MAX` is no limit. A closure that drains while another one drains too waits for it in
-    /// vain: give a timeout.
+    /// For `timeout` at most; `Duration::MAX` is no limit. A closure that drains while another one drains too waits for
+    /// it in vain: give a timeout.
     #[must_use]
     pub fn drain(&self, timeout: Duration) -> bool {
         self.flights.drain(timeout)

@@ -13,8 +13,8 @@ use crate::KeyError;
 /// # With `?`
 ///
 /// `CallError<E>` is a [`std::error::Error`] where `E` is one, with `E` as its [`source`](Error::source); printing it
-/// alone does not print `E`, so that reports which walk the sources do not say the same thing twice. `anyhow::Error` and
-/// boxed errors are not `Error`s themselves. [`map_failed`](CallError::map_failed) puts one into a type that is:
+/// alone does not print `E`, so that reports which walk the sources do not say the same thing twice. `anyhow::Error`
+/// and boxed errors are not `Error`s themselves. [`map_failed`](CallError::map_failed) puts one into a type that is:
 ///
 /// ```
 /// use std::{error::Error, fmt, sync::Arc};
@@ -63,8 +63,8 @@ pub enum CallError<E> {
     /// Waiting would have closed a circle of waits, so it was refused before it began. Asking again from the same place
     /// is refused again.
     Deadlock {
-        /// The flights in the circle, from the one that this call asked for to one that its own thread leads: by the builder's
-        /// [`key_label`](crate::Builder::key_label), or by coalescer name and flight number.
+        /// The flights in the circle, from the one that this call asked for to one that its own thread leads: by the
+        /// builder's [`key_label`](crate::Builder::key_label), or by coalescer name and flight number.
         chain: Arc<[Arc<str>]>,
     },
     /// There were as many followers as the builder allows. Asking again later may help.

@@ -1,8 +1,8 @@
-//! Request coalescing (single-flight) for plain OS threads: while a call for a key is running, every other thread that asks
-//! for the same key waits for that call and shares its result.
+//! Request coalescing (single-flight) for plain OS threads: while a call for a key is running, every other thread that
+//! asks for the same key waits for that call and shares its result.
 //!
-//! Fifty threads ask a language model the same question at nine o'clock: one request goes out, one is paid for, fifty have
-//! the answer. There is no async runtime; the closure runs on the thread of the caller that came first.
+//! Fifty threads ask a language model the same question at nine o'clock: one request goes out, one is paid for, fifty
+//! have the answer. There is no async runtime; the closure runs on the thread of the caller that came first.
 //!
 //! # One call at a time for each key
 //!
@@ -35,8 +35,8 @@
 //!
 //! # Nothing is kept afterwards
 //!
-//! A flight is over before its result is handed out. A call that begins after another one returned runs afresh, after a success
-//! as after an error. To keep values, put a cache in front.
+//! A flight is over before its result is handed out. A call that begins after another one returned runs afresh, after a
+//! success as after an error. To keep values, put a cache in front.
 //!
 //! ```
 //! use sync_coalesce::SyncCoalesce;
@@ -48,8 +48,8 @@
 //!
 //! # Errors are shared
 //!
-//! [`try_call`](SyncCoalesce::try_call) takes a closure that may fail. Followers get the leader's error and do not try again one
-//! after the other.
+//! [`try_call`](SyncCoalesce::try_call) takes a closure that may fail. Followers get the leader's error and do not try
+//! again one after the other.
 //!
 //! ```
 //! use sync_coalesce::{CallError, SyncCoalesce};
@@ -61,8 +61,8 @@
 //!
 //! [`CallError`] shows how errors travel by `?`, those of `anyhow` too.
 //!
-//! Where a failure need not be everybody's, the builder can have one follower try again, with its own closure, while the others go on
-//! waiting: see [`OnFailure::Elect`].
+//! Where a failure need not be everybody's, the builder can have one follower try again, with its own closure, while
+//! the others go on waiting: see [`OnFailure::Elect`].
 //!
 //! ```
 //! use std::thread;
@@ -94,8 +94,8 @@
 //!
 //! # Wishes of one caller
 //!
-//! [`request`](SyncCoalesce::request) lets one caller wait only so long, or run uncoalesced on purpose, and tells it which part it
-//! played.
+//! [`request`](SyncCoalesce::request) lets one caller wait only so long, or run uncoalesced on purpose, and tells it
+//! which part it played.
 //!
 //! ```
 //! use std::time::Duration;
@@ -116,8 +116,8 @@
 //!
 //! # Keys
 //!
-//! Any type with `Hash + Eq + Clone` is a key, and is asked for in its borrowed form: `String` by `&str`. [`Key`] is made from
-//! a request itself: the same 32 bytes for the same JSON, whatever the order of its members.
+//! Any type with `Hash + Eq + Clone` is a key, and is asked for in its borrowed form: `String` by `&str`. [`Key`] is
+//! made from a request itself: the same 32 bytes for the same JSON, whatever the order of its members.
 //!
 //! ```
 //! use serde_json::json;
@@ -134,19 +134,20 @@
 //!
 //! # Trade-offs
 //!
-//! - **The first closure wins.** Two closures under one key are taken for one question. Give each kind of work its own coalescer, or
-//!   put into the key whatever makes the answers differ: the tenant, the model, the temperature.
-//! - **A slow leader is slow for all.** Followers have a [`timeout`](Request::timeout); the leader's closure itself is never
-//!   interrupted, so give the client inside it a timeout too.
+//! - **The first closure wins.** Two closures under one key are taken for one question. Give each kind of work its own
+//!   coalescer, or put into the key whatever makes the answers differ: the tenant, the model, the temperature.
+//! - **A slow leader is slow for all.** Followers have a [`timeout`](Request::timeout); the leader's closure itself is
+//!   never interrupted, so give the client inside it a timeout too.
 //! - **Values are shared, not copied.** Everyone holds the same `Arc<T>`; who wants to change the value clones it.
 //! - **Samples that should differ do not.** Ten identical requests for ten different answers become one;
 //!   [`bypass`](Request::bypass) is for them.
 //!
 //! # Deadlocks
 //!
-//! A follower waits for a closure in another thread. Where that closure waits, by calls of its own, for something that the follower leads, both
-//! would wait for ever; so would a closure that asks for its own key. The wait that would close such a circle is refused before it begins,
-//! over any number of threads, keys and coalescers, with [`CallError::Deadlock`], or runs uncoalesced ([`OnDeadlock::Bypass`]).
+//! A follower waits for a closure in another thread. Where that closure waits, by calls of its own, for something that
+//! the follower leads, both would wait for ever; so would a closure that asks for its own key. The wait that would
+//! close such a circle is refused before it begins, over any number of threads, keys and coalescers, with
+//! [`CallError::Deadlock`], or runs uncoalesced ([`OnDeadlock::Bypass`]).
 //!
 //! ```
 //! use sync_coalesce::{CallError, SyncCoalesce};
@@ -156,15 +157,17 @@
 //! assert!(*was_refused.unwrap());
 //! ```
 //!
-//! **Only waits in this crate are seen.** A closure that waits for a thread by a join, a channel, a mutex or a pool, while that thread follows
-//! the closure's own flight, is a circle that no graph of ours has in it. [`patience`](Request::patience) ends it (the follower runs its own
-//! closure), or a [`timeout`](Request::timeout) (it gives up).
+//! **Only waits in this crate are seen.** A closure that waits for a thread by a join, a channel, a mutex or a pool,
+//! while that thread follows the closure's own flight, is a circle that no graph of ours has in it.
+//! [`patience`](Request::patience) ends it (the follower runs its own closure), or a [`timeout`](Request::timeout) (it
+//! gives up).
 //!
 //! # Rayon
 //!
-//! Followers may be jobs of a pool, and block its threads while they wait: have more threads than calls that you want under way. A job stolen onto the leader's own thread that
-//! asks for the leader's key is refused like any other call there. What is not seen is a leader *outside* the pool whose closure waits for the pool,
-//! while all of the pool's threads follow it. Give such followers patience:
+//! Followers may be jobs of a pool, and block its threads while they wait: have more threads than calls that you want
+//! under way. A job stolen onto the leader's own thread that asks for the leader's key is refused like any other call
+//! there. What is not seen is a leader *outside* the pool whose closure waits for the pool, while all of the pool's
+//! threads follow it. Give such followers patience:
 //!
 //! ```
 //! use std::time::Duration;
@@ -181,20 +184,37 @@
 //!
 //! # Crowds and ends
 //!
-//! [`max_followers`](Builder::max_followers) bounds who may wait, and [`max_impatient`](Builder::max_impatient) who may run alone after waiting.
-//! [`close`](SyncCoalesce::close) wakes all followers and refuses new calls, and [`drain`](SyncCoalesce::drain) waits for the closures that still run.
-//! A call that must not get an answer begun before some change makes a [`mark`](SyncCoalesce::mark) and asks [`after`](Request::after) it.
+//! [`max_followers`](Builder::max_followers) bounds who may wait, and [`max_impatient`](Builder::max_impatient) who may
+//! run alone after waiting. [`close`](SyncCoalesce::close) wakes all followers and refuses new calls, and
+//! [`drain`](SyncCoalesce::drain) waits for the closures that still run. A call that must not get an answer begun
+//! before some change makes a [`mark`](SyncCoalesce::mark) and asks [`after`](Request::after) it.
+//!
+//! # Watching it
+//!
+//! [`stats`](SyncCoalesce::stats) counts every call once, and [`flights`](SyncCoalesce::flights) lists what is in
+//! flight. An [`Observer`] is told of each event; behind the features `metrics` and `tracing` there is one that feeds
+//! any recorder of the `metrics` crate, and one that makes a span of each run.
+//!
+//! ```
+//! use sync_coalesce::SyncCoalesce;
+//!
+//! let coalesce: SyncCoalesce<String, f64> = SyncCoalesce::builder().cost(|dollars: &f64| *dollars).build();
+//! coalesce.call("question", || 0.25).unwrap();
+//! let stats = coalesce.stats();
+//! assert_eq!((stats.calls(), stats.underlying_calls, stats.cost_spent), (1, 1, 0.25));
+//! ```
 //!
 //! # Panics
 //!
-//! A panic in the leader's closure goes on to the leader's own caller. Its followers get
-//! [`CallError::LeaderPanicked`], and the next call runs afresh; nothing is poisoned. With `panic = "abort"` a panic ends the process, as it
-//! does everywhere.
+//! A panic in the leader's closure goes on to the leader's own caller. Its followers get [`CallError::LeaderPanicked`],
+//! and the next call runs afresh; nothing is poisoned. With `panic = "abort"` a panic ends the process, as it does
+//! everywhere.
 //!
 //! # Memory
 //!
-//! There is an entry for each flight that is running and nothing for those that have ended; tables shrink. A lone call allocates its
-//! `Arc<T>` and, if the key has to be, the key. A flight that is followed allocates one meeting point, and nothing for each follower.
+//! There is an entry for each flight that is running and nothing for those that have ended; tables shrink. A lone call
+//! allocates its `Arc<T>` and, if the key has to be, the key. A flight that is followed allocates one meeting point,
+//! and nothing for each follower.
 //!
 //! # Platforms
 //!

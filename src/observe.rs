@@ -15,24 +15,25 @@ pub use self::tracing::TracingObserver;
 
 /// Is told what happens in a coalescer; given to [`Builder::observer`](crate::Builder::observer).
 ///
-/// Every method does nothing unless it is written. Each is called in the thread that the event is about and under no lock, so it
-/// may take its time, at the cost of that thread. A panic in one of them is dropped and harms no flight.
+/// Every method does nothing unless it is written. Each is called in the thread that the event is about and under no
+/// lock, so it may take its time, at the cost of that thread. A panic in one of them is dropped and harms no flight.
 ///
 /// # Order
 ///
 /// The events of one thread come as they happen: [`led`](Observer::led), then one [`ended`](Observer::ended);
-/// [`joined`](Observer::joined), then one [`left`](Observer::left), or one [`elected`](Observer::elected) and with it `led`. Where a
-/// closure calls a coalescer, the events of that call come in between.
+/// [`joined`](Observer::joined), then one [`left`](Observer::left), or one [`elected`](Observer::elected) and with it
+/// `led`. Where a closure calls a coalescer, the events of that call come in between.
 ///
-/// Between threads there is no order, since no lock is held: a follower may be told that it joined before the leader is told that it
-/// leads, and that it left, or leads the flight after an election, before the one who led it is told that its closure ended.
+/// Between threads there is no order, since no lock is held: a follower may be told that it joined before the leader is
+/// told that it leads, and that it left, or leads the flight after an election, before the one who led it is told that
+/// its closure ended.
 ///
 /// Runs that bypass coalescing are no flights, and nothing is told of them.
 ///
 /// # Calling back
 ///
-/// An observer may ask a coalescer anything; its calls are calls like any other. A wait in [`joined`](Observer::joined) comes before the wait that it
-/// tells of, and both are looked at where a third one would close a circle with them.
+/// An observer may ask a coalescer anything; its calls are calls like any other. A wait in [`joined`](Observer::joined)
+/// comes before the wait that it tells of, and both are looked at where a third one would close a circle with them.
 ///
 /// # Examples
 ///
@@ -78,8 +79,8 @@ pub trait Observer: Send + Sync {
         let _ = (flight, left);
     }
 
-    /// A call of the coalescer with this [`name`](crate::Builder::name) was refused: because of a deadlock, a crowd, or a
-    /// coalescer that is closed.
+    /// A call of the coalescer with this [`name`](crate::Builder::name) was refused: because of a deadlock, a crowd, or
+    /// a coalescer that is closed.
     fn refused(&self, coalescer: Option<&str>, why: Refused) {
         let _ = (coalescer, why);
     }

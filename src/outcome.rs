@@ -53,8 +53,8 @@ pub enum Bypass {
     Impatient,
 }
 
-/// A moment in the life of a coalescer, made by [`SyncCoalesce::mark`](crate::SyncCoalesce::mark); meaningless in another
-/// coalescer.
+/// A moment in the life of a coalescer, made by [`SyncCoalesce::mark`](crate::SyncCoalesce::mark); meaningless in
+/// another coalescer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(pub(crate) u64);
 

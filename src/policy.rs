@@ -7,8 +7,9 @@ pub enum OnFailure {
     /// They get the error.
     #[default]
     Share,
-    /// One of them runs its own closure and the others go on waiting, until one closure succeeds or this many have been run after
-    /// the first; then the last error is shared. So `times: 1` means two runs at most, and 0 is [`Share`](OnFailure::Share).
+    /// One of them runs its own closure and the others go on waiting, until one closure succeeds or this many have been
+    /// run after the first; then the last error is shared. So `times: 1` means two runs at most, and 0 is
+    /// [`Share`](OnFailure::Share).
     Elect {
         /// Runs after the first.
         times: u32,

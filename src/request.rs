@@ -9,7 +9,8 @@ use hashbrown::Equivalent;
 use crate::flight::{Limits, Patience};
 use crate::{Flight, Mark, Outcome, SyncCoalesce};
 
-/// One call with wishes of its own, made by [`SyncCoalesce::request`]. Nothing happens until one of the two verbs at the end.
+/// One call with wishes of its own, made by [`SyncCoalesce::request`]. Nothing happens until one of the two verbs at
+/// the end.
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,9 +68,9 @@ impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
 
     /// How long to wait as a follower; `Duration::MAX` is no limit, zero takes a result only if it is there.
     ///
-    /// A closure that is running is not interrupted: as the leader, the caller stays until its own closure returns. Where the
-    /// closure has a time-out of its own, this one should be longer, or followers leave just before they would learn of that
-    /// error. Replaces an earlier [`deadline`](Request::deadline), and the builder's default.
+    /// A closure that is running is not interrupted: as the leader, the caller stays until its own closure returns.
+    /// Where the closure has a time-out of its own, this one should be longer, or followers leave just before they
+    /// would learn of that error. Replaces an earlier [`deadline`](Request::deadline), and the builder's default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.wishes.limit = Some(Limit::Timeout(timeout));
         self
@@ -84,8 +85,8 @@ impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
 
     /// How long to wait as a follower before running the closure uncoalesced; `Duration::MAX` is endless.
     ///
-    /// It is the way out of a wait that no thread graph can see: a leader that waits by a join, a channel or a pool of its own
-    /// for the very thread that follows it. Each impatient caller runs alone, as many at a time as
+    /// It is the way out of a wait that no thread graph can see: a leader that waits by a join, a channel or a pool of
+    /// its own for the very thread that follows it. Each impatient caller runs alone, as many at a time as
     /// [`max_impatient`](crate::Builder::max_impatient) allows; one that finds the lead free takes it. A deadline that
     /// comes first ends the call.
     pub fn patience(mut self, patience: Duration) -> Self {
@@ -93,15 +94,15 @@ impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
         self
     }
 
-    /// Joins only flights begun after `mark`. An older one is forgotten, and this call leads at once; other calls after the same
-    /// mark join it. What was done before the mark was made, its closure sees.
+    /// Joins only flights begun after `mark`. An older one is forgotten, and this call leads at once; other calls after
+    /// the same mark join it. What was done before the mark was made, its closure sees.
     pub fn after(mut self, mark: Mark) -> Self {
         self.wishes.after = Some(mark);
         self
     }
 
-    /// Runs the closure for this caller alone, for instance to draw an independent sample from a model: it neither joins
-    /// a flight nor can be joined.
+    /// Runs the closure for this caller alone, for instance to draw an independent sample from a model: it neither
+    /// joins a flight nor can be joined.
     pub fn bypass(mut self) -> Self {
         self.wishes.bypass = true;
         self

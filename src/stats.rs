@@ -110,8 +110,8 @@ pub struct FlightInfo<K> {
     pub key: K,
     /// How many callers are waiting for its result.
     pub followers: u64,
-    /// How long the closure has been running; `None` unless the builder's [`track_age`](crate::Builder::track_age) asked
-    /// for it, since reading the clock costs as much as half a lone call.
+    /// How long the closure has been running; `None` unless the builder's [`track_age`](crate::Builder::track_age)
+    /// asked for it, since reading the clock costs as much as half a lone call.
     pub age: Option<Duration>,
     /// The thread that runs the closure; `None` while a follower is being elected.
     pub leader: Option<ThreadId>,

@@ -1,8 +1,9 @@
-//! Every lock, condition variable, thread and thread-local that the crate uses, so that a model checker can stand in for all of them.
+//! Every lock, condition variable, thread and thread-local that the crate uses, so that a model checker can stand in
+//! for all of them.
 //!
 //! `clippy.toml` forbids naming them elsewhere. This file holds what does not depend on where they come from:
-//! `sync/system.rs` takes them from the system, and `sync/checked.rs`, for tests built with `--cfg sync_coalesce_shuttle`,
-//! from the model checker.
+//! `sync/system.rs` takes them from the system, and `sync/checked.rs`, for tests built with `--cfg
+//! sync_coalesce_shuttle`, from the model checker.
 
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "this is where they are named")]
 
@@ -26,7 +27,7 @@ use once_cell::race::OnceNonZeroUsize;
 pub(crate) use self::checked::*;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 pub(crate) use self::counted::{Counts, during as counted_during};
-pub(crate) use self::fault::{Fault, planted};
+pub(crate) use self::fault::{Fault, planted, take_apart};
 #[cfg(not(all(test, sync_coalesce_shuttle)))]
 pub(crate) use self::system::*;
 

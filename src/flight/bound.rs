@@ -1,6 +1,6 @@
 //! How many there may be of something at a time.
 
-use crate::sync::{AtomicU64, Fault, Ordering, planted};
+use crate::sync::{self, AtomicU64, Fault, Ordering, planted};
 
 /// Without a limit nothing is counted, and nothing paid for counting.
 pub(crate) struct Bound {
@@ -17,9 +17,7 @@ impl Bound {
     pub(crate) fn take(&self) -> bool {
         let Some(limit) = self.limit else { return true };
         if planted(Fault::CountsApart) {
-            let taken = self.taken.load(Ordering::Relaxed);
-            self.taken.store((taken + 1).min(limit), Ordering::Relaxed);
-            return taken < limit;
+            return sync::take_apart(&self.taken, limit);
         }
         let taken =
             self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < limit).then_some(taken + 1));

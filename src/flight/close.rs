@@ -62,8 +62,8 @@ impl<K, T, E> Flights<K, T, E> {
         let me = sync::me();
         let mut guard = self.drained.lock();
         loop {
-            // Each shard is told before it is looked at, so a closure that ends after the look takes the monitor's lock, which
-            // this thread holds until it sleeps.
+            // Each shard is told before it is looked at, so a closure that ends after the look takes the monitor's
+            // lock, which this thread holds until it sleeps.
             let running: u64 = self.table.shards().map(|shard| shard.lock().running_but_for(me)).sum();
             if running == 0 {
                 return true;

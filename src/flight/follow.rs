@@ -136,8 +136,8 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
         }
     }
 
-    /// Leaves, or takes what came in the meantime: a result, or a lead that is free if there is still time. The shard's lock,
-    /// which publishing takes too, settles which of these it was.
+    /// Leaves, or takes what came in the meantime: a result, or a lead that is free if there is still time. The shard's
+    /// lock, which publishing takes too, settles which of these it was.
     fn leave(&mut self, joined: Instant, late: bool) -> Leaving<'a, K, T, E> {
         let At { flights, shard, hash, id } = self.at;
         let mut locked = shard.lock();
@@ -170,8 +170,8 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
                 counters.impatient += 1;
             }
         }
-        // Who leaves while the lead is free may be the one who was woken to take it, so it wakes another; the last one takes
-        // the flight away.
+        // Who leaves while the lead is free may be the one who was woken to take it, so it wakes another; the last one
+        // takes the flight away.
         let removed =
             if free && left == 0 && !planted(Fault::LastLeavesEntry) { locked.remove(hash, id) } else { None };
         drop(locked);

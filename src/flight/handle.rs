@@ -32,8 +32,8 @@ impl<'a, K, T, E> Flight<'a, K, T, E> {
         self.ask(|record| record.followers).unwrap_or(0)
     }
 
-    /// Whether the flight was cancelled or the coalescer closed: the followers have gone, and no new caller will join. The
-    /// leader's own caller still gets what the closure returns. False in a bypassed call.
+    /// Whether the flight was cancelled or the coalescer closed: the followers have gone, and no new caller will join.
+    /// The leader's own caller still gets what the closure returns. False in a bypassed call.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.ask(|record| record.cancelled).unwrap_or(false)

@@ -40,13 +40,13 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
         Outcome { result: ran.into_result(), role: Role::Leader { followers } }
     }
 
-    /// Hands the lead over if the policy says so and somebody waits. Else removes the flight and publishes its result in one
-    /// step: a caller finds the flight without a result, or no flight. Returns how many followers were released, and the
-    /// key to be dropped under no lock.
+    /// Hands the lead over if the policy says so and somebody waits. Else removes the flight and publishes its result
+    /// in one step: a caller finds the flight without a result, or no flight. Returns how many followers were released,
+    /// and the key to be dropped under no lock.
     fn end(&mut self, ran: &Ran<T, E>) -> (u64, Option<K>) {
         let At { flights, shard, hash, id } = self.at;
-        // The policy is user code. Until the flight has ended this thread leads it, so what it asks here is refused where it would
-        // wait for itself.
+        // The policy is user code. Until the flight has ended this thread leads it, so what it asks here is refused
+        // where it would wait for itself.
         let elections = flights.settings.elections(ran);
         self.ended = true;
         let unfollowed = planted(Fault::LooksForFollowersTooSoon) && Flight::of(self.at).followers() == 0;

@@ -204,7 +204,8 @@ impl<K, T, E> Flights<K, T, E> {
 
     /// Flights begun up to now are older than this.
     pub(crate) fn mark(&self) -> Mark {
-        // Release, and Acquire in `begin`: what was done before the mark is seen by the closures of flights begun after it.
+        // Release, and Acquire in `begin`: what was done before the mark is seen by the closures of flights begun after
+        // it.
         Mark(self.marks.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
@@ -278,16 +279,13 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         let slot = record.slot.get_or_insert_with(|| Arc::new(Slot::new(leader.number)));
 
         let take_place = || record.followers < settings.max_followers && self.flights.following.take();
-        let (waiting, has_place) = if waits::leads_something() {
+        let place = if waits::leads_something() {
             if label.is_none() && settings.key_label.is_some() {
                 return Step::MakeLabel;
             }
             let label = label.take().unwrap_or_else(|| self.name().to_string().into());
             match Waiting::enter(me.number, &slot.leader, label, take_place) {
-                Ok(waiting) => {
-                    let has_place = waiting.is_some();
-                    (waiting, has_place)
-                }
+                Ok(waiting) => waiting.map(Some),
                 Err(chain) => {
                     return Step::Entered(match settings.on_deadlock {
                         OnDeadlock::Bypass => Entered::Bypasses(Bypass::Deadlock),
@@ -299,9 +297,9 @@ impl<'a, K, T, E> At<'a, K, T, E> {
                 }
             }
         } else {
-            (None, take_place())
+            take_place().then_some(None)
         };
-        if !has_place {
+        let Some(waiting) = place else {
             return Step::Entered(match settings.overflow {
                 Overflow::Bypass => Entered::Bypasses(Bypass::Overloaded),
                 Overflow::Reject => {
@@ -309,7 +307,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
                     Entered::Refused(CallError::Overloaded)
                 }
             });
-        }
+        };
         record.followers += 1;
         counters.coalesced_calls += 1;
         counters.following += 1;

@@ -16,8 +16,8 @@ pub(super) enum Ran<T, E> {
 }
 
 /// Runs user code, where each of these may happen: `work` returns a value, returns an error, or panics, and for a value
-/// `cost` returns anything or panics. Nothing unwinds out of here. What a panic leaves behind belongs to the closures, and
-/// they are gone, so nobody sees it half done.
+/// `cost` returns anything or panics. Nothing unwinds out of here. What a panic leaves behind belongs to the closures,
+/// and they are gone, so nobody sees it half done.
 pub(super) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>, cost: Option<&Cost<T>>) -> Ran<T, E> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => {

@@ -66,7 +66,8 @@ impl<T, E> Slot<T, E> {
         self.state.notify_all();
     }
 
-    /// Wakes one follower to take a lead that is free, once no lock is held. If it leaves instead, it must pass this on.
+    /// Wakes one follower to take a lead that is free, once no lock is held. If it leaves instead, it must pass this
+    /// on.
     pub(crate) fn wake_one(&self) {
         self.state.notify_one();
     }

@@ -72,8 +72,8 @@ pub(crate) struct Record<T, E> {
 }
 
 impl<T, E> Record<T, E> {
-    /// Frees the lead if a follower is there to take it and not more than `elections` runs have followed the first. The slot is
-    /// returned to wake one.
+    /// Frees the lead if a follower is there to take it and not more than `elections` runs have followed the first. The
+    /// slot is returned to wake one.
     pub(crate) fn offer_lead(&mut self, elections: u32) -> Option<Arc<Slot<T, E>>> {
         if self.followers == 0 || self.runs > elections {
             return None;
@@ -227,7 +227,8 @@ impl<K, T, E> Shard<K, T, E> {
         keys
     }
 
-    /// Gives the followers of a forgotten flight a result that is not its leader's, and tells the leader that they have gone.
+    /// Gives the followers of a forgotten flight a result that is not its leader's, and tells the leader that they have
+    /// gone.
     pub(crate) fn dismiss(&mut self, id: u64, result: impl FnOnce() -> Shared<T, E>) -> Option<Released<T, E>> {
         let record = self.forgotten.get_mut(&id)?;
         record.cancelled = true;

@@ -1,4 +1,5 @@
-//! The protocol against a sequential model of it, in one thread: every order of enter, end, elect, forget, cancel, leave and close.
+//! The protocol against a sequential model of it, in one thread: every order of enter, end, elect, forget, cancel,
+//! leave and close.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,12 +1,13 @@
 //! Who waits for whom, over all coalescers of the process; refuses a wait that could not end.
 //!
-//! A wait closes a circle only if the waiting thread leads something that, over any number of threads, the leader that it would
-//! wait for waits for. So a thread that leads nothing is never looked at, and only threads that lead something are in the
-//! graph: each with the flight it waits for. The way through it is: flight, its leader, the flight that this thread waits for, and
-//! so on. A thread waits for two flights if its observer, told that it has joined one, waits for another before.
+//! A wait closes a circle only if the waiting thread leads something that, over any number of threads, the leader that
+//! it would wait for waits for. So a thread that leads nothing is never looked at, and only threads that lead something
+//! are in the graph: each with the flight it waits for. The way through it is: flight, its leader, the flight that this
+//! thread waits for, and so on. A thread waits for two flights if its observer, told that it has joined one, waits for
+//! another before.
 //!
-//! An edge counts only as long as its flight has a leader. A flight that has ended, was cancelled, or whose lead is free
-//! has none, although its waiters may not have woken up yet.
+//! An edge counts only as long as its flight has a leader. A flight that has ended, was cancelled, or whose lead is
+//! free has none, although its waiters may not have woken up yet.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -78,11 +79,12 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Enters that `thread`, which leads something, is going to wait for the flight led by `leader`; or refuses with the labels of
-    /// the flights in the circle that this would close. None if it closes none and there is no place for it to wait in.
+    /// Enters that `thread`, which leads something, is going to wait for the flight led by `leader`; or refuses with
+    /// the labels of the flights in the circle that this would close. None if it closes none and there is no place for
+    /// it to wait in.
     ///
-    /// One lock covers looking and entering, so of several threads that would close a circle together, the last one is refused. The
-    /// place is taken under it too: a caller that is one too many never waits, so it must not be seen to.
+    /// One lock covers looking and entering, so of several threads that would close a circle together, the last one is
+    /// refused. The place is taken under it too: a caller that is one too many never waits, so it must not be seen to.
     pub(crate) fn enter(
         thread: u64,
         leader: &Leader,

@@ -58,17 +58,17 @@ pub struct Key([u8; 32]);
 impl Key {
     /// The key of a request by its body alone, **which all tenants share**: see [`Key`].
     ///
-    /// The key is that of the JSON that `serde_json::to_vec(request)` would send: wherever both succeed, the request and
-    /// the `serde_json::Value` read back from that JSON have one key. So two types of equal JSON share keys, `null` and
-    /// a missing member differ, and an array's order counts: a `HashSet` has another key in each process, a `BTreeSet`
-    /// does not.
+    /// The key is that of the JSON that `serde_json::to_vec(request)` would send: wherever both succeed, the request
+    /// and the `serde_json::Value` read back from that JSON have one key. So two types of equal JSON share keys, `null`
+    /// and a missing member differ, and an array's order counts: a `HashSet` has another key in each process, a
+    /// `BTreeSet` does not.
     ///
     /// # Blocking
     ///
     /// Never; it takes no lock. It costs about as much as hashing the request's text twice, much less for long strings,
-    /// and from the second key on a thread no allocation unless the request is large (buffers above 262,144 bytes are not
-    /// kept) or holds a `serde_json::value::RawValue`. The request's own `Serialize` runs once, on this thread, and may
-    /// panic or make keys itself.
+    /// and from the second key on a thread no allocation unless the request is large (buffers above 262,144 bytes are
+    /// not kept) or holds a `serde_json::value::RawValue`. The request's own `Serialize` runs once, on this thread, and
+    /// may panic or make keys itself.
     ///
     /// # Errors
     ///

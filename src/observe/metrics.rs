@@ -8,8 +8,8 @@ use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 use super::{Ended, EndedAs, FlightId, Left, LeftWith, Observer, Refused};
 
-/// An [`Observer`] that keeps metrics, by the [`metrics`](https://docs.rs/metrics) facade; any recorder that the program
-/// installs takes them, that of Prometheus for one.
+/// An [`Observer`] that keeps metrics, by the [`metrics`](https://docs.rs/metrics) facade; any recorder that the
+/// program installs takes them, that of Prometheus for one.
 ///
 /// | name | kind | what |
 /// |---|---|---|
@@ -27,12 +27,11 @@ use super::{Ended, EndedAs, FlightId, Left, LeftWith, Observer, Refused};
 ///
 /// Each has the label `coalescer` if this one has a name. Runs that bypass coalescing are not among them:
 /// [`Stats`](crate::Stats) counts those. The share of calls that needed no run of their own is
-/// `rate(sync_coalesce_left_total{reason="result"}[5m])` over
-/// `rate(sync_coalesce_led_total[5m]) + rate(sync_coalesce_joined_total[5m]) - rate(sync_coalesce_elected_total[5m])`, each in
-/// `sum by (coalescer)`.
+/// `rate(sync_coalesce_left_total{reason="result"}[5m])` over `rate(sync_coalesce_led_total[5m]) +
+/// rate(sync_coalesce_joined_total[5m]) - rate(sync_coalesce_elected_total[5m])`, each in `sum by (coalescer)`.
 ///
-/// **Install the recorder first.** Everything is described and registered where this is made, so that each series is there with a zero from
-/// the beginning and no event looks anything up; and it stays with the recorder of that moment.
+/// **Install the recorder first.** Everything is described and registered where this is made, so that each series is
+/// there with a zero from the beginning and no event looks anything up; and it stays with the recorder of that moment.
 ///
 /// # Examples
 ///
@@ -87,7 +86,8 @@ const RUN_SECONDS: &str = "sync_coalesce_run_seconds";
 const WAIT_SECONDS: &str = "sync_coalesce_wait_seconds";
 
 impl MetricsObserver {
-    /// An observer whose metrics have no label `coalescer`: for a program with one coalescer, or one that does not tell them apart.
+    /// An observer whose metrics have no label `coalescer`: for a program with one coalescer, or one that does not tell
+    /// them apart.
     #[must_use]
     pub fn new() -> Self {
         Self::labelled(&[])

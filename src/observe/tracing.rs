@@ -14,8 +14,8 @@ use crate::sync::{self, Mutex};
 /// What filters know spans and events by.
 const TARGET: &str = "sync_coalesce";
 
-/// An [`Observer`] that makes spans and events, by the [`tracing`](https://docs.rs/tracing) facade; any subscriber that the
-/// program installs takes them. All have the target `sync_coalesce`.
+/// An [`Observer`] that makes spans and events, by the [`tracing`](https://docs.rs/tracing) facade; any subscriber that
+/// the program installs takes them. All have the target `sync_coalesce`.
 ///
 /// Each run of a leader's closure is a span `flight`, at level `INFO`:
 ///
@@ -26,16 +26,16 @@ const TARGET: &str = "sync_coalesce";
 /// | `followers` | at the end: how many followers were given the result; 0 if the lead was handed over |
 /// | `outcome` | at the end: `value`, `error` or `panic` |
 ///
-/// It is a child of the span that the leader called in, and is entered on the leader's thread while the closure runs, so what the
-/// closure makes of spans and events is inside it. Each follower's span, the one that it called in, [follows from](Span::follows_from)
-/// each run that it waits for. Two cases have no such link: a follower that called in no span; and one that was told of having joined
-/// only after the run was over, as no lock holds either of them up.
+/// It is a child of the span that the leader called in, and is entered on the leader's thread while the closure runs,
+/// so what the closure makes of spans and events is inside it. Each follower's span, the one that it called in,
+/// [follows from](Span::follows_from) each run that it waits for. Two cases have no such link: a follower that called
+/// in no span; and one that was told of having joined only after the run was over, as no lock holds either of them up.
 ///
-/// Events, inside the span that the caller called in: `joined`, `left` with `reason` and `waited_seconds`, and `elected` with
-/// `waited_seconds`, at level `DEBUG`; `refused` with `reason` at level `WARN`.
+/// Events, inside the span that the caller called in: `joined`, `left` with `reason` and `waited_seconds`, and
+/// `elected` with `waited_seconds`, at level `DEBUG`; `refused` with `reason` at level `WARN`.
 ///
-/// Give each coalescer one of its own: flights are known by their numbers. All threads are taken to have one subscriber, the global
-/// one as a rule.
+/// Give each coalescer one of its own: flights are known by their numbers. All threads are taken to have one
+/// subscriber, the global one as a rule.
 ///
 /// # Examples
 ///
@@ -62,8 +62,8 @@ pub struct TracingObserver {
 
 /// Who is in a flight, each by its thread, which is in it once at a time.
 ///
-/// A span calls its subscriber when it is cloned or dropped, which must not happen under the lock: an `Arc` does not, as long as it is not
-/// the last one.
+/// A span calls its subscriber when it is cloned or dropped, which must not happen under the lock: an `Arc` does not,
+/// as long as it is not the last one.
 #[derive(Default)]
 struct Parties {
     /// In the order in which they began: one, and when the lead is handed over, for an instant more.

@@ -1,5 +1,5 @@
-//! The model checker's locks, threads, statics and thread-locals, and a condition variable and a clock that do what it does
-//! not: waits that end for no reason, and time that passes.
+//! The model checker's locks, threads, statics and thread-locals, and a condition variable and a clock that do what it
+//! does not: waits that end for no reason, and time that passes.
 //!
 //! All threads of an execution run on one thread of the system, by turns, and change over only in calls to the model
 //! checker. So what is kept here in plain cells, and never across such a call, needs no lock.
@@ -55,7 +55,8 @@ impl<S> Mutex<S> {
 
 /// A lock and the condition variable that goes with it.
 ///
-/// The model checker's own condition variable knows no time and no waking for no reason, so this is one of ours, made of its parking.
+/// The model checker's own condition variable knows no time and no waking for no reason, so this is one of ours, made
+/// of its parking.
 pub(crate) struct Monitor<S> {
     state: shuttle::sync::Mutex<S>,
     asleep: Asleep,
@@ -112,7 +113,8 @@ impl<S> Monitor<S> {
                     give_way();
                 }
             } else {
-                // The model checker ends this for no reason as long as another thread can run: if none can, it is a deadlock.
+                // The model checker ends this for no reason as long as another thread can run: if none can, it is a
+                // deadlock.
                 shuttle::thread::park();
                 if light {
                     self.asleep.leave(number);
@@ -149,7 +151,8 @@ thread_local! {
     static PANICKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The time of one execution. It stands still until somebody asks whether a deadline has passed, and then it may jump there.
+/// The time of one execution. It stands still until somebody asks whether a deadline has passed, and then it may jump
+/// there.
 #[derive(Clone, Copy)]
 struct Time {
     now: Instant,
@@ -204,7 +207,8 @@ pub(crate) fn planted(fault: Fault) -> bool {
     PLANTED.get() == Some(fault)
 }
 
-/// Checks `model` under many schedules: random ones, and ones with few changes from thread to thread, which find other faults.
+/// Checks `model` under many schedules: random ones, and ones with few changes from thread to thread, which find other
+/// faults.
 pub(crate) fn holds(model: fn()) {
     explore(None, model);
 }
@@ -251,8 +255,9 @@ fn run(scheduler: impl Scheduler + 'static, fault: Option<Fault>, model: fn()) {
     });
 }
 
-/// The crate catches what closures and observers throw, and would so hide a failed assertion in one of them, or a panic of the model
-/// checker. Each passes the panic hook; panics that a model means to happen do not, as they come by `resume_unwind`.
+/// The crate catches what closures and observers throw, and would so hide a failed assertion in one of them, or a panic
+/// of the model checker. Each passes the panic hook; panics that a model means to happen do not, as they come by
+/// `resume_unwind`.
 fn watch_panics() {
     static WATCHING: Once = Once::new();
     WATCHING.call_once(|| {

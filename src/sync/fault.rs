@@ -1,5 +1,7 @@
 //! Faults that the model checks plant to see that they would notice.
 
+use super::{AtomicU64, Ordering};
+
 /// A step of the protocol done wrong, named after what goes wrong. Each is asked for at the step that it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -72,6 +74,13 @@ pub(crate) enum Fault {
     SupersedesNewer,
     /// A flight that is superseded loses its record.
     SupersededIsLost,
+}
+
+/// The step of [`Fault::CountsApart`]: it looks, and then takes.
+pub(crate) fn take_apart(taken: &AtomicU64, limit: u64) -> bool {
+    let before = taken.load(Ordering::Relaxed);
+    taken.store((before + 1).min(limit), Ordering::Relaxed);
+    before < limit
 }
 
 /// Whether this fault is planted. Never but in a model check, so that nothing of it is left in a build.

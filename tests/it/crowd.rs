@@ -334,3 +334,32 @@ fn a_closure_can_drain_all_others() {
         assert_idle(&coalesce);
     });
 }
+
+#[test]
+fn a_closure_that_runs_alone_is_left_out_of_its_own_drain_after_another_one_has_ended() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<u8, bool> = SyncCoalesce::builder().shards(1).build();
+        let (first, second) = (Gate::new(), Gate::new());
+        thread::scope(|scope| {
+            let drains = scope.spawn(|| {
+                coalesce.request(&1).bypass().call(|_| {
+                    second.pass();
+                    coalesce.drain(Duration::MAX)
+                })
+            });
+            until_running(&coalesce, 1);
+            let ends = scope.spawn(|| {
+                coalesce.request(&1).bypass().call(|_| {
+                    first.pass();
+                    true
+                })
+            });
+            until_running(&coalesce, 2);
+            first.open();
+            assert!(*ends.join().unwrap().result.unwrap());
+            second.open();
+            assert!(*drains.join().unwrap().result.unwrap(), "it waited for itself");
+        });
+        assert_idle(&coalesce);
+    });
+}

@@ -148,7 +148,8 @@ fn observed(observer: impl Observer + 'static) -> Coalesce {
 /// What a leader's closure does once its followers are there.
 type End<'a> = &'a (dyn Fn() -> Result<u8, u8> + Sync);
 
-/// One flight with this many followers, all of them there when the closure goes on; what each of them got, the leader first.
+/// One flight with this many followers, all of them there when the closure goes on; what each of them got, the leader
+/// first.
 fn flight<R: Send>(coalesce: &Coalesce, followers: u64, end: End<'_>, after: impl Fn(Got) -> R + Sync) -> Vec<R> {
     let after = &after;
     thread::scope(|scope| {
@@ -454,8 +455,8 @@ fn an_elected_follower_leads_the_same_flight_and_does_not_leave() {
     });
 }
 
-/// Runs a flight that fails while its only follower has been told that it joined and does not wait yet, so that the lead is free and
-/// nobody takes it; then `meanwhile`. The events of the follower.
+/// Runs a flight that fails while its only follower has been told that it joined and does not wait yet, so that the
+/// lead is free and nobody takes it; then `meanwhile`. The events of the follower.
 fn while_the_lead_is_free(log: &Log, patience: Duration, meanwhile: impl FnOnce(&Coalesce)) -> Vec<String> {
     let gates = Arc::new((Gate::new(), Gate::new()));
     let hold = Arc::clone(&gates);

@@ -48,8 +48,8 @@ fn build_examples() -> PathBuf {
         profile,
     ]);
     cargo.arg("--target-dir").arg(target_folder);
-    // What cargo tells this test of its own package, it must not tell the build: build scripts that look at it would run
-    // again, here and in the next build outside, and all that depends on them would be compiled anew each time.
+    // What cargo tells this test of its own package, it must not tell the build: build scripts that look at it would
+    // run again, here and in the next build outside, and all that depends on them would be compiled anew each time.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

@@ -257,7 +257,8 @@ fn ring_through_one_too_many() {
     let full = Crowd::new(building().max_followers_in_all(0));
     let first = |_: &Seen| {
         let led = crowd.calls.try_call(&1, || {
-            // One too many; or refused, if the second waits for this thread already: then it would have closed a circle.
+            // One too many; or refused, if the second waits for this thread already: then it would have closed a
+            // circle.
             let _ = nested(&full.calls, 2);
             Ok(0)
         });

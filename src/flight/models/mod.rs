@@ -1,8 +1,8 @@
 //! The real protocol under the model checker, one model per promise. Run by `ci/shuttle`.
 //!
-//! Each model is checked twice: as the code is, where every schedule must hold, and with faults planted one at a time, where some
-//! schedule must fail: a model that lets its faults pass proves nothing. All end in [`Crowd::settle`]: nothing is left, and the counters
-//! say what the callers saw.
+//! Each model is checked twice: as the code is, where every schedule must hold, and with faults planted one at a time,
+//! where some schedule must fail: a model that lets its faults pass proves nothing. All end in [`Crowd::settle`]:
+//! nothing is left, and the counters say what the callers saw.
 
 mod anything;
 mod deadlocks;

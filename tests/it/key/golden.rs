@@ -1,5 +1,6 @@
-//! Keys of format `2026-11`, frozen. They were made by another implementation, in Python, with the packages `rfc8785` and
-//! `blake3`. Whoever changes one changes the keys in every shared store: that takes a new context and new golden keys.
+//! Keys of format `2026-11`, frozen. They were made by another implementation, in Python, with the packages `rfc8785`
+//! and `blake3`. Whoever changes one changes the keys in every shared store: that takes a new context and new golden
+//! keys.
 
 use serde_json::Value;
 
