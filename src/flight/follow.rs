@@ -175,8 +175,8 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
         let removed =
             if free && left == 0 && !planted(Fault::LastLeavesEntry) { locked.remove(hash, id) } else { None };
         drop(locked);
-        if free && left > 0 && !planted(Fault::LeaverKeepsLead) {
-            self.slot.wake_one();
+        if free {
+            self.pass_on(left);
         }
         // Out of the graph before the key is dropped, which is user code.
         if planted(Fault::LeaverKeepsEdge) {
@@ -186,6 +186,15 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
         drop(removed);
         flights.following.give_back(u64::from(!planted(Fault::LeaverKeepsPlace)));
         Leaving::Left
+    }
+}
+
+impl<K, T, E> Follow<'_, K, T, E> {
+    /// Wakes another follower to take the lead that this one leaves, if there is one.
+    fn pass_on(&self, others: u64) {
+        if others > 0 && !planted(Fault::LeaverKeepsLead) {
+            self.slot.wake_one();
+        }
     }
 }
 

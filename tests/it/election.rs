@@ -231,3 +231,27 @@ fn elections_among_a_crowd_that_comes_and_goes() {
         assert_idle(&coalesce);
     });
 }
+
+#[test]
+fn an_elected_follower_gives_its_place_back() {
+    bounded(|| {
+        let coalesce: Coalesce =
+            SyncCoalesce::builder().on_error(OnFailure::Elect { times: 1 }).max_followers_in_all(1).build();
+        for _ in 0..3 {
+            thread::scope(|scope| {
+                let first = scope.spawn(|| {
+                    coalesce.try_call(&"key", || {
+                        until_following(&coalesce, 1);
+                        Err(1)
+                    })
+                });
+                until_running(&coalesce, 1);
+                let outcome = coalesce.request(&"key").try_call(|_| Ok(2));
+                assert_eq!(outcome.role, Role::Leader { followers: 0 });
+                assert!(first.join().unwrap().is_err());
+            });
+        }
+        assert_eq!((coalesce.stats().elected, coalesce.stats().overloaded), (3, 0));
+        assert_idle(&coalesce);
+    });
+}

@@ -422,6 +422,7 @@ fn a_bypassed_call_neither_joins_nor_can_be_joined() {
     let outer = coalesce.call("key", || {
         let inner = coalesce.request("key").bypass().call(|flight| {
             assert_eq!((flight.followers(), flight.is_cancelled()), (0, false));
+            assert!(format!("{flight:?}").starts_with("Flight"));
             assert_eq!(coalesce.stats().running, 2);
             2
         });
