@@ -80,3 +80,17 @@ fn a_follower_whose_flight_has_ended_takes_its_slot_once() {
     // The clock is read for how long it waited.
     assert_eq!(counts, Counts { monitors: 1, clock: 1, ..Counts::default() });
 }
+
+#[test]
+fn a_leader_whose_followers_have_all_left_wakes_nobody() {
+    let flights = flights();
+    let lead = lead(&flights, 1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let Entered::Follows(follow) = flights.enter(1, &1, None) else { panic!("a flight is on") };
+            follow.wait(sync::now(), Limits { deadline: Some(sync::now()), patience: None });
+        });
+    });
+    let (_, counts) = counted_during(|| lead.run(|_| Ok(7)));
+    assert_eq!(counts.notifies, 0);
+}

@@ -56,7 +56,7 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
         let mut locked = shard.lock();
         let draining = locked.count_end(ran);
         let offered = match elections {
-            0 => None,
+            0 => None, // as the other arm would find, but without a look into the table
             _ => locked.record(hash, id).and_then(|(record, _)| record.offer_lead(elections)),
         };
         let stays = planted(Fault::PanicEndsNothing) && matches!(ran, Ran::Panicked { .. });

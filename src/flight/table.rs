@@ -93,12 +93,13 @@ impl<K, T, E> Table<K, T, E> {
         Self { shards: (0..count).map(shard).collect() }
     }
 
-    /// The shard for `hash`. Multiplying spreads the hashes of a weak hasher, and the high half of the product is
-    /// independent of the bits that the table inside the shard looks at.
+    /// The shard for `hash`. Multiplying spreads the hashes of a weak hasher into the highest bits of the product, which
+    /// are independent of the bits that the table inside the shard looks at.
     pub(crate) fn shard(&self, hash: u64) -> &Lock<K, T, E> {
-        let spread = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        let index = spread as usize & (self.shards.len() - 1);
-        &self.shards[index].0
+        let bits = self.shards.len().trailing_zeros();
+        // In two steps, since one shard has no bits, and 64 is too far to shift.
+        let index = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 >> (32 - bits);
+        &self.shards[index as usize].0
     }
 
     pub(crate) fn shards(&self) -> impl Iterator<Item = &Lock<K, T, E>> {

@@ -417,3 +417,13 @@ fn a_lone_flight_makes_no_slot_and_a_followed_one_makes_one() {
     drop(shard);
     waits::begin_lead();
 }
+
+#[test]
+fn hashes_that_differ_little_are_spread_over_the_shards() {
+    let flights: Flights<u8, u64, u64> = Flights::new(64, settings());
+    for step in [1, 1 << 20, 1 << 40] {
+        let shards: std::collections::BTreeSet<_> =
+            (0..1_000_u64).map(|number| std::ptr::from_ref(flights.table.shard(number * step)).addr()).collect();
+        assert!(shards.len() > 32, "only {} of 64 shards for steps of {step}", shards.len());
+    }
+}

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock};
 use std::thread;
 
-use sync_coalesce::{CallError, Equivalent, SyncCoalesce};
+use sync_coalesce::{CallError, Equivalent, Role, SyncCoalesce};
 
-use crate::support::{assert_idle, bounded, crowd, join, until};
+use crate::support::{assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 /// Nothing is derived.
 struct Bare(u8);
@@ -80,6 +80,40 @@ fn an_owned_key_is_made_only_by_a_leader() {
             })
             .unwrap();
         assert_eq!(MADE.load(SeqCst), 1);
+    });
+}
+
+/// A key that is made only after another caller has taken the lead for it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Late(u8);
+
+static LATE: LazyLock<SyncCoalesce<Late, u8>> = LazyLock::new(SyncCoalesce::new);
+
+impl Clone for Late {
+    fn clone(&self) -> Self {
+        if LATE.stats().calls() == 0 && thread::current().name().is_none_or(|name| name != "faster") {
+            let faster = thread::Builder::new().name("faster".into());
+            faster
+                .spawn(|| {
+                    LATE.call(&Late(1), || {
+                        until_following(&LATE, 1);
+                        1
+                    })
+                })
+                .unwrap();
+            until_running(&LATE, 1);
+        }
+        Self(self.0)
+    }
+}
+
+#[test]
+fn a_caller_that_loses_the_lead_while_its_key_is_made_follows() {
+    bounded(|| {
+        let outcome = LATE.request(&Late(1)).call(|_| 2);
+        assert_eq!(*outcome.result.unwrap(), 1);
+        assert!(matches!(outcome.role, Role::Follower { .. }));
+        assert_idle(&LATE);
     });
 }
 
