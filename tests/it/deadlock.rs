@@ -264,6 +264,8 @@ fn a_follower_that_timed_out_closes_no_circle() {
                     7
                 })
             });
+            // Before that, the one follower would be the one that times out.
+            until("the time-out", || coalesce.stats().timed_out == 1);
             until_following(&coalesce, 1);
             may_end.open();
             assert_eq!((*leader.join().unwrap().unwrap(), *other.join().unwrap().unwrap()), (7, 7));
