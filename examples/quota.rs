@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use serde_json::{Value, json};
+use serde_json::json;
 use sync_coalesce::{CallError, Ended, EndedAs, FlightId, Key, Observer, OnFailure, SyncCoalesce};
 
 use support::client::{Client, Price, Reply, SendError};
@@ -22,6 +22,7 @@ mod support;
 #[command(after_help = "\
 Examples:
   quota                  the quota comes back after a second, and a follower uses it for all
+  quota --refusals 2     it takes two followers, one after the other
   quota --elections 0    the refusal is everybody's
 
 Exit codes: 0 at most one caller has no answer (the one that was refused), 1 more have none, 2 it could not start.")]
@@ -34,16 +35,9 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 3)]
     elections: u32,
 
-    /// Requests per second that the provider allows: 0.2 to 10
-    #[arg(long, value_name = "PER_SECOND", default_value_t = 1.0, value_parser = per_second)]
-    rate_limit: f64,
-}
-
-fn per_second(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.2..=10.0).contains(&rate) => Ok(rate),
-        _ => Err("not a number from 0.2 to 10".into()),
-    }
+    /// How often the provider says 429, "come back in a second", before it answers: 0 to 10
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=10))]
+    refusals: u64,
 }
 
 /// When the provider may be asked again: what one caller learns from a 429, all heed.
@@ -101,15 +95,12 @@ fn main() -> ExitCode {
 
 /// Says how many callers have no answer.
 fn run(args: &Args) -> std::io::Result<usize> {
-    let behaviour =
-        Behaviour { latency: Duration::from_millis(400), per_second: Some(args.rate_limit), ..Behaviour::default() };
+    let latency = Duration::from_millis(400);
+    let behaviour = Behaviour { latency, refuse_first: args.refusals, ..Behaviour::default() };
     let provider = Provider::start(behaviour)?;
     let free = Price { input: 0.0, output: 0.0 };
     let url = provider.url(Vendor::OpenAi);
     let client = Client::new(url, Vendor::OpenAi, None, free, 8, Duration::from_secs(10));
-    // Somebody else's questions have used up the quota.
-    while client.send(&question("Is anybody there?")).is_ok() {}
-
     let elections = args.elections;
     let coalesce: SyncCoalesce<Key, Reply, SendError> = SyncCoalesce::builder()
         .name("answers")
@@ -120,7 +111,7 @@ fn run(args: &Args) -> std::io::Result<usize> {
         })
         .build();
     let pace = Pace(Mutex::new(Instant::now()));
-    let question = question("When do you open?");
+    let question = json!({ "model": "loopback", "messages": [{ "role": "user", "content": "When do you open?" }] });
     let start = Barrier::new(args.requests.into());
     let ask = || {
         start.wait();
@@ -150,8 +141,4 @@ fn run(args: &Args) -> std::io::Result<usize> {
         println!("\n{} without an answer: {error}", answers.len() - answered);
     }
     Ok(answers.len() - answered)
-}
-
-fn question(text: &str) -> Value {
-    json!({ "model": "loopback", "messages": [{ "role": "user", "content": text }] })
 }

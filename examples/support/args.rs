@@ -79,6 +79,7 @@ impl Endpoint {
             let own = Provider::start(Behaviour {
                 latency: Duration::from_millis(self.latency.into()),
                 per_second: self.rate_limit,
+                refuse_first: 0,
                 fail_first: self.fail,
                 wrong_first: self.wrong,
                 strict_roles: self.strict_roles,

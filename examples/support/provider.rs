@@ -26,10 +26,12 @@ pub(crate) mod shapes;
 /// How a [`Provider`] treats those who ask. The default answers everybody at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Behaviour {
-    /// Time that an answer takes, and a failure of `fail_first` too. Refusals come at once.
+    /// Time that an answer takes, and a failure of `refuse_first` or `fail_first` too. Other refusals come at once.
     pub(crate) latency: Duration,
     /// Requests per second; as many as fit in one second may come together, the others get 429 and `Retry-After`.
     pub(crate) per_second: Option<f64>,
+    /// Requests that get 429, with a second as `Retry-After`, before the first one is answered: a quota used up by others.
+    pub(crate) refuse_first: u64,
     /// Requests that get 500 before the first one is answered. `u64::MAX` fails them all.
     pub(crate) fail_first: u64,
     /// Requests whose answer is to something else, before the first right one. `u64::MAX` for all.
@@ -150,6 +152,9 @@ impl Desk {
         if let Err(RecvTimeoutError::Disconnected) = self.stopped.recv_timeout(latency) {
             return refuse(503, "The provider is shutting down");
         }
+        if place < self.behaviour.refuse_first {
+            return too_many("Rate limit reached by other requests".into(), 1);
+        }
         if place < self.behaviour.fail_first {
             return refuse(500, "The server had an error while processing the request");
         }
@@ -187,13 +192,14 @@ impl Desk {
             (slot - now <= early).then_some(slot.saturating_add(interval))
         });
         let Err(slot) = taken else { return Ok(()) };
-        Err(Refusal {
-            status: 429,
-            message: format!("Rate limit reached: {per_second} requests per second"),
-            // The header has whole seconds only.
-            retry_after: Some(slot.saturating_sub(early).saturating_sub(now).div_ceil(SECOND).max(1)),
-        })
+        // The header has whole seconds only.
+        let wait = slot.saturating_sub(early).saturating_sub(now).div_ceil(SECOND).max(1);
+        too_many(format!("Rate limit reached: {per_second} requests per second"), wait)
     }
+}
+
+fn too_many<V>(message: String, retry_after: u64) -> Result<V, Refusal> {
+    Err(Refusal { status: 429, message, retry_after: Some(retry_after) })
 }
 
 fn nanos(duration: Duration) -> u64 {
