@@ -274,6 +274,21 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         }
         match self.flights.enter(hash, key, wishes.after) {
             Entered::Leads(lead) => lead.run(work),
+            entered => self.run_otherwise(hash, entered, wishes, work),
+        }
+    }
+
+    /// Where the caller does not lead at once. Apart, so that a lone call stays short.
+    #[inline(never)]
+    fn run_otherwise(
+        &self,
+        hash: u64,
+        entered: Entered<'_, K, T, E>,
+        wishes: Wishes,
+        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
+    ) -> Outcome<T, E> {
+        match entered {
+            Entered::Leads(lead) => lead.run(work),
             Entered::Bypasses(why) => self.flights.bypass(hash, why, work),
             Entered::Refused(error) => self.flights.refuse(error),
             Entered::Follows(follow) => {

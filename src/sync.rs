@@ -40,6 +40,7 @@ pub(crate) struct Me {
 }
 
 /// This thread, remembered: `std::thread::current()` counts a reference up and down each time.
+#[inline]
 pub(crate) fn me() -> Me {
     global! {
         static THREADS: AtomicU64 = AtomicU64::new(0);

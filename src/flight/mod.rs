@@ -4,6 +4,7 @@ mod bound;
 mod close;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod costs;
+mod few;
 mod follow;
 mod handle;
 mod lead;
@@ -55,13 +56,12 @@ pub(crate) enum Entered<'a, K, T, E> {
     Refused(CallError<E>),
 }
 
-/// What an attempt to enter came to, under the shard's lock; user code runs between two attempts.
-enum Step<'a, K, T, E> {
-    Entered(Entered<'a, K, T, E>),
+/// What a caller needs before it can enter. Making it is user code, which runs between two attempts, under no lock.
+enum Missing {
     /// The caller would lead, if it had an owned key.
-    MakeKey,
+    Key,
     /// The caller would follow, and it leads something, so its wait needs a label.
-    MakeLabel,
+    Label,
 }
 
 /// What has been made for a caller between two attempts.
@@ -95,12 +95,17 @@ impl<K, T, E> Flights<K, T, E> {
         let shard = self.table.shard(hash);
         // What is made here outlives each guard, as it must: a key's Drop is user code.
         let mut made = Made { key: None, absent_since: None, label: None };
+        if shard.seems_empty() {
+            made.key = Some(key.to_owned());
+        }
         loop {
-            let step = self.try_enter(shard, &mut shard.lock(), hash, key, after, &mut made);
-            match step {
-                Step::Entered(entered) => return entered,
-                Step::MakeKey => made.key = Some(key.to_owned()),
-                Step::MakeLabel => made.label = self.settings.key_label.map(|label| label(&key.to_owned()).into()),
+            let missing = match self.try_enter(shard, &mut shard.lock(), hash, key, after, &mut made) {
+                Ok(entered) => return entered,
+                Err(missing) => missing,
+            };
+            match missing {
+                Missing::Key => made.key = Some(key.to_owned()),
+                Missing::Label => made.label = self.settings.key_label.map(|label| label(&key.to_owned()).into()),
             }
         }
     }
@@ -113,13 +118,13 @@ impl<K, T, E> Flights<K, T, E> {
         key: &Q,
         after: Option<Mark>,
         made: &mut Made<K>,
-    ) -> Step<'a, K, T, E>
+    ) -> Result<Entered<'a, K, T, E>, Missing>
     where
         Q: Equivalent<K> + ?Sized,
     {
         if locked.closed {
             locked.counters.closed += 1;
-            return Step::Entered(Entered::Refused(CallError::Closed));
+            return Ok(Entered::Refused(CallError::Closed));
         }
         let me = sync::me();
         // Another caller may have taken the lead while the key was made; if the shard has begun no flight, none has.
@@ -133,17 +138,17 @@ impl<K, T, E> Flights<K, T, E> {
                 let record = self.begin(locked, me);
                 let at_new = At { id: record.id, ..at };
                 locked.supersede(hash, at.id, record);
-                return Step::Entered(Entered::Leads(Lead::new(at_new)));
+                return Ok(Entered::Leads(Lead::new(at_new)));
             }
         }
         let Some(owned) = made.key.take() else {
             made.absent_since = Some(locked.last_id());
-            return Step::MakeKey;
+            return Err(Missing::Key);
         };
         let record = self.begin(locked, me);
         let at = At { flights: self, shard, hash, id: record.id };
         locked.insert(hash, owned, record);
-        Step::Entered(Entered::Leads(Lead::new(at)))
+        Ok(Entered::Leads(Lead::new(at)))
     }
 
     fn begin(&self, locked: &mut Shard<K, T, E>, me: Me) -> Record<T, E> {
@@ -268,10 +273,10 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         counters: &mut Stats,
         me: Me,
         label: &mut Option<Arc<str>>,
-    ) -> Step<'a, K, T, E> {
+    ) -> Result<Entered<'a, K, T, E>, Missing> {
         let settings = &self.flights.settings;
         let Some(leader) = record.leader else {
-            return Step::Entered(Entered::Leads(self.take_lead(record, counters, me)));
+            return Ok(Entered::Leads(self.take_lead(record, counters, me)));
         };
         if planted(Fault::MakesSlotAgain) {
             record.slot = None;
@@ -281,13 +286,13 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         let take_place = || record.followers < settings.max_followers && self.flights.following.take();
         let place = if waits::leads_something() {
             if label.is_none() && settings.key_label.is_some() {
-                return Step::MakeLabel;
+                return Err(Missing::Label);
             }
             let label = label.take().unwrap_or_else(|| self.name().to_string().into());
             match Waiting::enter(me.number, &slot.leader, label, take_place) {
                 Ok(waiting) => waiting.map(Some),
                 Err(chain) => {
-                    return Step::Entered(match settings.on_deadlock {
+                    return Ok(match settings.on_deadlock {
                         OnDeadlock::Bypass => Entered::Bypasses(Bypass::Deadlock),
                         OnDeadlock::Refuse => {
                             counters.refused += 1;
@@ -300,7 +305,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
             take_place().then_some(None)
         };
         let Some(waiting) = place else {
-            return Step::Entered(match settings.overflow {
+            return Ok(match settings.overflow {
                 Overflow::Bypass => Entered::Bypasses(Bypass::Overloaded),
                 Overflow::Reject => {
                     counters.overloaded += 1;
@@ -311,7 +316,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         record.followers += 1;
         counters.coalesced_calls += 1;
         counters.following += 1;
-        Step::Entered(Entered::Follows(Follow::new(self, Arc::clone(slot), waiting)))
+        Ok(Entered::Follows(Follow::new(self, Arc::clone(slot), waiting)))
     }
 
     /// Takes a lead that is free.

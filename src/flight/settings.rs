@@ -57,7 +57,12 @@ impl<K, T, E> Settings<K, T, E> {
     }
 
     /// How many runs may follow the first, after a run that ended like this. A policy that panics shares.
+    #[inline]
     pub(super) fn elections(&self, ran: &Ran<T, E>) -> u32 {
+        if matches!(ran, Ran::Value { .. }) { 0 } else { self.elections_after_failure(ran) }
+    }
+
+    fn elections_after_failure(&self, ran: &Ran<T, E>) -> u32 {
         let on_failure = match (ran, &self.on_error, &self.on_panic) {
             (Ran::Value { .. }, ..) => OnFailure::Share,
             (Ran::Error(_), Policy::Always(on_failure), _) | (Ran::Panicked { .. }, _, Policy::Always(on_failure)) => {
@@ -70,6 +75,7 @@ impl<K, T, E> Settings<K, T, E> {
     }
 
     /// Tells the observers, one after the other. A panic in one of them harms nobody, the others included.
+    #[inline]
     pub(super) fn observe(&self, event: impl Fn(&dyn Observer)) {
         for observer in &self.observers {
             quietly(|| event(&**observer));

@@ -1,37 +1,76 @@
 //! The sharded map from keys to flights, and the counters that its locks guard too.
 
 use std::collections::BTreeMap;
+use std::mem;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use hashbrown::{Equivalent, HashTable};
+use hashbrown::Equivalent;
 
+use super::few::{Few, Hashed};
 use super::release::Released;
 use super::run::Ran;
 use super::slot::Slot;
 use crate::Stats;
 use crate::outcome::Shared;
-use crate::sync::{Fault, Instant, Me, Mutex, planted};
+use crate::sync::{AtomicU64, Fault, Instant, Me, Mutex, MutexGuard, Ordering, planted};
 
 /// More shards than any machine has use for; a larger wish is cut down to this.
 const MAX_SHARDS: usize = 1 << 12;
 
-/// A table this small is not worth shrinking.
-const SHRINK_ABOVE: usize = 64;
-
-/// One shard per lock, each on cache lines of its own so that neighbours do not slow each other down.
-#[repr(align(128))]
-struct Padded<S>(S);
-
-pub(crate) type Lock<K, T, E> = Mutex<Shard<K, T, E>>;
-
 pub(crate) struct Table<K, T, E> {
-    shards: Box<[Padded<Lock<K, T, E>>]>,
+    shards: Box<[Lock<K, T, E>]>,
+}
+
+/// A shard's lock, on cache lines of its own so that neighbours do not slow each other down.
+#[repr(align(128))]
+pub(crate) struct Lock<K, T, E> {
+    /// As many as there were joinable flights when it was last unlocked.
+    flights: AtomicU64,
+    shard: Mutex<Shard<K, T, E>>,
+}
+
+/// A shard that is locked.
+pub(crate) struct Locked<'a, K, T, E> {
+    flights: &'a AtomicU64,
+    shard: MutexGuard<'a, Shard<K, T, E>>,
+}
+
+impl<K, T, E> Lock<K, T, E> {
+    pub(crate) fn lock(&self) -> Locked<'_, K, T, E> {
+        Locked { flights: &self.flights, shard: self.shard.lock() }
+    }
+
+    /// Whether there was no joinable flight a moment ago: only a hint, but one that costs no lock.
+    pub(crate) fn seems_empty(&self) -> bool {
+        self.flights.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl<K, T, E> Deref for Locked<'_, K, T, E> {
+    type Target = Shard<K, T, E>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.shard
+    }
+}
+
+impl<K, T, E> DerefMut for Locked<'_, K, T, E> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.shard
+    }
+}
+
+impl<K, T, E> Drop for Locked<'_, K, T, E> {
+    fn drop(&mut self) {
+        self.flights.store(self.shard.in_flight(), Ordering::Relaxed);
+    }
 }
 
 /// The flights whose keys hash here. Each running flight is in exactly one of the two maps.
 pub(crate) struct Shard<K, T, E> {
     /// Those that a new caller would join.
-    flights: HashTable<Entry<K, T, E>>,
+    flights: Few<Entry<K, T, E>>,
     /// Those that run on after `forget` or `cancel`, by flight id: their leaders find their records here.
     pub(crate) forgotten: BTreeMap<u64, Record<T, E>>,
     /// The threads that run a closure for themselves alone.
@@ -54,6 +93,12 @@ pub(crate) struct Entry<K, T, E> {
     pub(crate) record: Record<T, E>,
 }
 
+impl<K, T, E> Hashed for Entry<K, T, E> {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
 /// What is known of one flight that has not ended.
 pub(crate) struct Record<T, E> {
     /// Its identity, which no other flight of the coalescer ever has.
@@ -68,6 +113,14 @@ pub(crate) struct Record<T, E> {
     pub(crate) followers: u64,
     pub(crate) cancelled: bool,
     /// Made by the first follower.
+    pub(crate) slot: Option<Arc<Slot<T, E>>>,
+}
+
+/// What is left of a flight that was taken out.
+pub(crate) struct Removed<K, T, E> {
+    /// To be dropped under no lock; a flight that was forgotten has none.
+    pub(crate) key: Option<K>,
+    pub(crate) followers: u64,
     pub(crate) slot: Option<Arc<Slot<T, E>>>,
 }
 
@@ -89,8 +142,9 @@ impl<K, T, E> Table<K, T, E> {
     /// A table of `shards` shards, rounded up to a power of two of at least 1.
     pub(crate) fn new(shards: usize) -> Self {
         let count = shards.clamp(1, MAX_SHARDS).next_power_of_two();
-        let shard = |index| Padded(Mutex::new(Shard::new(index as u64, count as u64)));
-        Self { shards: (0..count).map(shard).collect() }
+        let shard = |index| Mutex::new(Shard::new(index as u64, count as u64));
+        let lock = |index| Lock { flights: AtomicU64::new(0), shard: shard(index) };
+        Self { shards: (0..count).map(lock).collect() }
     }
 
     /// The shard for `hash`. Multiplying spreads the hashes of a weak hasher into the highest bits of the product, which
@@ -99,18 +153,18 @@ impl<K, T, E> Table<K, T, E> {
         let bits = self.shards.len().trailing_zeros();
         // In two steps, since one shard has no bits, and 64 is too far to shift.
         let index = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 >> (32 - bits);
-        &self.shards[index as usize].0
+        &self.shards[index as usize]
     }
 
     pub(crate) fn shards(&self) -> impl Iterator<Item = &Lock<K, T, E>> {
-        self.shards.iter().map(|padded| &padded.0)
+        self.shards.iter()
     }
 }
 
 impl<K, T, E> Shard<K, T, E> {
     fn new(first_id: u64, id_step: u64) -> Self {
         Self {
-            flights: HashTable::new(),
+            flights: Few::new(),
             forgotten: BTreeMap::new(),
             alone: Vec::new(),
             closed: false,
@@ -148,11 +202,12 @@ impl<K, T, E> Shard<K, T, E> {
     where
         Q: Equivalent<K> + ?Sized,
     {
-        let found = self.flights.find_mut(hash, same_key(hash, key));
+        let found = self.flights.find(hash, |entry| key.equivalent(&entry.key));
         found.map(|entry| (&mut entry.record, &mut self.counters))
     }
 
     /// The record of a flight that begins now.
+    #[inline]
     pub(crate) fn begin(&mut self, leader: Me, began: Option<Instant>, mark: u64) -> Record<T, E> {
         self.last_id += self.id_step;
         Record {
@@ -168,14 +223,15 @@ impl<K, T, E> Shard<K, T, E> {
     }
 
     /// Puts in a flight for a key that is in no flight.
+    #[inline]
     pub(crate) fn insert(&mut self, hash: u64, key: K, record: Record<T, E>) {
-        self.flights.insert_unique(hash, Entry { hash, key, record }, |entry| entry.hash);
+        self.flights.insert(Entry { hash, key, record });
     }
 
     /// Forgets the flight with this id, and puts another in its place, for the same key.
     pub(crate) fn supersede(&mut self, hash: u64, id: u64, record: Record<T, E>) {
-        if let Some(entry) = self.flights.find_mut(hash, |entry| entry.record.id == id) {
-            let superseded = std::mem::replace(&mut entry.record, record);
+        if let Some(entry) = self.flights.find(hash, |entry| entry.record.id == id) {
+            let superseded = mem::replace(&mut entry.record, record);
             if !planted(Fault::SupersededIsLost) {
                 self.forgotten.insert(id, superseded);
             }
@@ -184,22 +240,20 @@ impl<K, T, E> Shard<K, T, E> {
 
     /// The record of a running flight, wherever it is.
     pub(crate) fn record(&mut self, hash: u64, id: u64) -> Option<(&mut Record<T, E>, &mut Stats)> {
-        let record = match self.flights.find_mut(hash, |entry| entry.record.id == id) {
+        let record = match self.flights.find(hash, |entry| entry.record.id == id) {
             Some(entry) => &mut entry.record,
             None => self.forgotten.get_mut(&id)?,
         };
         Some((record, &mut self.counters))
     }
 
-    /// Takes a flight out by its identity, wherever it is. The key is returned to be dropped outside the lock.
-    pub(crate) fn remove(&mut self, hash: u64, id: u64) -> Option<(Option<K>, Record<T, E>)> {
-        match self.flights.find_entry(hash, |entry| entry.record.id == id || planted(Fault::RemovesByKey)) {
-            Ok(found) => {
-                let (entry, _) = found.remove();
-                self.shrink();
-                Some((Some(entry.key), entry.record))
-            }
-            Err(_) => self.forgotten.remove(&id).map(|record| (None, record)),
+    /// Takes a flight out by its identity, wherever it is.
+    #[inline]
+    pub(crate) fn remove(&mut self, hash: u64, id: u64) -> Option<Removed<K, T, E>> {
+        let removed = |key, record: Record<T, E>| Removed { key, followers: record.followers, slot: record.slot };
+        match self.flights.remove(hash, |entry| entry.record.id == id || planted(Fault::RemovesByKey)) {
+            Some(entry) => Some(removed(Some(entry.key), entry.record)),
+            None => self.forgotten.remove(&id).map(|record| removed(None, record)),
         }
     }
 
@@ -208,9 +262,7 @@ impl<K, T, E> Shard<K, T, E> {
     where
         Q: Equivalent<K> + ?Sized,
     {
-        let found = self.flights.find_entry(hash, same_key(hash, key)).ok()?;
-        let (Entry { key, mut record, .. }, _) = found.remove();
-        self.shrink();
+        let Entry { key, mut record, .. } = self.flights.remove(hash, |entry| key.equivalent(&entry.key))?;
         let id = record.id;
         record.slot = record.slot.filter(|_| !planted(Fault::ForgetLosesSlot));
         self.forgotten.insert(id, record);
@@ -224,7 +276,6 @@ impl<K, T, E> Shard<K, T, E> {
             keys.push(key);
             self.forgotten.insert(record.id, record);
         }
-        self.shrink();
         keys
     }
 
@@ -233,7 +284,8 @@ impl<K, T, E> Shard<K, T, E> {
     pub(crate) fn dismiss(&mut self, id: u64, result: impl FnOnce() -> Shared<T, E>) -> Option<Released<T, E>> {
         let record = self.forgotten.get_mut(&id)?;
         record.cancelled = true;
-        let released = Released::publish(record, &mut self.counters, result);
+        let slot = if planted(Fault::PublishesTwice) { record.slot.clone() } else { record.slot.take() };
+        let released = Released::publish(mem::take(&mut record.followers), slot, &mut self.counters, result);
         self.counters.cancelled += released.followers();
         if record.leader.is_none() && !planted(Fault::CancelLeavesFreeFlight) {
             // The lead was free, so nobody is left who would take this away.
@@ -243,6 +295,7 @@ impl<K, T, E> Shard<K, T, E> {
     }
 
     /// Counts a closure that has ended; says whether somebody waits to be told.
+    #[inline]
     pub(crate) fn count_end(&mut self, ran: &Ran<T, E>) -> bool {
         self.counters.running -= 1;
         match ran {
@@ -250,7 +303,7 @@ impl<K, T, E> Shard<K, T, E> {
             Ran::Error(_) => self.counters.failed += 1,
             Ran::Panicked { .. } => self.counters.panicked += 1,
         }
-        std::mem::take(&mut self.draining)
+        mem::take(&mut self.draining)
     }
 
     /// How many closures run here in other threads than this one. The next one to end will tell.
@@ -261,19 +314,4 @@ impl<K, T, E> Shard<K, T, E> {
             + self.alone.iter().filter(|alone| **alone == me).count();
         self.counters.running - own as u64
     }
-
-    /// Memory follows what is in flight: a table that is mostly empty is cut to twice what it holds.
-    fn shrink(&mut self) {
-        if self.flights.capacity() > SHRINK_ABOVE && self.flights.len() < self.flights.capacity() / 8 {
-            self.flights.shrink_to(self.flights.len() * 2, |entry| entry.hash);
-        }
-    }
-}
-
-/// Compares the hashes first, so that `Q: Eq` hardly ever runs for another key.
-fn same_key<K, T, E, Q>(hash: u64, key: &Q) -> impl Fn(&Entry<K, T, E>) -> bool
-where
-    Q: Equivalent<K> + ?Sized,
-{
-    move |entry| entry.hash == hash && key.equivalent(&entry.key)
 }

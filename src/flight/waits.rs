@@ -55,10 +55,12 @@ sync::per_thread! {
     static LEADS: Cell<u32> = Cell::new(0);
 }
 
+#[inline]
 pub(crate) fn begin_lead() {
     LEADS.with(|leads| leads.set(leads.get() + 1));
 }
 
+#[inline]
 pub(crate) fn end_lead() {
     LEADS.with(|leads| leads.set(leads.get() - 1));
 }

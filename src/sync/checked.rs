@@ -43,12 +43,14 @@ pub(crate) use per_thread;
 /// The lock of a shard.
 pub(crate) struct Mutex<S>(shuttle::sync::Mutex<S>);
 
+pub(crate) type MutexGuard<'a, S> = shuttle::sync::MutexGuard<'a, S>;
+
 impl<S> Mutex<S> {
     pub(crate) const fn new(state: S) -> Self {
         Self(shuttle::sync::Mutex::new(state))
     }
 
-    pub(crate) fn lock(&self) -> shuttle::sync::MutexGuard<'_, S> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

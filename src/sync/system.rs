@@ -40,12 +40,14 @@ pub(crate) use per_thread;
 /// The lock of a shard.
 pub(crate) struct Mutex<S>(parking_lot::Mutex<S>);
 
+pub(crate) type MutexGuard<'a, S> = parking_lot::MutexGuard<'a, S>;
+
 impl<S> Mutex<S> {
     pub(crate) const fn new(state: S) -> Self {
         Self(parking_lot::Mutex::new(state))
     }
 
-    pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, S> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, S> {
         count!(locks);
         self.0.lock()
     }

@@ -1,0 +1,83 @@
+//! A hash table that keeps its first value beside the table: most shards hold one flight at a time, or none.
+
+use hashbrown::HashTable;
+
+/// A table this small is not worth shrinking.
+const SHRINK_ABOVE: usize = 64;
+
+/// Values by a hash that each of them knows.
+pub(super) struct Few<V> {
+    first: Option<V>,
+    others: HashTable<V>,
+}
+
+pub(super) trait Hashed {
+    fn hash(&self) -> u64;
+}
+
+impl<V: Hashed> Few<V> {
+    pub(super) fn new() -> Self {
+        Self { first: None, others: HashTable::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    #[cfg(all(test, not(sync_coalesce_shuttle)))]
+    pub(super) fn capacity(&self) -> usize {
+        self.others.capacity()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &V> {
+        self.first.iter().chain(&self.others)
+    }
+
+    /// The value with this hash that is the one; `is_it` is asked about no other hash.
+    #[inline]
+    pub(super) fn find(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<&mut V> {
+        let is_it = |value: &V| value.hash() == hash && is_it(value);
+        if self.first.as_ref().is_some_and(&is_it) {
+            return self.first.as_mut();
+        }
+        if self.others.is_empty() { None } else { self.others.find_mut(hash, is_it) }
+    }
+
+    /// Puts in a value that is not there.
+    #[inline]
+    pub(super) fn insert(&mut self, value: V) {
+        if self.first.is_none() {
+            self.first = Some(value);
+        } else {
+            self.others.insert_unique(value.hash(), value, V::hash);
+        }
+    }
+
+    /// Takes out what [`find`](Few::find) would find.
+    #[inline]
+    pub(super) fn remove(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<V> {
+        let is_it = |value: &V| value.hash() == hash && is_it(value);
+        if self.first.as_ref().is_some_and(&is_it) {
+            return self.first.take();
+        }
+        if self.others.is_empty() { None } else { self.remove_other(hash, is_it) }
+    }
+
+    fn remove_other(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<V> {
+        let (value, _) = self.others.find_entry(hash, is_it).ok()?.remove();
+        self.shrink();
+        Some(value)
+    }
+
+    /// Takes everything out.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = V> {
+        self.first.take().into_iter().chain(std::mem::take(&mut self.others))
+    }
+
+    /// Memory follows what is in flight: a table that is mostly empty is cut to twice what it holds.
+    fn shrink(&mut self) {
+        if self.others.capacity() > SHRINK_ABOVE && self.others.len() < self.others.capacity() / 8 {
+            self.others.shrink_to(self.others.len() * 2, V::hash);
+        }
+    }
+}
