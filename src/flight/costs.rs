@@ -2,7 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a follower in another thread")]
 
-use super::{Entered, Flights, Limits, Settings, Waited};
+use std::sync::Arc;
+
+use super::{Entered, Flights, Limits, Settings, Waited, waits};
 use crate::sync::{self, Counts, counted_during};
 
 type Numbers = Flights<u8, u64, u64>;
@@ -104,4 +106,24 @@ fn a_leader_whose_followers_have_all_left_wakes_nobody() {
     });
     let (_, counts) = counted_during(|| lead.run(|_| Ok(7)));
     assert_eq!(counts.notifies, 0);
+}
+
+#[test]
+fn a_lone_flight_makes_no_slot_and_a_followed_one_makes_one() {
+    let flights: Flights<u8, u64, u64> = Flights::new(1, Settings::new());
+    let Entered::Leads(_lead) = flights.enter(0, &1, None) else { panic!("the first to enter leads") };
+    let id = {
+        let mut shard = flights.table.shards().next().unwrap().lock();
+        let (record, _) = shard.find(0, &1).unwrap();
+        assert!(record.slot.is_none());
+        record.id
+    };
+    waits::end_lead();
+    let _first = flights.enter(0, &1, None);
+    let _second = flights.enter(0, &1, None);
+    let mut shard = flights.table.shards().next().unwrap().lock();
+    let slot = shard.record(0, id).unwrap().0.slot.clone().unwrap();
+    assert_eq!(Arc::strong_count(&slot), 4, "the record's, two followers', this test's");
+    drop(shard);
+    waits::begin_lead();
 }

@@ -1,5 +1,8 @@
 //! The sharded map from keys to flights, and the counters that its locks guard too.
 
+#[cfg(all(test, not(sync_coalesce_shuttle)))]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::{Deref, DerefMut};

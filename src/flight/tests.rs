@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -386,44 +385,4 @@ fn the_model_catches_a_follower_that_leaves_uncounted() {
 #[test]
 fn the_model_catches_a_follower_that_leads_past_its_deadline() {
     assert!(matches!(run(Fault::LeadLate), Err(TestError::Fail(..))));
-}
-
-#[test]
-fn a_table_shrinks_when_its_flights_have_ended() {
-    let flights: Flights<u32, u64, u64> = Flights::new(1, settings());
-    let leads: Vec<_> = (0..10_000_u32).map(|key| flights.enter(u64::from(key), &key, None)).collect();
-    let shard = flights.table.shards().next().unwrap();
-    assert!(shard.lock().capacity() >= 10_000);
-    drop(leads);
-    assert!(shard.lock().capacity() <= 128, "{}", shard.lock().capacity());
-}
-
-#[test]
-fn a_lone_flight_makes_no_slot_and_a_followed_one_makes_one() {
-    let flights: Flights<u8, u64, u64> = Flights::new(1, settings());
-    let Entered::Leads(_lead) = flights.enter(0, &1, None) else { panic!("the first to enter leads") };
-    let id = {
-        let mut shard = flights.table.shards().next().unwrap().lock();
-        let (record, _) = shard.find(0, &1).unwrap();
-        assert!(record.slot.is_none());
-        record.id
-    };
-    waits::end_lead();
-    let _first = flights.enter(0, &1, None);
-    let _second = flights.enter(0, &1, None);
-    let mut shard = flights.table.shards().next().unwrap().lock();
-    let slot = shard.record(0, id).unwrap().0.slot.clone().unwrap();
-    assert_eq!(Arc::strong_count(&slot), 4, "the record's, two followers', this test's");
-    drop(shard);
-    waits::begin_lead();
-}
-
-#[test]
-fn hashes_that_differ_little_are_spread_over_the_shards() {
-    let flights: Flights<u8, u64, u64> = Flights::new(64, settings());
-    for step in [1, 1 << 20, 1 << 40] {
-        let shards: std::collections::BTreeSet<_> =
-            (0..1_000_u64).map(|number| std::ptr::from_ref(flights.table.shard(number * step)).addr()).collect();
-        assert!(shards.len() > 32, "only {} of 64 shards for steps of {step}", shards.len());
-    }
 }

@@ -1,0 +1,26 @@
+//! What cannot be seen from outside the table: its size, and which shard a key goes to.
+
+use std::collections::BTreeSet;
+use std::ptr;
+
+use crate::flight::{Flights, Settings};
+
+#[test]
+fn a_table_shrinks_when_its_flights_have_ended() {
+    let flights: Flights<u32, u64, u64> = Flights::new(1, Settings::new());
+    let leads: Vec<_> = (0..10_000_u32).map(|key| flights.enter(u64::from(key), &key, None)).collect();
+    let shard = flights.table.shards().next().unwrap();
+    assert!(shard.lock().capacity() >= 10_000);
+    drop(leads);
+    assert!(shard.lock().capacity() <= 128, "{}", shard.lock().capacity());
+}
+
+#[test]
+fn hashes_that_differ_little_are_spread_over_the_shards() {
+    let flights: Flights<u8, u64, u64> = Flights::new(64, Settings::new());
+    for step in [1, 1 << 20, 1 << 40] {
+        let shards: BTreeSet<_> =
+            (0..1_000_u64).map(|number| ptr::from_ref(flights.table.shard(number * step)).addr()).collect();
+        assert!(shards.len() > 32, "only {} of 64 shards for steps of {step}", shards.len());
+    }
+}
