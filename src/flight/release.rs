@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bound::Bound;
-use super::slot::Slot;
+use super::slot::{Asleep, Slot};
 use crate::Stats;
 use crate::outcome::Shared;
 use crate::sync::{Fault, planted};
@@ -12,7 +12,7 @@ use crate::sync::{Fault, planted};
 #[must_use]
 pub(super) struct Released<T, E> {
     followers: u64,
-    slot: Option<Arc<Slot<T, E>>>,
+    slot: Option<(Arc<Slot<T, E>>, Asleep)>,
 }
 
 impl<T, E> Released<T, E> {
@@ -25,9 +25,10 @@ impl<T, E> Released<T, E> {
         result: impl FnOnce() -> Shared<T, E>,
     ) -> Self {
         counters.following -= followers;
-        if let Some(slot) = &slot {
-            slot.publish(result());
-        }
+        let slot = slot.map(|slot| {
+            let asleep = slot.publish(&result());
+            (slot, asleep)
+        });
         Self { followers, slot }
     }
 
@@ -38,9 +39,9 @@ impl<T, E> Released<T, E> {
     /// Wakes them, under no lock; says how many they were.
     #[inline]
     pub(super) fn wake(self, following: &Bound) -> u64 {
-        if let Some(slot) = self.slot.filter(|_| self.followers > 0 && !planted(Fault::WakesNobody)) {
+        if let Some((slot, asleep)) = self.slot.filter(|_| self.followers > 0 && !planted(Fault::WakesNobody)) {
             following.give_back(self.followers);
-            slot.wake_all();
+            slot.wake_all(asleep);
         }
         self.followers
     }

@@ -7,6 +7,10 @@ use super::{AtomicU64, Ordering};
 pub(crate) enum Fault {
     /// The end of a flight wakes nobody.
     WakesNobody,
+    /// The end of a flight is told to the followers in one lane only.
+    WakesOneLane,
+    /// A state is set in one lane only.
+    SetsOneLane,
     /// The leader looks for followers before it takes the lock, and publishes nothing if it saw none.
     LooksForFollowersTooSoon,
     /// Each follower makes a slot of its own.

@@ -38,6 +38,16 @@ fn an_end_that_wakes_nobody_is_caught() {
 }
 
 #[test]
+fn an_end_that_wakes_the_followers_of_one_lane_is_caught() {
+    catches(Fault::WakesOneLane, "deadlock", join_against_finish);
+}
+
+#[test]
+fn an_end_that_is_set_in_one_lane_is_caught() {
+    catches(Fault::SetsOneLane, "deadlock", join_against_finish);
+}
+
+#[test]
 fn a_leader_that_looks_for_followers_without_the_lock_is_caught() {
     catches(Fault::LooksForFollowersTooSoon, "deadlock", join_against_finish);
 }

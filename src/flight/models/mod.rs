@@ -179,7 +179,7 @@ pub(super) fn end_too_soon<K, T, E>(at: At<'_, K, T, E>, ran: &Ran<T, E>) {
     let slot = locked.record(at.hash, at.id).and_then(|(record, _)| record.slot.clone());
     drop(locked);
     if let Some(slot) = slot {
-        slot.publish(ran.shared());
-        slot.wake_all();
+        let asleep = slot.publish(&ran.shared());
+        slot.wake_all(asleep);
     }
 }
