@@ -7,21 +7,25 @@ use serde::ser::{
 
 use super::error::{KeyError, KeyErrorKind};
 use super::member_name::Text;
-use super::order;
+use super::order::{self, Member};
+use super::paths::Alive;
 use super::private::Private;
 use super::tape::Tape;
+use super::variant::Variant;
 
-/// An open array; with a variant, the only member of an object that is open around it.
+/// An open array.
 pub(super) struct Array<'t> {
     tape: &'t mut Tape,
     length: usize,
-    variant: Option<&'static str>,
+    /// Which of a rule's pointers lead into it; some, if a rule leaves it out.
+    alive: Alive,
+    variant: Variant,
 }
 
 impl<'t> Array<'t> {
     pub(super) fn open(tape: &'t mut Tape, variant: Option<&'static str>) -> Result<Self, KeyError> {
-        open(tape, variant, b'[')?;
-        Ok(Self { tape, length: 0, variant })
+        let variant = Variant::open(tape, variant, b'[')?;
+        Ok(Self { length: 0, alive: tape.alive, variant, tape })
     }
 
     /// Where the next element is to be written.
@@ -30,10 +34,16 @@ impl<'t> Array<'t> {
             self.tape.text.push(b',');
         }
         self.length += 1;
+        if self.alive != 0 {
+            self.tape.enter_element(self.alive);
+        }
         self.tape
     }
 
     pub(super) fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
+        if self.alive != 0 && matches!(self.variant, Variant::Dropped) {
+            return Ok(());
+        }
         value.serialize(self.begin_element()).map_err(|error| self.fail(error))
     }
 
@@ -41,17 +51,26 @@ impl<'t> Array<'t> {
     #[cold]
     pub(super) fn fail(&mut self, error: KeyError) -> KeyError {
         let index = self.length.saturating_sub(1);
-        self.tape.fail(within(error.within(index), self.variant))
+        self.tape.fail(self.variant.around(error.within(index)))
     }
 
     pub(super) fn close(self) -> Result<(), KeyError> {
         self.tape.sound()?;
-        close(self.tape, self.variant, b']');
+        self.variant.close(self.tape, b']');
         Ok(())
     }
 }
 
-/// An open object; with a variant, the only member of another one.
+/// What an open object waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Name,
+    Value,
+    /// A value that is not written, because a rule leaves the member out.
+    Dropped,
+}
+
+/// An open object.
 pub(super) struct Object<'t> {
     tape: &'t mut Tape,
     /// Where this object's members begin among those of all open objects.
@@ -60,21 +79,22 @@ pub(super) struct Object<'t> {
     current: usize,
     /// Whether each name so far came after the one before, so that nothing has to move and no name is there twice.
     ordered: bool,
-    /// Whether a name waits for its value.
-    pending: bool,
-    variant: Option<&'static str>,
+    next: Next,
+    /// Which of a rule's pointers lead into it; some, if a rule leaves it out.
+    alive: Alive,
+    variant: Variant,
 }
 
 impl<'t> Object<'t> {
     pub(super) fn open(tape: &'t mut Tape, variant: Option<&'static str>) -> Result<Self, KeyError> {
-        open(tape, variant, b'{')?;
+        let variant = Variant::open(tape, variant, b'{')?;
         let first = tape.members.len();
-        Ok(Self { tape, first, current: first, ordered: true, pending: false, variant })
+        Ok(Self { first, current: first, ordered: true, next: Next::Name, alive: tape.alive, variant, tape })
     }
 
     /// Where the next name is to be written.
     fn begin_name(&mut self) -> Result<&mut Tape, KeyError> {
-        if self.pending {
+        if self.next != Next::Name {
             return Err(self.tape.fail(KeyError::custom("a map's key has no value")));
         }
         if self.tape.members.len() > self.first {
@@ -84,13 +104,29 @@ impl<'t> Object<'t> {
     }
 
     fn end_name(&mut self) {
+        if self.alive != 0 && self.take_back_name() {
+            self.next = Next::Dropped;
+            return;
+        }
         let members = &self.tape.members;
-        self.pending = true;
+        self.next = Next::Value;
         self.current = members.len() - 1;
         if self.ordered && self.current > self.first {
             let (before, this) = (&members[self.current - 1], &members[self.current]);
             self.ordered = before.compare(this, &self.tape.text).is_lt();
         }
+    }
+
+    /// Takes the name just written back if a rule leaves its member out.
+    fn take_back_name(&mut self) -> bool {
+        let Some((start, end)) = self.tape.members.last().map(Member::name_at) else { return false };
+        if !self.tape.leaves_out(self.alive, start, end) {
+            return false;
+        }
+        self.tape.members.pop();
+        let comma = usize::from(self.tape.members.len() > self.first);
+        self.tape.text.truncate(start - comma);
+        true
     }
 
     pub(super) fn name(&mut self, name: &str) -> Result<(), KeyError> {
@@ -99,26 +135,41 @@ impl<'t> Object<'t> {
         Ok(())
     }
 
+    /// Whether the value that comes next is left out; if so, it is taken for done.
+    pub(super) fn skips_value(&mut self) -> bool {
+        let skips = self.next == Next::Dropped;
+        if skips {
+            self.next = Next::Name;
+        }
+        skips
+    }
+
     /// Where the value of the name just written is to be written.
     pub(super) fn begin_value(&mut self) -> Result<&mut Tape, KeyError> {
-        if !self.pending {
+        if self.next != Next::Value {
             return Err(self.tape.fail(KeyError::custom("a map's value has no key")));
         }
         Ok(self.tape)
     }
 
     pub(super) fn end_value(&mut self) {
-        self.pending = false;
+        self.next = Next::Name;
         self.tape.members[self.current].end_at(self.tape.text.len());
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
+        if self.skips_value() {
+            return Ok(());
+        }
         value.serialize(self.begin_value()?).map_err(|error| self.fail(error))?;
         self.end_value();
         Ok(())
     }
 
     pub(super) fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), KeyError> {
+        if self.alive != 0 && matches!(self.variant, Variant::Dropped) {
+            return Ok(());
+        }
         self.name(name)?;
         self.value(value)
     }
@@ -127,47 +178,22 @@ impl<'t> Object<'t> {
     #[cold]
     pub(super) fn fail(&mut self, error: KeyError) -> KeyError {
         let name = self.tape.members[self.current].name(&self.tape.text);
-        self.tape.fail(within(error.within(name), self.variant))
+        self.tape.fail(self.variant.around(error.within(name)))
     }
 
     pub(super) fn close(self) -> Result<(), KeyError> {
         self.tape.sound()?;
-        if self.pending {
+        if self.next != Next::Name {
             return Err(KeyError::custom("a map's key has no value"));
         }
         let Tape { text, members, moved, .. } = &mut *self.tape;
         if !self.ordered {
-            order::sort(text, &mut members[self.first..], moved).map_err(|name| {
-                let error = KeyError::new(KeyErrorKind::DuplicateMember).within(name);
-                within(error, self.variant)
-            })?;
+            order::sort(text, &mut members[self.first..], moved)
+                .map_err(|name| self.variant.around(KeyError::new(KeyErrorKind::DuplicateMember).within(name)))?;
         }
         members.truncate(self.first);
-        close(self.tape, self.variant, b'}');
+        self.variant.close(self.tape, b'}');
         Ok(())
-    }
-}
-
-fn open(tape: &mut Tape, variant: Option<&'static str>, bracket: u8) -> Result<(), KeyError> {
-    if let Some(name) = variant {
-        tape.open(b'{')?;
-        super::string::write(&mut tape.text, name);
-        tape.text.push(b':');
-    }
-    tape.open(bracket).map_err(|error| within(error, variant))
-}
-
-fn close(tape: &mut Tape, variant: Option<&'static str>, bracket: u8) {
-    tape.close(bracket);
-    if variant.is_some() {
-        tape.close(b'}');
-    }
-}
-
-fn within(error: KeyError, variant: Option<&'static str>) -> KeyError {
-    match variant {
-        Some(name) => error.within(name),
-        None => error,
     }
 }
 
@@ -216,7 +242,7 @@ impl SerializeMap for Object<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), KeyError> {
         let name = Text::name(self.begin_name()?);
-        key.serialize(name).map_err(|error| self.tape.fail(within(error, self.variant)))?;
+        key.serialize(name).map_err(|error| self.tape.fail(self.variant.around(error)))?;
         self.end_name();
         Ok(())
     }

@@ -52,6 +52,9 @@ pub enum KeyErrorKind {
     NotJson(String),
     /// A type's `Serialize` failed, or broke serde's rules. The text is its own message.
     Failed(String),
+    /// A [`KeyRule`](crate::KeyRule) was given a pointer that is none, more than 64 of them, or nothing to keep. The
+    /// text says what is wrong, and the path is the pointer as it was given.
+    BadRule(&'static str),
 }
 
 impl KeyError {
@@ -67,10 +70,17 @@ impl KeyError {
         &self.fault.kind
     }
 
-    /// Where it is, as a JSON pointer (RFC 6901) into the request; empty when the request as a whole is meant.
+    /// Where it is, as a JSON pointer (RFC 6901) into the request, or into whatever else was to be serialised;
+    /// empty when all of it is meant. Of [`KeyErrorKind::BadRule`] it is the rule's own pointer.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.fault.path
+    }
+
+    /// The same error, with another path.
+    pub(super) fn at(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.fault.path);
+        self
     }
 
     /// The same error, seen from one array or object further out.
@@ -95,6 +105,7 @@ impl Display for KeyErrorKind {
             Self::PrivateName(name) => write!(formatter, "the type name `{name}` is not understood"),
             Self::NotJson(message) => write!(formatter, "text that should be JSON is not: {message}"),
             Self::Failed(message) => write!(formatter, "the request cannot be serialized: {message}"),
+            Self::BadRule(why) => formatter.write_str(why),
         }
     }
 }

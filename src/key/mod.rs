@@ -5,18 +5,26 @@ use serde::Serialize;
 mod canonical;
 mod compound;
 mod error;
+mod fields;
 mod fold;
 mod hex;
+mod key_fn;
 mod member_name;
 mod number;
 mod order;
+mod paths;
 mod private;
 mod raw_value;
+mod rule;
 mod string;
 mod tape;
+mod variant;
 
 pub use error::{KeyError, KeyErrorKind};
+pub use fields::KeyFields;
 pub use hex::ParseKeyError;
+pub use key_fn::KeyFn;
+pub use rule::KeyRule;
 
 use tape::Tape;
 
@@ -24,8 +32,8 @@ use tape::Tape;
 ///
 /// **A key without a namespace is shared by all tenants.** [`Key::of`] sees the request's body and nothing else. What
 /// the body does not say (the provider, the endpoint, the base URL, the organisation, and above all the tenant or the
-/// credential) must go in beside it, or one customer gets another's answer. Until a key rule does that, a tuple or a
-/// struct does: `Key::of(&(tenant, endpoint, &request))`.
+/// credential) must go in beside it, or one customer gets another's answer: that is what the namespace of a [`KeyRule`]
+/// is for, which can also leave out of a request what does not count.
 ///
 /// A key is a BLAKE3 digest of the request's canonical JSON (RFC 8785), so the order of members, the type that was
 /// serialized and how a number was written make no difference, and everything else does. All 32 bytes count.
@@ -37,15 +45,15 @@ use tape::Tape;
 ///
 /// ```
 /// use serde_json::json;
-/// use sync_coalesce::Key;
+/// use sync_coalesce::{Key, KeyRule};
 ///
 /// let key = Key::of(&json!({"model": "m", "temperature": 1.0}))?;
 /// assert_eq!(key, Key::of(&json!({"temperature": 1, "model": "m"}))?);
 /// assert_ne!(key, Key::of(&json!({"temperature": 2, "model": "m"}))?);
 ///
-/// // The tenant parts what the body does not.
+/// // The namespace parts what the body does not.
 /// let request = json!({"model": "m"});
-/// assert_ne!(Key::of(&("tenant a", &request))?, Key::of(&("tenant b", &request))?);
+/// assert_ne!(KeyRule::new("tenant a")?.key(&request)?, KeyRule::new("tenant b")?.key(&request)?);
 ///
 /// let text = key.to_string();
 /// assert_eq!(text.len(), 64);
@@ -95,18 +103,16 @@ impl Key {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn of<R: Serialize + ?Sized>(request: &R) -> Result<Self, KeyError> {
-        let mut tape = Tape::take();
         // Neither a namespace nor a rule.
-        tape.text.extend_from_slice(b"[null,null,");
-        // Returns Err: the tape is emptied and kept. Panics: the tape is lost, and the next key begins a new one.
-        // Re-enters: that key finds no spare tape, begins one, and leaves it where ours then replaces it.
-        let outcome = request.serialize(&mut tape).and_then(|()| tape.sound());
-        let key = outcome.map(|()| {
-            tape.text.push(b']');
-            Self(fold::request_key(&tape.text))
-        });
-        tape.put_back();
-        key
+        Tape::with(
+            "[null,null,",
+            None,
+            |tape| request.serialize(tape),
+            |text| {
+                text.push(b']');
+                Self(fold::request_key(text))
+            },
+        )
     }
 
     /// A key made elsewhere. The 32 bytes should come from a cryptographic hash, for nothing but these bytes will tell

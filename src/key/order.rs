@@ -28,6 +28,11 @@ impl Member {
         Self { start, colon, end: colon, lead }
     }
 
+    /// Where the name stands in the text, with its quotes.
+    pub(super) fn name_at(&self) -> (usize, usize) {
+        (self.start, self.colon)
+    }
+
     /// Takes note that the value ends where the text does.
     pub(super) fn end_at(&mut self, end: usize) {
         self.end = end;

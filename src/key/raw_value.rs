@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Formatter};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::compound::{Array, Object};
 use super::error::{KeyError, KeyErrorKind};
@@ -116,7 +116,13 @@ impl<'de> Visitor<'de> for Transcript<'_> {
         let Self { tape, failure } = self;
         let mut object = kept(failure, Object::open(tape, None))?;
         while let Some(Named::Member(name)) = next {
-            let tape = kept(failure, object.name(&name).and_then(|()| object.begin_value()))?;
+            kept(failure, object.name(&name))?;
+            if object.skips_value() {
+                members.next_value::<IgnoredAny>()?;
+                next = members.next_key_seed(Name)?;
+                continue;
+            }
+            let tape = kept(failure, object.begin_value())?;
             if let Err(error) = members.next_value_seed(Transcript { tape, failure }) {
                 *failure = failure.take().map(|failure| object.fail(failure));
                 return Err(error);

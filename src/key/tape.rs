@@ -1,7 +1,10 @@
 //! The buffers that a key is made in, kept per thread between two keys.
 
+use std::sync::Arc;
+
 use super::error::{KeyError, KeyErrorKind};
 use super::order::Member;
+use super::paths::{Alive, Paths};
 use super::string;
 use crate::sync::spare_per_thread;
 
@@ -26,6 +29,10 @@ pub(super) struct Tape {
     pub(super) moved: Vec<u8>,
     /// Where a value's `Display` is collected.
     pub(super) shown: String,
+    /// What a rule leaves out.
+    paths: Option<Arc<Paths>>,
+    /// Which of its pointers lead into the value that is written next; 0 where no rule has anything to say.
+    pub(super) alive: Alive,
     /// How many arrays and objects are open.
     depth: u8,
     /// Whether an error was given to a `Serialize`, which may have kept it to itself. What was written since then
@@ -34,21 +41,69 @@ pub(super) struct Tape {
 }
 
 impl Tape {
+    /// What `finish` makes of a text that begins with `prefix` and goes on with what `write` appends, but for what the
+    /// pointers leave out of that.
+    pub(super) fn with<T>(
+        prefix: &str,
+        paths: Option<&Arc<Paths>>,
+        write: impl FnOnce(&mut Self) -> Result<(), KeyError>,
+        finish: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> Result<T, KeyError> {
+        let mut tape = Self::take();
+        tape.text.extend_from_slice(prefix.as_bytes());
+        if let Some(paths) = paths {
+            tape.leave_out(paths);
+        }
+        // Returns Err: the tape is emptied and kept. Panics: the tape is lost, and the next key begins a new one.
+        // Re-enters: that key finds no spare tape, begins one, and leaves it where ours then replaces it.
+        let outcome = write(&mut tape).and_then(|()| tape.sound());
+        let outcome = outcome.map(|()| finish(&mut tape.text));
+        tape.put_back();
+        outcome
+    }
+
     /// An empty tape: this thread's spare one, unless a key is being made further up the stack.
-    pub(super) fn take() -> Self {
+    fn take() -> Self {
         Spare::take().unwrap_or_default()
     }
 
     /// Empties the tape and keeps it for this thread's next key.
-    pub(super) fn put_back(mut self) {
+    fn put_back(mut self) {
         let members = self.members.capacity() * size_of::<Member>();
         let size = self.text.capacity() + self.moved.capacity() + self.shown.capacity() + members;
         if size <= KEPT {
             self.text.clear();
             self.members.clear();
+            self.paths = None;
+            self.alive = 0;
             self.depth = 0;
             self.broken = false;
             Spare::put(self);
+        }
+    }
+
+    /// Leaves out of the request that is written next what the pointers say.
+    fn leave_out(&mut self, paths: &Arc<Paths>) {
+        self.alive = paths.all();
+        // A rule without pointers costs no count of references, which threads would contend for.
+        self.paths = (self.alive != 0).then(|| Arc::clone(paths));
+    }
+
+    /// Whether the rule leaves out the member whose name stands between the quotes from `start` to `end`. If not, its
+    /// value comes next. In the object around it `alive` is alive.
+    #[inline(never)]
+    pub(super) fn leaves_out(&mut self, alive: Alive, start: usize, end: usize) -> bool {
+        let Some(paths) = &self.paths else { return false };
+        let inside = paths.member(alive, usize::from(self.depth) - 1, &self.text[start + 1..end - 1]);
+        self.alive = inside.unwrap_or(alive);
+        inside.is_none()
+    }
+
+    /// An element comes next, of an array in which `alive` is alive.
+    #[inline(never)]
+    pub(super) fn enter_element(&mut self, alive: Alive) {
+        if let Some(paths) = &self.paths {
+            self.alive = paths.element(alive, usize::from(self.depth) - 1);
         }
     }
 

@@ -1,9 +1,13 @@
 //! The canonical request key.
 
 mod allocations;
+mod dropped;
 mod errors;
+mod fields;
 mod golden;
 mod harmless;
+mod kept;
+mod pointers;
 mod same;
 mod text;
 mod wire;
