@@ -28,6 +28,19 @@ pub(super) fn request_key(text: &[u8]) -> [u8; 32] {
     digest(&REQUEST_KEY, text).into()
 }
 
+/// What keys are hashed with by who has this secret.
+///
+/// Only the last hash of a key is keyed. The folds in its text never leave the process, and without the secret nobody
+/// can tell from a key what text it was made of.
+pub(super) fn secret_key(secret: &[u8; 32]) -> [u8; 32] {
+    blake3::derive_key("sync-coalesce 2026-11 secret key v1", secret)
+}
+
+/// The key of a canonical text, for those who have the secret.
+pub(super) fn keyed(secret_key: &[u8; 32], text: &[u8]) -> [u8; 32] {
+    blake3::keyed_hash(secret_key, text).into()
+}
+
 /// Appends a string value, folded if it is long or could be taken for a fold.
 ///
 /// Nothing else that is written begins with U+0000, so a fold never meets a string that merely looks like one.

@@ -39,7 +39,8 @@ use tape::Tape;
 /// serialized and how a number was written make no difference, and everything else does. All 32 bytes count.
 ///
 /// Its text is 64 lower-case hexadecimal digits, in `Display`, `FromStr` and human-readable serde formats; other serde
-/// formats get the 32 bytes. The key of a guessable request tells who sees it which request it was.
+/// formats get the 32 bytes. The key of a guessable request tells who sees it which request it was, unless its rule has
+/// a [`secret`](KeyRule::secret).
 ///
 /// # Examples
 ///

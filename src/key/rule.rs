@@ -52,6 +52,8 @@ pub struct KeyRule<F = ()> {
     namespace: String,
     salt: Option<String>,
     paths: Arc<Paths>,
+    /// What is hashed with, if not with the context of request keys.
+    secret: Option<[u8; 32]>,
     is_of_fields: bool,
     pub(super) fields: F,
     /// What the text of each key begins with.
@@ -63,7 +65,9 @@ impl KeyRule {
     ///
     /// The namespace says what the request's body does not: the provider, the endpoint and its version, the base URL,
     /// the organisation, and above all **the tenant or the credential**. Without that, one customer gets another's
-    /// answer. A tuple holds them all. `&()` is no namespace, and then the keys are those of [`Key::of`].
+    /// answer. A tuple holds them all. It is hashed into each key and kept nowhere else in it; a credential that may
+    /// leak through a guessed key needs a [`secret`](KeyRule::secret) too. `&()` is no namespace, and then the keys
+    /// are those of [`Key::of`].
     ///
     /// # Errors
     ///
@@ -129,8 +133,8 @@ impl KeyRule {
 impl<F> KeyRule<F> {
     fn with_fields<N: Serialize + ?Sized>(namespace: &N, is_of_fields: bool, fields: F) -> Result<Self, KeyError> {
         let namespace = canonical_text(namespace)?;
-        let (salt, paths, prefix) = (None, Arc::default(), String::new());
-        Self { namespace, salt, paths, is_of_fields, fields, prefix }.settled()
+        let (salt, secret, paths, prefix) = (None, None, Arc::default(), String::new());
+        Self { namespace, salt, paths, secret, is_of_fields, fields, prefix }.settled()
     }
 
     /// The same rule, and the member that `pointer` leads to does not count. Nothing of it is serialised.
@@ -218,6 +222,28 @@ impl<F> KeyRule<F> {
         self.settled()
     }
 
+    /// The same rule, and nobody finds a key by guessing the request who does not have these 32 bytes.
+    ///
+    /// Whoever sees the key of a guessable request, in a log or a shared store, can otherwise make the keys of all the
+    /// guesses and compare. Take the bytes from a generator of random numbers fit for secrets, or from a store of
+    /// secrets, not from a password. All processes that share keys share them; with others, all keys are others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::{Key, KeyRule};
+    ///
+    /// let secret = [7; 32]; // in earnest, 32 random bytes
+    /// let rule = KeyRule::new("tenant a")?.secret(&secret);
+    /// assert_ne!(rule.key("diagnosis?")?, KeyRule::new("tenant a")?.key("diagnosis?")?);
+    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// ```
+    #[must_use]
+    pub fn secret(mut self, secret: &[u8; 32]) -> Self {
+        self.secret = Some(fold::secret_key(secret));
+        self
+    }
+
     /// The key of a request by this rule.
     ///
     /// # Blocking
@@ -239,7 +265,10 @@ impl<F> KeyRule<F> {
     pub(super) fn make(&self, write: impl FnOnce(&mut Tape) -> Result<(), KeyError>) -> Result<Key, KeyError> {
         Tape::with(&self.prefix, Some(&self.paths), write, |text| {
             text.push(b']');
-            Key::from_bytes(fold::request_key(text))
+            Key::from_bytes(match &self.secret {
+                None => fold::request_key(text),
+                Some(secret) => fold::keyed(secret, text),
+            })
         })
     }
 
@@ -280,6 +309,6 @@ impl<F> Debug for KeyRule<F> {
         shown.field("drop", &self.paths.sorted(Verdict::Drop));
         shown.field("keep_only", &self.paths.sorted(Verdict::Keep));
         shown.field("fields", &self.is_of_fields);
-        shown.field("salted", &self.salt.is_some()).finish_non_exhaustive()
+        shown.field("salted", &self.salt.is_some()).field("secret", &self.secret.is_some()).finish_non_exhaustive()
     }
 }

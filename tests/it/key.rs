@@ -8,7 +8,9 @@ mod golden;
 mod harmless;
 mod kept;
 mod pointers;
+mod rules;
 mod same;
+mod secret;
 mod text;
 mod wire;
 
