@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::flight::{Flights, Policy, Settings};
-use crate::{Observer, OnDeadlock, OnFailure, Overflow, SyncCoalesce, sync};
+use crate::{Key, KeyRule, Observer, OnDeadlock, OnFailure, Overflow, SyncCoalesce, sync};
 
 /// Shards per thread that can run at once: enough that two threads with different keys seldom meet in one.
 const SHARDS_PER_THREAD: usize = 8;
@@ -28,12 +28,13 @@ const SHARDS_PER_THREAD: usize = 8;
 pub struct Builder<K, T, E, S = RandomState> {
     hasher: S,
     shards: Option<usize>,
+    key_rule: Option<KeyRule>,
     settings: Settings<K, T, E>,
 }
 
 impl<K, T, E> Builder<K, T, E> {
     pub(crate) fn new() -> Self {
-        Self { hasher: RandomState::new(), shards: None, settings: Settings::new() }
+        Self { hasher: RandomState::new(), shards: None, key_rule: None, settings: Settings::new() }
     }
 }
 
@@ -160,14 +161,34 @@ impl<K, T, E, S> Builder<K, T, E, S> {
 
     /// The hasher for the keys. The default is randomly seeded, so that a client cannot choose keys that collide.
     pub fn hasher<H>(self, hasher: H) -> Builder<K, T, E, H> {
-        Builder { hasher, shards: self.shards, settings: self.settings }
+        Builder { hasher, shards: self.shards, key_rule: self.key_rule, settings: self.settings }
     }
 
     /// The coalescer.
     #[must_use]
     pub fn build(self) -> SyncCoalesce<K, T, E, S> {
         let shards = self.shards.unwrap_or_else(|| sync::parallelism().get() * SHARDS_PER_THREAD);
-        SyncCoalesce { flights: Flights::new(shards, self.settings), hasher: self.hasher }
+        SyncCoalesce { flights: Flights::new(shards, self.settings), hasher: self.hasher, key_rule: self.key_rule }
+    }
+}
+
+impl<T, E, S> Builder<Key, T, E, S> {
+    /// How [`try_call_for`](SyncCoalesce::try_call_for) makes keys of requests; by default by [`Key::of`], **which all
+    /// tenants share**.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use sync_coalesce::{KeyRule, SyncCoalesce};
+    ///
+    /// let rule = KeyRule::new(&("https://api.example.com/v1/chat", "tenant a"))?.drop("/metadata")?;
+    /// let coalesce: SyncCoalesce<_, String> = SyncCoalesce::builder().key_rule(rule).build();
+    /// let answer = coalesce.try_call_for(&json!({"model": "m"}), |request| Ok(request["model"].to_string()));
+    /// assert_eq!(*answer.unwrap(), "\"m\"");
+    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// ```
+    pub fn key_rule(mut self, rule: KeyRule) -> Self {
+        self.key_rule = Some(rule);
+        self
     }
 }
 
@@ -176,6 +197,7 @@ impl<K, T, E, S> fmt::Debug for Builder<K, T, E, S> {
         f.debug_struct("Builder")
             .field("name", &self.settings.name)
             .field("shards", &self.shards)
+            .field("key_rule", &self.key_rule)
             .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::flight::{Entered, Flight, Flights, Waited};
 use crate::request::Wishes;
-use crate::{Builder, Bypass, CallError, FlightInfo, Key, Mark, Outcome, Request, Stats, sync};
+use crate::{Builder, Bypass, CallError, FlightInfo, Key, KeyFn, KeyRule, Mark, Outcome, Request, Stats, sync};
 
 /// One call in flight per key, for threads: everyone who asks while it runs gets its result.
 ///
@@ -67,6 +67,8 @@ use crate::{Builder, Bypass, CallError, FlightInfo, Key, Mark, Outcome, Request,
 pub struct SyncCoalesce<K, T, E = Infallible, S = RandomState> {
     pub(crate) flights: Flights<K, T, E>,
     pub(crate) hasher: S,
+    /// Never looked at unless `K` is a [`Key`].
+    pub(crate) key_rule: Option<KeyRule>,
 }
 
 impl<K, T, E> SyncCoalesce<K, T, E> {
@@ -179,26 +181,40 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// A function of one argument that coalesces: `key_fn` says what makes two arguments the same, and `work` does the
     /// work, which may fail.
     ///
-    /// The function can be called from many threads if `key_fn` and `work` can.
+    /// `key_fn` is a closure `Fn(&R) -> K`, or a [`KeyRule`] where `K` is a [`Key`]. The function can be called from
+    /// many threads if `key_fn` and `work` can.
+    ///
+    /// # Errors
+    ///
+    /// Of the function: [`CallError::BadKey`], before anything runs, if a rule has no key for the argument; else those
+    /// of [`try_call`](SyncCoalesce::try_call).
     ///
     /// # Examples
     ///
     /// ```
-    /// use sync_coalesce::SyncCoalesce;
+    /// use sync_coalesce::{Key, KeyRule, SyncCoalesce};
     ///
     /// let coalesce: SyncCoalesce<String, usize> = SyncCoalesce::new();
     /// let length = coalesce.wrap(|text: &str| text.to_owned(), |text: &str| Ok(text.len()));
     /// assert_eq!(*length("four").unwrap(), 4);
+    ///
+    /// let coalesce: SyncCoalesce<Key, usize> = SyncCoalesce::new();
+    /// let length = coalesce.wrap(KeyRule::new("tenant a")?, |text: &str| Ok(text.len()));
+    /// assert_eq!(*length("four").unwrap(), 4);
+    /// # Ok::<(), sync_coalesce::KeyError>(())
     /// ```
     pub fn wrap<R: ?Sized>(
         &self,
-        key_fn: impl Fn(&R) -> K,
+        key_fn: impl KeyFn<R, K>,
         work: impl Fn(&R) -> Result<T, E>,
     ) -> impl Fn(&R) -> Result<Arc<T>, CallError<E>>
     where
         K: Hash + Eq + Clone,
     {
-        move |request| self.try_call(&key_fn(request), || work(request))
+        move |request| {
+            let key = key_fn.key(request).map_err(CallError::BadKey)?;
+            self.try_call(&key, || work(request))
+        }
     }
 
     /// Lets later callers for `key` start afresh, while the flight goes on for those who are in it. True if there was
@@ -305,8 +321,10 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
 }
 
 impl<T, E, S: BuildHasher> SyncCoalesce<Key, T, E, S> {
-    /// The value of `work` for `request`, whose key is [`Key::of`] it. **Without a namespace in the request, every
-    /// tenant shares the key**: see [`Key`].
+    /// The value of `work` for `request`, by a key that **all tenants share** unless the builder was given a
+    /// [`key_rule`](Builder::key_rule) with a namespace.
+    ///
+    /// The key is made by that rule, or without one by [`Key::of`].
     ///
     /// # Blocking
     ///
@@ -314,13 +332,17 @@ impl<T, E, S: BuildHasher> SyncCoalesce<Key, T, E, S> {
     ///
     /// # Errors
     ///
-    /// [`CallError::BadKey`], before anything runs, if the request cannot be serialised; else those of
+    /// [`CallError::BadKey`], before anything runs, if no key can be made of the request; else those of
     /// [`try_call`](SyncCoalesce::try_call).
     pub fn try_call_for<R>(&self, request: &R, work: impl FnOnce(&R) -> Result<T, E>) -> Result<Arc<T>, CallError<E>>
     where
         R: Serialize + ?Sized,
     {
-        let key = Key::of(request).map_err(CallError::BadKey)?;
+        let key = match &self.key_rule {
+            Some(rule) => rule.key(request),
+            None => Key::of(request),
+        };
+        let key = key.map_err(CallError::BadKey)?;
         self.try_call(&key, || work(request))
     }
 }

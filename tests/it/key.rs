@@ -1,6 +1,7 @@
 //! The canonical request key.
 
 mod allocations;
+mod calls;
 mod dropped;
 mod errors;
 mod fields;
