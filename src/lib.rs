@@ -238,7 +238,7 @@ pub use flight::Flight;
 pub use hashbrown::Equivalent;
 
 mod key;
-pub use key::{Key, KeyError, KeyErrorKind, KeyFields, KeyFn, KeyRule, ParseKeyError};
+pub use key::{Key, KeyError, KeyErrorKind, KeyFields, KeyFn, KeyRule, ParseKeyError, SharedText};
 
 mod observe;
 #[cfg(feature = "metrics")]

@@ -3,7 +3,7 @@
 use blake3::Hasher;
 use blake3::hazmat::{ContextKey, HasherExt};
 
-use super::string;
+use super::{shared_text, string};
 
 /// The longest string, in bytes of UTF-8, that is written out; what is longer is folded.
 const LONGEST: usize = 4096;
@@ -41,16 +41,27 @@ pub(super) fn keyed(secret_key: &[u8; 32], text: &[u8]) -> [u8; 32] {
     blake3::keyed_hash(secret_key, text).into()
 }
 
+/// Whether a string is long or could be taken for a fold.
+pub(super) fn folds(value: &str) -> bool {
+    value.len() > LONGEST || value.as_bytes().first() == Some(&0)
+}
+
+/// What a string that folds is replaced by.
+pub(super) fn long_string(value: &str) -> blake3::Hash {
+    digest(&LONG_STRING, value.as_bytes())
+}
+
 /// Appends a string value, folded if it is long or could be taken for a fold.
 ///
 /// Nothing else that is written begins with U+0000, so a fold never meets a string that merely looks like one.
 pub(super) fn write_string(text: &mut Vec<u8>, value: &str) {
-    if value.len() <= LONGEST && value.as_bytes().first() != Some(&0) {
+    if !folds(value) {
         string::write(text, value);
         return;
     }
+    let hash = shared_text::remembered(value).unwrap_or_else(|| long_string(value));
     text.extend_from_slice(br#""\u0000b3:"#);
-    text.extend_from_slice(digest(&LONG_STRING, value.as_bytes()).to_hex().as_bytes());
+    text.extend_from_slice(hash.to_hex().as_bytes());
     text.push(b'"');
 }
 

@@ -16,6 +16,7 @@ mod paths;
 mod private;
 mod raw_value;
 mod rule;
+mod shared_text;
 mod string;
 mod tape;
 mod variant;
@@ -25,6 +26,7 @@ pub use fields::KeyFields;
 pub use hex::ParseKeyError;
 pub use key_fn::KeyFn;
 pub use rule::KeyRule;
+pub use shared_text::SharedText;
 
 use tape::Tape;
 

@@ -12,6 +12,7 @@ mod pointers;
 mod rules;
 mod same;
 mod secret;
+mod shared_text;
 mod text;
 mod wire;
 

@@ -1,7 +1,7 @@
 //! Keys that cannot be guessed without a secret.
 
 use serde_json::json;
-use sync_coalesce::{Key, KeyRule};
+use sync_coalesce::{Key, KeyRule, SharedText};
 
 #[test]
 fn a_key_is_one_of_its_secret() {
@@ -29,4 +29,5 @@ fn the_form_is_what_the_specification_says() {
     let text = format!(r#"["t",{{"drop":["/a"]}},{{"p":"\u0000b3:{fold}"}}]"#);
     let expected = Key::from_bytes(blake3::keyed_hash(&hash, text.as_bytes()).into());
     assert_eq!(rule.key(&json!({"a": 1, "p": long})).unwrap(), expected);
+    assert_eq!(rule.key(&std::collections::HashMap::from([("p", SharedText::from(long))])).unwrap(), expected);
 }
