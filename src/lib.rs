@@ -227,6 +227,9 @@
 mod builder;
 pub use builder::Builder;
 
+mod chat;
+pub use chat::KeyPreset;
+
 mod coalesce;
 pub use coalesce::SyncCoalesce;
 

@@ -15,7 +15,7 @@ use super::{Key, KeyFields, KeyFn, fold};
 /// It is made once and used by any number of threads: [`key`](KeyRule::key) makes a key by it,
 /// [`Builder::key_rule`](crate::Builder::key_rule) has [`try_call_for`](crate::SyncCoalesce::try_call_for) do so, and
 /// [`wrap`](crate::SyncCoalesce::wrap) takes one. `F` is the closure of [`fields`](KeyRule::fields); rules for whole
-/// requests have none.
+/// requests have none. For the requests of some providers there are rules ready made: [`KeyPreset`](crate::KeyPreset).
 ///
 /// What a rule leaves out is itself part of the key, so two rules give two keys to one request, whatever they leave of
 /// it. The order in which a rule is put together makes no difference.
