@@ -132,6 +132,25 @@
 //! assert_eq!(*answer.unwrap(), "\"m\"");
 //! ```
 //!
+//! **What is not in the request is not in its key**: which tenant asks, and where the request goes. That is the
+//! namespace of a [`KeyRule`], which can also leave out what makes no difference, at exact places. [`KeyPreset`] has
+//! such rules for some providers, and a [`SharedText`] is hashed once for many keys.
+//!
+//! ```
+//! use serde_json::json;
+//! use sync_coalesce::{KeyRule, SyncCoalesce};
+//!
+//! let rule = KeyRule::new(&("https://api.example.com", "tenant a"))?.drop("/metadata")?;
+//! let coalesce: SyncCoalesce<_, String> = SyncCoalesce::builder().key_rule(rule.clone()).build();
+//! let answer = coalesce.try_call_for(&json!({ "model": "m", "metadata": { "trace": 7 } }), |request| {
+//!     // A request that differs in what is dropped is in flight, and this call would wait for itself.
+//!     assert!(coalesce.try_call_for(&json!({ "model": "m" }), |_| unreachable!()).is_err());
+//!     Ok(request["model"].to_string())
+//! });
+//! assert_eq!(*answer.unwrap(), "\"m\"");
+//! # Ok::<(), sync_coalesce::KeyError>(())
+//! ```
+//!
 //! # Trade-offs
 //!
 //! - **The first closure wins.** Two closures under one key are taken for one question. Give each kind of work its own
