@@ -1,0 +1,18 @@
+//! What the benches share.
+
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each bench uses a part of it")]
+
+pub mod contenders;
+pub mod crew;
+pub mod machine;
+pub mod plot;
+pub mod report;
+pub mod rounds;
+
+use std::env;
+
+/// Whether to run a short version, of which only the form counts: with `BENCH_QUICK` set, or without the `--bench` that
+/// `cargo bench` gives.
+pub fn is_quick() -> bool {
+    env::var_os("BENCH_QUICK").is_some() || !env::args().any(|argument| argument == "--bench")
+}
