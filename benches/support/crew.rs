@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Builder, Scope, Thread};
 use std::time::{Duration, Instant};
-use std::{fs, io};
+use std::{fs, io, process};
 
 /// Where a leader meets its followers.
 pub trait Meeting: Sync {
@@ -33,6 +33,9 @@ pub struct Crew<'a> {
 }
 
 const OVER: u32 = u32::MAX;
+
+/// For a wait of which a busy machine makes seconds.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Small, so that thousands fit, and large enough for what is called here.
 const STACK: usize = 64 << 10;
@@ -120,16 +123,22 @@ impl<'a> Crew<'a> {
         meeting.lead(&mut || {
             self.round.fetch_add(1, Ordering::Release);
             atomic_wait::wake_all(&raw const self.round);
-            while self.arrived.load(Ordering::Relaxed) < self.back.len() {
+            until("the followers to arrive", || {
                 thread::sleep(Duration::from_micros(200));
-            }
+                self.arrived.load(Ordering::Relaxed) == self.back.len()
+            });
             until_asleep(ids);
             ended = self.now();
         });
         let leader = self.now() - ended;
-        while self.returned.load(Ordering::Acquire) < self.back.len() {
-            thread::park();
-        }
+        until("the followers to come back", || {
+            let all_back = self.returned.load(Ordering::Acquire) == self.back.len();
+            if !all_back {
+                // Not to be in their way: the last one ends this.
+                thread::park_timeout(LIMIT);
+            }
+            all_back
+        });
         let mut back: Vec<u64> = self.back.iter().map(|back| back.load(Ordering::Relaxed) - ended).collect();
         back.sort_unstable();
         #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
@@ -146,9 +155,21 @@ fn until_asleep(ids: &[String]) {
         return;
     }
     let mut clean = 0;
-    while clean < 2 {
+    until("the followers to sleep", || {
         clean = if ids.iter().all(|id| is_asleep(id)) { clean + 1 } else { 0 };
         thread::sleep(Duration::from_millis(1));
+        clean == 2
+    });
+}
+
+/// Asks `condition` until it holds, and ends the process when that takes far too long: a follower is lost.
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        if start.elapsed() >= LIMIT {
+            eprintln!("waited too long for {what}");
+            process::exit(1);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod contenders;
 pub mod crew;
+pub mod held;
 pub mod machine;
 pub mod plot;
 pub mod report;

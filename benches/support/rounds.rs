@@ -45,6 +45,11 @@ impl<const N: usize> Samples<N> {
     pub fn ratio(&self, base: &Self, figure: usize) -> f64 {
         median(self.rounds.iter().zip(&base.rounds).map(|(mine, base)| mine[figure] / base[figure]))
     }
+
+    /// The same between two figures of this one.
+    pub fn share(&self, figure: usize, base: usize) -> f64 {
+        median(self.rounds.iter().map(|round| round[figure] / round[base]))
+    }
 }
 
 /// The middle of `values`, of which there is one at least.

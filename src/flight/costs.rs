@@ -3,9 +3,13 @@
 #![expect(clippy::disallowed_methods, reason = "a follower in another thread")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Entered, Flights, Limits, Settings, Waited, waits};
+use crate::SyncCoalesce;
 use crate::sync::{self, Counts, counted_during};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 type Numbers = Flights<u8, u64, u64>;
 
@@ -127,4 +131,24 @@ fn a_lone_flight_makes_no_slot_and_a_followed_one_makes_one() {
     assert_eq!(Arc::strong_count(&slot), 4, "the record's, two followers', this test's");
     drop(shard);
     waits::begin_lead();
+}
+
+#[test]
+fn a_lone_call_reads_no_clock_and_notifies_nobody_whatever_its_wishes() {
+    let coalesce: SyncCoalesce<u8, u64> =
+        SyncCoalesce::builder().timeout(MINUTE).patience(MINUTE).max_followers(9).cost(|_| 1.0).build();
+    sync::me();
+    let call = || coalesce.call(&1, || 7).unwrap();
+    let request = || coalesce.request(&1).timeout(MINUTE).patience(MINUTE).call(|_| 7).result.unwrap();
+    for counts in [counted_during(call).1, counted_during(request).1] {
+        assert_eq!((counts.monitors, counts.notifies, counts.clock), (0, 0, 0), "{counts:?}");
+    }
+}
+
+#[test]
+fn a_flight_that_is_timed_reads_the_clock_once() {
+    let coalesce: SyncCoalesce<u8, u64> = SyncCoalesce::builder().track_age(true).build();
+    sync::me();
+    let (_, counts) = counted_during(|| coalesce.call(&1, || 7));
+    assert_eq!((counts.monitors, counts.notifies, counts.clock), (0, 0, 1), "{counts:?}");
 }
