@@ -72,19 +72,19 @@ fn followers(count: usize) -> [String; 4] {
     let counted = Counted { coalesce: Ours::new(), bytes: AtomicU64::new(0), allocations: AtomicU64::new(0) };
     let meetings: [&dyn Meeting; 1] = [&counted];
     let crew = Crew::new(&meetings, count);
-    let before = thread::scope(|scope| {
+    let left = thread::scope(|scope| {
         let ids = crew.muster(scope).expect("the system has room for the followers");
         crew.round(0, &ids);
         let (before, _) = live();
         crew.round(0, &ids);
-        let after = live().0.saturating_sub(before);
+        let left = live().0.saturating_sub(before);
         crew.dismiss();
-        after
+        left
     });
     let bytes = counted.bytes.load(Ordering::Relaxed);
     #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
     let each = bytes as f64 / count as f64;
-    [format!("{count} followers of one flight"), format!("{each:.3}"), bytes.to_string(), before.to_string()]
+    [format!("{count} followers of one flight"), format!("{each:.3}"), bytes.to_string(), left.to_string()]
 }
 
 fn main() {

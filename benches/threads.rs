@@ -29,7 +29,10 @@ fn throughput<Q: Sync + ?Sized>(contender: &impl Contender<Q>, keys: &[&Q], thre
                 scope.spawn(move || {
                     ready.wait();
                     let calls = keys.iter().cycle().take_while(|_| !stop.load(Ordering::Relaxed));
-                    calls.map(|key| contender.call(key, || 7)).count()
+                    calls.fold(0_u64, |count, key| {
+                        contender.call(key, || 7);
+                        count + 1
+                    })
                 })
             })
             .collect();
@@ -38,15 +41,15 @@ fn throughput<Q: Sync + ?Sized>(contender: &impl Contender<Q>, keys: &[&Q], thre
         thread::sleep(window);
         stop.store(true, Ordering::Relaxed);
         let elapsed = start.elapsed();
-        let calls: usize = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
+        let calls: u64 = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
         #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
         let calls = calls as f64;
         calls / elapsed.as_secs_f64() / 1e6
     })
 }
 
-/// The same by two threads, without and with a leader of another key that is at work from before the first call to after
-/// the last one.
+/// The same by two threads, without and with a leader of another key that is at work from before the first call to
+/// after the last one.
 fn beside_a_leader<Q: Sync + ?Sized>(contender: &impl Contender<Q>, keys: &[&Q], window: Duration) -> [f64; 2] {
     let alone = throughput(contender, &keys[1..], 2, window);
     let beside = thread::scope(|scope| {
@@ -89,7 +92,7 @@ fn main() {
 
     let mut report = Report::new("threads");
     report.paragraph(format!(
-        "Millions of calls per second in all, by threads that share no key, and how much of ours it is; medians of \
+        "Millions of calls per second in all, by threads that share no key, and how many times ours that is; medians of \
          {rounds} windows of {window:?}."
     ));
     let mut cells: Vec<Vec<String>> = NAMES.map(|name| vec![name.to_owned()]).into();
@@ -110,7 +113,7 @@ fn main() {
             line.points.push((f64::from(threads), sample.median(0)));
         }
     }
-    let head = ["", "1 thread", "share", "2 threads", "share", "8 threads", "share", "64 threads", "share"];
+    let head = ["", "1 thread", "of ours", "2 threads", "of ours", "8 threads", "of ours", "64 threads", "of ours"];
     report.table(head, cells.into_iter().map(|row| <[String; 9]>::try_from(row).expect("four pairs")));
 
     report.paragraph(

@@ -12,21 +12,21 @@ pub const FIRST: u64 = 1 << 40;
 /// Holds its flights until it is dropped.
 pub struct Held(#[expect(dead_code, reason = "its end is what counts")] mpsc::Sender<()>);
 
-/// Holds `count` flights open, in a thread of the scope, whose closures each make the next call. The memory of the stack
-/// is only taken as far as it is used: about a kilobyte for each flight.
+/// Holds `count` flights open, in a thread of the scope, whose closures each make the next call. Of the large stack only
+/// what is used takes memory: about a kilobyte for each flight.
 pub fn hold<'scope>(scope: &'scope Scope<'scope, '_>, coalesce: &'scope Ours<u64>, count: u64) -> Held {
-    let (hold, held) = mpsc::channel::<()>();
+    let (holds, over) = mpsc::channel::<()>();
     let (stands, standing) = mpsc::channel();
     let holder = move || {
         nest(coalesce, FIRST + count, count, &mut || {
             stands.send(()).unwrap();
-            assert_eq!(held.recv_timeout(Duration::from_secs(600)), Err(RecvTimeoutError::Disconnected));
+            assert_eq!(over.recv_timeout(Duration::from_secs(600)), Err(RecvTimeoutError::Disconnected));
         });
     };
     Builder::new().stack_size(1 << 30).spawn_scoped(scope, holder).expect("address space for a large stack");
     standing.recv().unwrap();
     assert_eq!(coalesce.in_flight(), count);
-    Held(hold)
+    Held(holds)
 }
 
 fn nest(coalesce: &Ours<u64>, end: u64, count: u64, stand: &mut dyn FnMut()) {
