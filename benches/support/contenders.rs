@@ -29,8 +29,8 @@ where
     }
 }
 
-/// A cache that fills each key once; the caller that filled it takes it out again. Its placeholder guard is faster than
-/// its `get_or_insert_with`, by 5 to 10 ns.
+/// A cache that fills each key once; the caller that filled it takes it out again. Its `get_or_insert_with` takes as
+/// long as the guard that is used here.
 pub struct QuickCache<K, V = Arc<u64>>(quick_cache::sync::Cache<K, V>);
 
 impl<K: Hash + Eq, V: Clone> QuickCache<K, V> {
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// A cache of values that are copied, which spares it the `Arc`; made here, and not measured, for the trait's sake.
+/// A cache of values that are copied, which spares it the `Arc`.
 pub struct Copied<K>(QuickCache<K, u64>);
 
 impl<K: Hash + Eq> Copied<K> {

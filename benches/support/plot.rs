@@ -20,6 +20,8 @@ const COLOURS: [RGBColor; 9] = [
     RGBColor(0x17, 0xbe, 0xcf),
 ];
 
+const FONT: (&str, u32) = ("sans-serif", 16);
+
 /// An SVG of `lines`, both axes logarithmic, marked at the first line's places.
 pub fn plot(title: &str, x: &str, y: &str, lines: &[Line]) -> String {
     let mut svg = String::new();
@@ -33,39 +35,41 @@ fn draw(svg: &mut String, title: &str, x: &str, y: &str, lines: &[Line]) -> Resu
         let (least, most) = all.fold((f64::MAX, f64::MIN_POSITIVE), |(least, most), at| (least.min(at), most.max(at)));
         (least * below..most * above).log_scale()
     };
-    let root = SVGBackend::with_string(svg, (760, 440)).into_drawing_area();
+    let root = SVGBackend::with_string(svg, (860, 440)).into_drawing_area();
     root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 18))
+    let (left, right) = root.split_horizontally(600);
+    let mut chart = ChartBuilder::on(&left)
+        .caption(title, ("sans-serif", 20))
         .margin(12)
-        .x_label_area_size(44)
-        .y_label_area_size(72)
-        .right_y_label_area_size(150)
+        .x_label_area_size(48)
+        .y_label_area_size(64)
         .build_cartesian_2d(range(|point| point.0, 0.9, 1.1), range(|point| point.1, 0.8, 1.25))?;
-    let number = |number: &f64| {
-        if *number < 1.0 { format!("{number}") } else { format!("{number:.0}") }
+    let number = |number: &f64| match *number {
+        // The places of a logarithmic axis are sums of powers of ten, and not exact.
+        number if number < 1.0 => format!("{number:.2}").trim_end_matches('0').to_owned(),
+        number => format!("{number:.0}"),
     };
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
+        .label_style(FONT)
+        .axis_desc_style(FONT)
         .x_desc(x)
         .y_desc(y)
         .x_label_formatter(&number)
         .y_label_formatter(&number)
         .draw()?;
-    for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+    let mut at = 60;
+    for (line, colour) in lines.iter().zip(COLOURS) {
         let style = colour.stroke_width(2);
-        let series = chart.draw_series(LineSeries::new(line.points.iter().copied(), style).point_size(3))?;
-        series.label(line.name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+        chart.draw_series(LineSeries::new(line.points.iter().copied(), style).point_size(3))?;
+        // Beside the plot and not in it, where it would lie on some line.
+        right.draw(&PathElement::new([(0, at), (20, at)], style))?;
+        right.draw(&Text::new(line.name, (26, at - 7), FONT))?;
+        at += 24;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
     drop(chart);
     root.present()?;
-    drop(root);
+    drop((left, right, root));
     Ok(())
 }
