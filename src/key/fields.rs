@@ -7,6 +7,22 @@ use super::error::KeyError;
 use super::tape::Tape;
 
 /// Takes the fields of a request that count; given to the closure of [`KeyRule::fields`](crate::KeyRule::fields).
+///
+/// # Examples
+///
+/// ```
+/// use sync_coalesce::{KeyError, KeyFields, KeyRule};
+///
+/// fn by_name_and_size(file: &(String, u64, [u8; 4]), key: &mut KeyFields<'_>) -> Result<(), KeyError> {
+///     key.field("name", &file.0)?;
+///     key.field("size", &file.1)
+/// }
+///
+/// let rule = KeyRule::fields("volume 1", by_name_and_size)?;
+/// let file = |mode| ("a".to_owned(), 10, mode);
+/// assert_eq!(rule.key(&file([6, 4, 4, 0]))?, rule.key(&file([7, 5, 5, 0]))?);
+/// # Ok::<(), sync_coalesce::KeyError>(())
+/// ```
 pub struct KeyFields<'k> {
     object: Object<'k>,
 }

@@ -6,6 +6,30 @@ use super::{Key, KeyError, KeyFields, KeyRule};
 
 /// What makes keys of requests, for [`wrap`](crate::SyncCoalesce::wrap): a closure `Fn(&R) -> K`, or a
 /// [`KeyRule`](crate::KeyRule).
+///
+/// # Examples
+///
+/// One that refuses some requests:
+///
+/// ```
+/// use sync_coalesce::{CallError, KeyError, KeyFn, SyncCoalesce};
+///
+/// struct Absolute;
+///
+/// impl KeyFn<str, String> for Absolute {
+///     fn key(&self, path: &str) -> Result<String, KeyError> {
+///         match path.strip_prefix('/') {
+///             Some(path) => Ok(path.to_owned()),
+///             None => Err(serde::ser::Error::custom("a relative path")),
+///         }
+///     }
+/// }
+///
+/// let coalesce: SyncCoalesce<String, usize> = SyncCoalesce::new();
+/// let length = coalesce.wrap(Absolute, |path: &str| Ok(path.len()));
+/// assert_eq!(*length("/etc").unwrap(), 4);
+/// assert!(matches!(length("etc"), Err(CallError::BadKey(_))));
+/// ```
 pub trait KeyFn<R: ?Sized, K> {
     /// The key of a request.
     ///

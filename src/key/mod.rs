@@ -13,6 +13,7 @@ mod member_name;
 mod number;
 mod order;
 mod paths;
+mod prefix;
 mod private;
 mod raw_value;
 mod rule;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::error::{KeyError, KeyErrorKind};
 use super::paths::{Paths, Verdict};
 use super::tape::Tape;
-use super::{Key, KeyFields, KeyFn, fold};
+use super::{Key, KeyFields, KeyFn, fold, prefix};
 
 /// How keys are made of requests: in which namespace, and by which part of each request.
 ///
@@ -132,7 +132,7 @@ impl KeyRule {
 
 impl<F> KeyRule<F> {
     fn with_fields<N: Serialize + ?Sized>(namespace: &N, is_of_fields: bool, fields: F) -> Result<Self, KeyError> {
-        let namespace = canonical_text(namespace)?;
+        let namespace = prefix::canonical_text(namespace)?;
         let (salt, secret, paths, prefix) = (None, None, Arc::default(), String::new());
         Self { namespace, salt, paths, secret, is_of_fields, fields, prefix }.settled()
     }
@@ -218,7 +218,7 @@ impl<F> KeyRule<F> {
     /// # Ok::<(), sync_coalesce::KeyError>(())
     /// ```
     pub fn salt<X: Serialize + ?Sized>(mut self, salt: &X) -> Result<Self, KeyError> {
-        self.salt = Some(canonical_text(salt)?);
+        self.salt = Some(prefix::canonical_text(salt)?);
         self.settled()
     }
 
@@ -254,6 +254,18 @@ impl<F> KeyRule<F> {
     ///
     /// As [`Key::of`], and what the closure of [`fields`](KeyRule::fields) returns. What is left out is not looked at,
     /// so there are no errors in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use sync_coalesce::KeyRule;
+    ///
+    /// let rule = KeyRule::new("tenant a")?.drop("/age")?;
+    /// rule.key(&BTreeMap::from([("age", f64::NAN)]))?;
+    /// assert_eq!(rule.key(&BTreeMap::from([("weight", f64::NAN)])).unwrap_err().path(), "/weight");
+    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// ```
     pub fn key<R: ?Sized>(&self, request: &R) -> Result<Key, KeyError>
     where
         Self: KeyFn<R, Key>,
@@ -274,32 +286,9 @@ impl<F> KeyRule<F> {
 
     /// The same rule with the prefix that goes with it.
     fn settled(mut self) -> Result<Self, KeyError> {
-        self.prefix = format!("[{},{},", self.namespace, self.changes()?);
+        self.prefix = prefix::of(&self.namespace, &self.paths, self.is_of_fields, self.salt.as_deref())?;
         Ok(self)
     }
-
-    /// What the rule makes of a request, in canonical form: an object whose members come in order, or `null`.
-    fn changes(&self) -> Result<String, KeyError> {
-        let list = |verdict| match &*self.paths.sorted(verdict) {
-            [] => Ok(None),
-            pointers => canonical_text(pointers).map(Some),
-        };
-        let members = [
-            ("drop", list(Verdict::Drop)?),
-            ("fields", self.is_of_fields.then(|| "true".to_owned())),
-            ("keep", list(Verdict::Keep)?),
-            ("salt", self.salt.clone()),
-        ];
-        let members = members.into_iter().filter_map(|(name, text)| Some(format!(r#""{name}":{}"#, text?)));
-        let members = members.collect::<Vec<_>>().join(",");
-        Ok(if members.is_empty() { "null".to_owned() } else { format!("{{{members}}}") })
-    }
-}
-
-/// The canonical text of a value that is not a request.
-fn canonical_text<V: Serialize + ?Sized>(value: &V) -> Result<String, KeyError> {
-    let text = Tape::with("", None, |tape| value.serialize(tape), |text| String::from_utf8(text.clone()))?;
-    text.map_err(serde::ser::Error::custom)
 }
 
 /// Tells what the rule makes of requests, and neither the namespace nor the salt, which may be credentials.
