@@ -208,6 +208,30 @@
 //! [`drain`](SyncCoalesce::drain) waits for the closures that still run. A call that must not get an answer begun
 //! before some change makes a [`mark`](SyncCoalesce::mark) and asks [`after`](Request::after) it.
 //!
+//! # Streams
+//!
+//! A [`StreamCoalesce`] does the same for what comes bit by bit, such as the answer of a language model: one source is
+//! open per key, every reader has all its chunks from the first one, whenever it came, and when the last reader leaves
+//! the source is dropped, so that nothing more is paid for. No thread is made: whoever needs the next chunk first pulls
+//! it, in its own thread.
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use std::thread;
+//! use sync_coalesce::StreamCoalesce;
+//!
+//! let streams: StreamCoalesce<String, &str> = StreamCoalesce::new();
+//! let open = || Ok(["Nine ", "to ", "five."].map(Ok::<_, Infallible>));
+//! let mut first = streams.stream("hours", open).unwrap();
+//! assert_eq!(*first.next().unwrap().unwrap(), "Nine ");
+//! // Another thread asks when the answer has begun.
+//! let text: String = thread::scope(|scope| {
+//!     scope.spawn(|| streams.stream("hours", open).unwrap().map(|chunk| *chunk.unwrap()).collect()).join().unwrap()
+//! });
+//! assert_eq!(text, "Nine to five.");
+//! assert_eq!(streams.stats().opened, 1);
+//! ```
+//!
 //! # Watching it
 //!
 //! [`stats`](SyncCoalesce::stats) counts every call once, and [`flights`](SyncCoalesce::flights) lists what is in
@@ -282,6 +306,9 @@ pub use request::Request;
 
 mod stats;
 pub use stats::{FlightInfo, Stats};
+
+mod stream;
+pub use stream::{Stream, StreamBuilder, StreamCoalesce, StreamError, StreamRequest, StreamStats};
 
 mod sync;
 

@@ -40,21 +40,28 @@ pub(crate) struct Wishes {
     pub(crate) bypass: bool,
 }
 
+/// How long a caller waits for others.
 #[derive(Clone, Copy, Debug)]
-enum Limit {
+pub(crate) enum Limit {
     Timeout(Duration),
     Deadline(Instant),
+}
+
+impl Limit {
+    /// Until when that is, for a wait that begins now. What is too far away for the clock is no limit.
+    pub(crate) fn deadline(self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Timeout(timeout) => now.checked_add(timeout),
+            Self::Deadline(deadline) => Some(deadline),
+        }
+    }
 }
 
 impl Wishes {
     /// How long a follower that begins to wait now will wait.
     pub(crate) fn limits(&self, now: Instant, timeout: Option<Duration>, patience: Option<Duration>) -> Limits {
-        let deadline = match self.limit.or(timeout.map(Limit::Timeout)) {
-            None => None,
-            // What is too far away for the clock is no limit.
-            Some(Limit::Timeout(timeout)) => now.checked_add(timeout),
-            Some(Limit::Deadline(deadline)) => Some(deadline),
-        };
+        let limit = self.limit.or(timeout.map(Limit::Timeout));
+        let deadline = limit.and_then(|limit| limit.deadline(now));
         let patience = self.patience.or(patience).and_then(|patience| Patience::of(patience, now));
         Limits { deadline, patience }
     }

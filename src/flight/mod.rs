@@ -17,7 +17,7 @@ mod slot;
 mod table;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod tests;
-mod waits;
+pub(crate) mod waits;
 
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
 pub use self::handle::Flight;
 pub(crate) use self::lead::Lead;
 use self::run::attempt;
-pub(crate) use self::settings::{Policy, Settings};
+pub(crate) use self::run::message;
+pub(crate) use self::settings::{Policy, Settings, quietly};
 use self::slot::Slot;
 use self::table::{Lock, Record, Shard, Table};
 use self::waits::Waiting;

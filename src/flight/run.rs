@@ -59,7 +59,7 @@ impl<T, E> Ran<T, E> {
 }
 
 /// The text of a panic: what `panic!` was given, as far as it was text.
-fn message(payload: &(dyn Any + Send)) -> Arc<str> {
+pub(crate) fn message(payload: &(dyn Any + Send)) -> Arc<str> {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a value that is not text").into()

@@ -93,7 +93,7 @@ impl<K, T, E> Settings<K, T, E> {
 }
 
 /// Runs user code whose panic is nobody's business.
-pub(super) fn quietly<R: Default>(code: impl FnOnce() -> R) -> R {
+pub(crate) fn quietly<R: Default>(code: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|payload| {
         // What it panicked with may panic in its Drop, and what that panics with too: the second one is never dropped.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

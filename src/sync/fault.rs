@@ -78,6 +78,20 @@ pub(crate) enum Fault {
     SupersedesNewer,
     /// A flight that is superseded loses its record.
     SupersededIsLost,
+    /// A chunk that was pulled is told to nobody.
+    ChunkWakesNobody,
+    /// A reader looks, and then sleeps, with the lock released in between.
+    ReaderSleepsBlindly,
+    /// A pull that is over still has a puller in the graph of waits.
+    PullOutlivesStep,
+    /// A puller does not see that its stream was cut off during the pull.
+    PullerMissesCancel,
+    /// A panic of the source leaves the stream as it is.
+    SourcePanicEndsNothing,
+    /// A reader that leaves looks whether it is the last one without the table's lock.
+    LastReaderLooksFirst,
+    /// A reader that leaves at its deadline is not taken off.
+    LateReaderStays,
 }
 
 /// The step of [`Fault::CountsApart`]: it looks, and then takes.

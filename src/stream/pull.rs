@@ -1,0 +1,93 @@
+//! The part of whoever opens the source or pulls from it: all user code of a stream but `Drop` runs here.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use super::StreamError;
+use super::log::{Appended, End, Log, Source};
+use super::table::{Home, drop_each};
+use crate::flight::{message, quietly, waits};
+use crate::sync::{Fault, planted};
+
+/// This thread leads: from before user code runs until what came of it is published.
+struct Leading;
+
+impl Leading {
+    fn begin() -> Self {
+        waits::begin_lead();
+        Self
+    }
+}
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        waits::end_lead();
+    }
+}
+
+/// Opens the source in this thread, which is the log's only one to do so.
+///
+/// `open`, and making an iterator of what it returns, may return, return an error, panic, or ask for the same key
+/// again, which is refused. A panic ends the stream for all and goes on.
+pub(super) fn open<C, E, I>(home: &dyn Home<C, E>, log: &Log<C, E>, open: impl FnOnce() -> Result<I, E>) -> End<E>
+where
+    I: IntoIterator<Item = Result<C, E>>,
+    I::IntoIter: Send + 'static,
+{
+    let leading = Leading::begin();
+    let opened = catch_unwind(AssertUnwindSafe(|| open().map(|source| Box::new(source.into_iter()) as Source<C, E>)));
+    match opened {
+        Ok(Ok(source)) => log.put_source(source).or_else(|(source, end)| {
+            drop(leading);
+            quietly(|| drop(source));
+            end
+        }),
+        Ok(Err(error)) => home.end(log, Err(StreamError::Failed(Arc::new(error)))),
+        Err(payload) => {
+            let _ = home.end(log, Err(StreamError::SourcePanicked { message: message(&*payload) }));
+            drop(leading);
+            resume_unwind(payload);
+        }
+    }
+}
+
+/// The next chunk, pulled by this thread, or how the stream has ended.
+///
+/// The source's `next` may return a chunk, the end or an error, panic, or read the same stream again, which is refused.
+/// A panic ends the stream for all and goes on.
+pub(super) fn pull<C, E>(home: &dyn Home<C, E>, log: &Log<C, E>, mut source: Source<C, E>) -> Result<Arc<C>, End<E>> {
+    let leading = Leading::begin();
+    let end = match catch_unwind(AssertUnwindSafe(|| source.next())) {
+        Ok(Some(Ok(chunk))) => {
+            let weight = home.settings().weigh(&chunk);
+            let chunk = Arc::new(chunk);
+            let kept = Arc::clone(&chunk);
+            return match log.append(source, kept, weight, home.settings(), || home.set_apart(log)) {
+                Appended::Kept { shed } => {
+                    drop(leading);
+                    drop_each(shed);
+                    Ok(chunk)
+                }
+                Appended::CutOff { source, end } => {
+                    drop(leading);
+                    quietly(|| drop(source));
+                    quietly(|| drop(chunk));
+                    Err(end)
+                }
+            };
+        }
+        Ok(None) => home.end(log, Ok(())),
+        Ok(Some(Err(error))) => home.end(log, Err(StreamError::Failed(Arc::new(error)))),
+        Err(payload) => {
+            if !planted(Fault::SourcePanicEndsNothing) {
+                let _ = home.end(log, Err(StreamError::SourcePanicked { message: message(&*payload) }));
+            }
+            drop(leading);
+            quietly(|| drop(source));
+            resume_unwind(payload);
+        }
+    };
+    drop(leading);
+    quietly(|| drop(source));
+    Err(end)
+}

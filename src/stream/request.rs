@@ -1,0 +1,83 @@
+//! One caller's wishes for a stream.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::time::{Duration, Instant};
+
+use hashbrown::Equivalent;
+
+use super::{Stream, StreamCoalesce};
+use crate::CallError;
+use crate::request::Limit;
+
+/// One stream with wishes of its own, made by [`StreamCoalesce::request`]. Nothing happens until
+/// [`stream`](StreamRequest::stream).
+///
+/// ```
+/// use std::convert::Infallible;
+/// use std::time::Duration;
+/// use sync_coalesce::StreamCoalesce;
+///
+/// let streams: StreamCoalesce<String, u32> = StreamCoalesce::new();
+/// let request = streams.request("numbers").timeout(Duration::from_secs(5));
+/// let numbers = request.stream(|| Ok((1..4).map(Ok::<_, Infallible>)));
+/// assert_eq!(numbers.unwrap().map(|number| *number.unwrap()).sum::<u32>(), 6);
+/// ```
+#[must_use = "a request does nothing until `stream`"]
+pub struct StreamRequest<'a, Q: ?Sized, K, C, E, S> {
+    streams: &'a StreamCoalesce<K, C, E, S>,
+    key: &'a Q,
+    limit: Option<Limit>,
+}
+
+impl<'a, Q: ?Sized, K, C, E, S> StreamRequest<'a, Q, K, C, E, S> {
+    pub(super) fn new(streams: &'a StreamCoalesce<K, C, E, S>, key: &'a Q) -> Self {
+        Self { streams, key, limit: None }
+    }
+
+    /// How long to wait for others, from now to the last chunk; `Duration::MAX` is no limit, and zero takes what is
+    /// there.
+    ///
+    /// It bounds the waits for another caller that opens the source or pulls from it. A pull of this reader's own is
+    /// not interrupted: give the source a timeout too. Replaces an earlier [`deadline`](StreamRequest::deadline), and
+    /// the builder's default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.limit = Some(Limit::Timeout(timeout));
+        self
+    }
+
+    /// Until when to wait for others. Chunks that are there beat a deadline that has passed, and nobody past its
+    /// deadline pulls. Replaces an earlier [`timeout`](StreamRequest::timeout), and the builder's default.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.limit = Some(Limit::Deadline(deadline));
+        self
+    }
+}
+
+impl<'a, Q, K, C, E, S> StreamRequest<'a, Q, K, C, E, S>
+where
+    Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    K: Send,
+    C: Send + Sync,
+    E: Send + Sync,
+    S: BuildHasher,
+{
+    /// As [`StreamCoalesce::stream`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`StreamCoalesce::stream`].
+    pub fn stream<I>(self, open: impl FnOnce() -> Result<I, E>) -> Result<Stream<'a, C, E>, CallError<E>>
+    where
+        I: IntoIterator<Item = Result<C, E>>,
+        I::IntoIter: Send + 'static,
+    {
+        self.streams.begin(self.key, self.limit, open)
+    }
+}
+
+impl<Q: fmt::Debug + ?Sized, K, C, E, S> fmt::Debug for StreamRequest<'_, Q, K, C, E, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamRequest").field("key", &self.key).field("limit", &self.limit).finish_non_exhaustive()
+    }
+}

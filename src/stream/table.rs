@@ -1,0 +1,260 @@
+//! All streams of one coalescer: who joins, ends and leaves, under one lock.
+
+use std::sync::Arc;
+
+use hashbrown::Equivalent;
+
+use super::log::{End, Log};
+use super::map::{Entry, Streams, same_key};
+use super::settings::Settings;
+use super::{StreamError, StreamStats};
+use crate::flight::quietly;
+use crate::flight::waits::Waiting;
+use crate::sync::{Fault, Mutex, planted};
+use crate::{CallError, FlightId};
+
+/// All streams of one coalescer.
+pub(super) struct Table<K, C, E> {
+    pub(super) settings: Settings<C>,
+    streams: Mutex<Streams<K, C, E>>,
+}
+
+/// Which part a caller plays. Either is counted as a reader of the log.
+pub(super) enum Entered<C, E> {
+    Opens(Arc<Log<C, E>>),
+    /// The source may still be being opened; then this is its place in the graph of waits, if it needs one.
+    Joins(Arc<Log<C, E>>, Option<Waiting>),
+}
+
+/// Why a reader leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It has seen the end, or wants no more.
+    Done,
+    Late,
+    Lagged,
+}
+
+/// The table that a stream is in, as its readers know it: the type of its keys does not matter to them.
+pub(super) trait Home<C, E> {
+    fn settings(&self) -> &Settings<C>;
+
+    /// Lets nobody join this stream any more.
+    fn set_apart(&self, log: &Log<C, E>);
+
+    /// Ends this stream for all its readers, and removes it first. Returns how it ended, which may be how somebody else
+    /// ended it before.
+    fn end(&self, log: &Log<C, E>, end: End<E>) -> End<E>;
+
+    /// Takes a reader off. The last one takes all with it.
+    fn leave(&self, log: &Arc<Log<C, E>>, why: Leaving);
+}
+
+impl<K, C, E> Table<K, C, E> {
+    pub(super) fn new(settings: Settings<C>) -> Self {
+        Self { settings, streams: Mutex::new(Streams::new()) }
+    }
+
+    /// Joins the stream for `key`, or opens a new one.
+    ///
+    /// User code here: `Q: Eq` under the lock, before anything has changed, and `Q::to_owned` under none.
+    pub(super) fn enter<Q>(&self, hash: u64, key: &Q) -> Result<Entered<C, E>, CallError<E>>
+    where
+        Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        // Declared before each guard, so that a key that was made in vain is dropped under no lock.
+        let mut made = None;
+        loop {
+            let mut streams = self.streams.lock();
+            if streams.closed {
+                streams.counters.closed += 1;
+                return Err(CallError::Closed);
+            }
+            let Streams { joinable, counters, .. } = &mut *streams;
+            if let Some(entry) = joinable.find(hash, same_key(hash, key)) {
+                return self.join(&entry.log, counters);
+            }
+            if let Some(key) = made.take() {
+                return Ok(Entered::Opens(streams.begin(hash, key)));
+            }
+            drop(streams);
+            made = Some(key.to_owned());
+        }
+    }
+
+    fn join(&self, log: &Arc<Log<C, E>>, counters: &mut StreamStats) -> Result<Entered<C, E>, CallError<E>> {
+        let mut state = log.lock();
+        if state.readers >= self.settings.max_readers {
+            counters.overloaded += 1;
+            return Err(CallError::Overloaded);
+        }
+        let waiting = if state.is_opening() {
+            state.enter_graph(|| label(&self.settings, log)).map_err(|chain| {
+                counters.refused += 1;
+                CallError::Deadlock { chain }
+            })?
+        } else {
+            None
+        };
+        state.readers += 1;
+        counters.joined += 1;
+        counters.readers += 1;
+        Ok(Entered::Joins(Arc::clone(log), waiting))
+    }
+
+    /// Lets later callers open a stream of their own. True if there was one to forget.
+    pub(super) fn forget<Q>(&self, hash: u64, key: &Q) -> bool
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let forgotten = self.streams.lock().forget(hash, key);
+        let forgot = forgotten.is_some();
+        quietly(|| drop(forgotten));
+        forgot
+    }
+
+    /// Forgets the stream and ends it. True if there was one.
+    pub(super) fn cancel<Q>(&self, hash: u64, key: &Q) -> bool
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let mut streams = self.streams.lock();
+        let Some((key, log)) = streams.forget(hash, key) else {
+            return false;
+        };
+        streams.apart.remove(&log.id);
+        streams.counters.cancelled += 1;
+        let source = log.lock().end(Err(StreamError::Cancelled));
+        drop(streams);
+        log.wake();
+        quietly(|| drop(source));
+        quietly(|| drop(key));
+        true
+    }
+
+    /// Ends all streams, and refuses calls from now on.
+    pub(super) fn close(&self) {
+        let mut streams = self.streams.lock();
+        streams.closed = true;
+        let (keys, mut logs): (Vec<_>, Vec<_>) = streams.joinable.drain().map(|Entry { key, log }| (key, log)).unzip();
+        streams.shrink();
+        logs.extend(std::mem::take(&mut streams.apart).into_values());
+        streams.counters.cancelled += logs.len() as u64;
+        let sources: Vec<_> = logs.iter().map(|log| log.lock().end(Err(StreamError::Closed))).collect();
+        drop(streams);
+        for log in logs {
+            log.wake();
+        }
+        drop_each(sources);
+        drop_each(keys);
+    }
+
+    pub(super) fn stats(&self) -> StreamStats {
+        let streams = self.streams.lock();
+        let logs = streams.joinable.iter().map(|entry| &entry.log).chain(streams.apart.values());
+        StreamStats {
+            in_flight: streams.joinable.len() as u64,
+            running: (streams.joinable.len() + streams.apart.len()) as u64,
+            waiting: logs.map(|log| log.lock().asleep).sum(),
+            ..streams.counters
+        }
+    }
+
+    pub(super) fn reset_stats(&self) {
+        self.streams.lock().counters.reset();
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.streams.lock().joinable.len() as u64
+    }
+
+    #[cfg(all(test, sync_coalesce_shuttle))]
+    pub(super) fn is_empty(&self) -> bool {
+        let streams = self.streams.lock();
+        streams.joinable.is_empty() && streams.apart.is_empty() && streams.counters.readers == 0
+    }
+}
+
+impl<K, C, E> Home<C, E> for Table<K, C, E> {
+    fn settings(&self) -> &Settings<C> {
+        &self.settings
+    }
+
+    fn set_apart(&self, log: &Log<C, E>) {
+        let mut streams = self.streams.lock();
+        let key = streams.take(log).map(|Entry { key, log }| {
+            streams.apart.insert(log.id, log);
+            key
+        });
+        drop(streams);
+        quietly(|| drop(key));
+    }
+
+    fn end(&self, log: &Log<C, E>, end: End<E>) -> End<E> {
+        // Where somebody else has ended it, the error is dropped with this one, under no lock.
+        let spare = end.clone();
+        let mut streams = self.streams.lock();
+        let entry = streams.take(log);
+        let apart = streams.apart.remove(&log.id);
+        match &end {
+            Err(StreamError::Failed(_)) => streams.counters.failed += 1,
+            Err(StreamError::SourcePanicked { .. }) => streams.counters.panicked += 1,
+            _ => {}
+        }
+        let mut state = log.lock();
+        let source = state.end(end);
+        let end = state.end.clone().unwrap_or(Ok(()));
+        drop(state);
+        drop(streams);
+        log.wake();
+        quietly(|| drop((source, apart)));
+        quietly(|| drop(entry));
+        quietly(|| drop(spare));
+        end
+    }
+
+    fn leave(&self, log: &Arc<Log<C, E>>, why: Leaving) {
+        if planted(Fault::LastReaderLooksFirst) && log.lock().readers > 1 {
+            log.lock().readers -= 1;
+            self.streams.lock().counters.readers -= 1;
+            return;
+        }
+        if planted(Fault::LateReaderStays) && why == Leaving::Late {
+            return;
+        }
+        let mut streams = self.streams.lock();
+        streams.counters.readers -= 1;
+        match why {
+            Leaving::Done => {}
+            Leaving::Late => streams.counters.timed_out += 1,
+            Leaving::Lagged => streams.counters.lagged += 1,
+        }
+        let mut state = log.lock();
+        state.readers -= 1;
+        if state.readers > 0 {
+            return;
+        }
+        // Nobody is left who would see how it ended.
+        let source = state.end(Err(StreamError::Cancelled));
+        let chunks = state.take_chunks();
+        drop(state);
+        let entry = streams.take(log);
+        let apart = streams.apart.remove(&log.id);
+        drop(streams);
+        quietly(|| drop((source, apart)));
+        quietly(|| drop(entry));
+        drop_each(chunks);
+    }
+}
+
+/// What a stream is called where people read it.
+pub(super) fn label<C, E>(settings: &Settings<C>, log: &Log<C, E>) -> Arc<str> {
+    FlightId { coalescer: settings.name.as_deref(), number: log.id }.to_string().into()
+}
+
+/// Drops user values one by one, so that a panic in the Drop of one keeps none of the others.
+pub(super) fn drop_each<V>(values: impl IntoIterator<Item = V>) {
+    for value in values {
+        quietly(|| drop(value));
+    }
+}
