@@ -78,6 +78,7 @@ impl Endpoint {
         } else {
             let own = Provider::start(Behaviour {
                 latency: Duration::from_millis(self.latency.into()),
+                pause: Duration::ZERO,
                 per_second: self.rate_limit,
                 refuse_first: 0,
                 fail_first: self.fail,

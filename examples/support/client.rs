@@ -1,6 +1,7 @@
 //! A blocking client for chat endpoints of both vendors' shapes.
 
 use std::fmt;
+use std::io::{BufRead, BufReader, Lines};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -72,6 +73,30 @@ impl Client {
     ///
     /// See [`SendError`].
     pub(crate) fn send(&self, request: &Value) -> Result<Reply, SendError> {
+        let mut response = self.post(request)?;
+        let body = response.body_mut().read_to_string().map_err(SendError::Transport)?;
+        self.read(&serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    /// The provider's reply to `request`, word by word as it comes. What is dropped before its end closes the connection.
+    ///
+    /// # Blocking
+    ///
+    /// Until the reply begins, and then in each `next` until there is more of it; at most for the client's timeout in
+    /// all.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]; also as the last item, if the reply breaks off.
+    pub(crate) fn stream(&self, request: &Value) -> Result<Words, SendError> {
+        let mut request = request.clone();
+        request["stream"] = Value::Bool(true);
+        let response = self.post(&request)?;
+        Ok(Words { lines: BufReader::new(response.into_body().into_reader()).lines(), is_over: false })
+    }
+
+    /// The response to `request`, if it is a success.
+    fn post(&self, request: &Value) -> Result<ureq::http::Response<ureq::Body>, SendError> {
         let mut post = self.agent.post(&self.url).content_type("application/json");
         if self.vendor == Vendor::Anthropic {
             post = post.header("anthropic-version", "2023-06-01");
@@ -83,11 +108,11 @@ impl Client {
             };
         }
         let mut response = post.send(request.to_string()).map_err(SendError::Transport)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
         let body = response.body_mut().read_to_string().map_err(SendError::Transport)?;
         let body: Value = serde_json::from_str(&body).unwrap_or_default();
-        if response.status().is_success() {
-            return self.read(&body);
-        }
         let retry_after = response.headers().get("retry-after");
         Err(SendError::Refused {
             status: response.status().as_u16(),
@@ -114,6 +139,48 @@ impl Client {
             text: text.ok_or(SendError::Shape("the answer holds no text"))?,
             dollars: (tokens(input) * self.price.input + tokens(output) * self.price.output) / 1e6,
         })
+    }
+}
+
+/// The words of a reply, from the server-sent events of either vendor.
+pub(crate) struct Words {
+    lines: Lines<BufReader<ureq::BodyReader<'static>>>,
+    is_over: bool,
+}
+
+impl Iterator for Words {
+    type Item = Result<String, SendError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.is_over {
+            let Some(line) = self.lines.next() else {
+                self.is_over = true;
+                return Some(Err(SendError::Shape("the answer broke off")));
+            };
+            let line = match line {
+                Ok(line) => line,
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(SendError::Transport(ureq::Error::Io(error))));
+                }
+            };
+            // The names of events say nothing that is not in their data.
+            let Some(data) = line.strip_prefix("data:") else { continue };
+            let data: Value = serde_json::from_str(data).unwrap_or_else(|_| data.trim().into());
+            // OpenAI's end, and Anthropic's.
+            self.is_over = data == "[DONE]" || data["type"] == "message_stop";
+            let word =
+                [&data["choices"][0]["delta"]["content"], &data["delta"]["text"]].into_iter().find_map(Value::as_str);
+            if let Some(word) = word.filter(|word| !word.is_empty()) {
+                return Some(Ok(word.to_owned()));
+            }
+            if data["type"] == "error" || data["error"].is_object() {
+                self.is_over = true;
+                let message = data["error"]["message"].as_str().unwrap_or("no reason given").to_owned();
+                return Some(Err(SendError::Refused { status: 200, message, retry_after: None }));
+            }
+        }
+        None
     }
 }
 

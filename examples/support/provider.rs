@@ -15,6 +15,7 @@ use serde_json::Value;
 use ureq_proto::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use ureq_proto::http::{Method, Request, Response, StatusCode};
 
+use self::server::{Body, Meter};
 use self::shapes::{Refusal, Vendor, refuse};
 
 // Named by path, so that a test can include this file alone.
@@ -28,6 +29,8 @@ pub(crate) mod shapes;
 pub(crate) struct Behaviour {
     /// Time that an answer takes, and a failure of `refuse_first` or `fail_first` too. Other refusals come at once.
     pub(crate) latency: Duration,
+    /// Time between two events of an answer that is streamed.
+    pub(crate) pause: Duration,
     /// Requests per second; as many as fit in one second may come together, the others get 429 and `Retry-After`.
     pub(crate) per_second: Option<f64>,
     /// Requests that get 429, with a second as `Retry-After`, before the first one is answered: a quota used up by others.
@@ -60,12 +63,14 @@ impl Provider {
         let (running, stopped) = bounded(0);
         let desk = Arc::new(Desk {
             latency: AtomicU64::new(nanos(behaviour.latency)),
+            pause: AtomicU64::new(nanos(behaviour.pause)),
             behaviour,
             stopped,
             opened: Instant::now(),
             next_slot: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             calls: AtomicU64::new(0),
+            events: Arc::default(),
             answered: [const { AtomicU64::new(0) }; STATUSES.len()],
         });
         let behind = Arc::clone(&desk);
@@ -93,6 +98,26 @@ impl Provider {
     pub(crate) fn set_latency(&self, latency: Duration) {
         self.desk.latency.store(nanos(latency), Ordering::Release);
     }
+
+    /// Changes the time between two events, for answers that begin from now on.
+    pub(crate) fn set_pause(&self, pause: Duration) {
+        self.desk.pause.store(nanos(pause), Ordering::Release);
+    }
+
+    /// Events of streamed answers sent so far.
+    pub(crate) fn events(&self) -> u64 {
+        self.desk.events.sent.load(Ordering::Acquire)
+    }
+
+    /// Those of them that were sent after their client had gone.
+    pub(crate) fn events_in_vain(&self) -> u64 {
+        self.desk.events.in_vain.load(Ordering::Acquire)
+    }
+
+    /// Streamed answers that are over, sent to their end or given up.
+    pub(crate) fn streams_over(&self) -> u64 {
+        self.desk.events.over.load(Ordering::Acquire)
+    }
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -102,6 +127,8 @@ const STATUSES: [u16; 7] = [200, 400, 401, 405, 429, 500, 503];
 struct Desk {
     behaviour: Behaviour,
     latency: AtomicU64,
+    pause: AtomicU64,
+    events: Arc<Meter>,
     stopped: Receiver<Infallible>,
     opened: Instant,
     next_slot: AtomicU64,
@@ -111,7 +138,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn handle(&self, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
+    fn handle(&self, request: &Request<Vec<u8>>) -> Response<Body> {
         let path = request.uri().path();
         let Some(vendor) = [Vendor::OpenAi, Vendor::Anthropic].into_iter().find(|vendor| vendor.path() == path) else {
             let message = format!("Unknown request URL: {} {path}", request.method());
@@ -125,6 +152,10 @@ impl Desk {
             refuse(405, format!("Not allowed to {} this endpoint", request.method()))
         };
         let (status, retry_after, body) = match outcome {
+            Ok(request) if shapes::is_streamed(&request) => {
+                self.answered[0].fetch_add(1, Ordering::AcqRel);
+                return self.stream(shapes::events(vendor, &request, number));
+            }
             Ok(request) => (200, None, shapes::completion(vendor, &request, number)),
             Err(refusal) => (refusal.status, refusal.retry_after, shapes::refused(vendor, &refusal, number)),
         };
@@ -132,6 +163,22 @@ impl Desk {
             self.answered[place].fetch_add(1, Ordering::AcqRel);
         }
         reply(status, retry_after, &body)
+    }
+
+    /// One event after the other, with pauses that the provider's end cuts short, and the answer with them.
+    fn stream(&self, events: Vec<String>) -> Response<Body> {
+        let pause = Duration::from_nanos(self.pause.load(Ordering::Acquire));
+        let stopped = self.stopped.clone();
+        let pieces = events.into_iter().enumerate().map(move |(place, event)| {
+            let pause = if place == 0 { Duration::ZERO } else { pause };
+            match stopped.recv_timeout(pause) {
+                Err(RecvTimeoutError::Disconnected) => Err(io::ErrorKind::Interrupted.into()),
+                _ => Ok(event.into_bytes()),
+            }
+        });
+        let mut response = Response::new(Body::Pieces(Box::new(pieces), Arc::clone(&self.events)));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        response
     }
 
     /// The parsed request, after the time that an answer to it takes.
@@ -206,8 +253,8 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn reply(status: u16, retry_after: Option<u64>, body: &Value) -> Response<Vec<u8>> {
-    let mut response = Response::new(body.to_string().into_bytes());
+fn reply(status: u16, retry_after: Option<u64>, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::Whole(body.to_string().into_bytes()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

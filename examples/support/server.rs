@@ -6,14 +6,14 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, ScopedJoinHandle};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
-use ureq_proto::http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use ureq_proto::http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use ureq_proto::http::{Request, Response};
-use ureq_proto::server::state::ProvideResponse;
+use ureq_proto::server::state::{ProvideResponse, SendBody};
 use ureq_proto::server::{RecvRequestResult, Reply, SendResponseResult};
 
 /// Answers requests until it is dropped.
@@ -24,6 +24,25 @@ pub(crate) struct Server {
     address: SocketAddr,
     stopping: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
+}
+
+/// The body of an answer.
+pub(crate) enum Body {
+    /// It is there, and goes out in one piece.
+    Whole(Vec<u8>),
+    /// It comes bit by bit, and each piece goes out as it comes. An error breaks the connection off.
+    Pieces(Box<dyn Iterator<Item = io::Result<Vec<u8>>> + Send>, Arc<Meter>),
+}
+
+/// What became of the pieces of bodies.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    /// Sent, whether anybody was left to read them or not.
+    pub(crate) sent: AtomicU64,
+    /// Sent after the client had closed its connection, until the system said so.
+    pub(crate) in_vain: AtomicU64,
+    /// Answers that nobody reads any more, or that have come to their end.
+    pub(crate) over: AtomicU64,
 }
 
 /// What the connections' threads share.
@@ -45,7 +64,7 @@ impl Server {
     /// The port cannot be bound, or the thread that accepts cannot be made.
     pub(crate) fn start<H>(handler: H) -> io::Result<Server>
     where
-        H: Fn(&Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync + 'static,
+        H: Fn(&Request<Vec<u8>>) -> Response<Body> + Send + Sync + 'static,
     {
         // The standard library lets 128 clients queue for being accepted. Of a larger burst some are dropped then, and
         // try again a second later.
@@ -81,7 +100,7 @@ impl Drop for Server {
 
 impl<H> Service<'_, H>
 where
-    H: Fn(&Request<Vec<u8>>) -> Response<Vec<u8>> + Sync,
+    H: Fn(&Request<Vec<u8>>) -> Response<Body> + Sync,
 {
     fn accept(&self, listener: &TcpListener) {
         // The scope joins the threads of all connections, those too that are no longer in the list.
@@ -189,27 +208,80 @@ impl Connection<'_> {
     }
 
     /// Writes the response; whether the connection stays open after it.
-    fn send(&mut self, reply: Reply<ProvideResponse>, mut response: Response<Vec<u8>>) -> io::Result<bool> {
-        let length = response.body().len();
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
-        let (head, body) = response.into_parts();
+    fn send(&mut self, reply: Reply<ProvideResponse>, response: Response<Body>) -> io::Result<bool> {
+        let (mut head, body) = response.into_parts();
+        // A body that comes in pieces has no length that could be told.
+        match &body {
+            Body::Whole(body) => head.headers.insert(CONTENT_LENGTH, body.len().into()),
+            Body::Pieces(..) => head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
+        };
         let mut reply = reply.provide(Response::from_parts(head, ())).map_err(io::Error::other)?;
-        let mut wire = Vec::with_capacity(length + 512);
+        let mut wire = Vec::with_capacity(1024);
         while !reply.is_finished() {
             let mut piece = [0; 1024];
             let used = reply.write(&mut piece).map_err(io::Error::other)?;
             wire.extend_from_slice(&piece[..used]);
         }
-        let reply = match reply.proceed() {
-            SendResponseResult::SendBody(mut reply) => {
-                reply.consume_direct_write(length).map_err(io::Error::other)?;
+        let reply = match (reply.proceed(), body) {
+            (SendResponseResult::SendBody(mut reply), Body::Whole(body)) => {
+                reply.consume_direct_write(body.len()).map_err(io::Error::other)?;
                 wire.extend_from_slice(&body);
+                // In one piece: small ones would each travel alone.
+                self.stream.write_all(&wire)?;
                 reply.proceed()
             }
-            SendResponseResult::Cleanup(reply) => reply,
+            (SendResponseResult::SendBody(mut reply), Body::Pieces(pieces, meter)) => {
+                self.stream.write_all(&wire)?;
+                let sent = self.send_pieces(&mut reply, pieces, &meter);
+                meter.over.fetch_add(1, Ordering::AcqRel);
+                sent?;
+                reply.proceed()
+            }
+            (SendResponseResult::Cleanup(reply), _) => {
+                self.stream.write_all(&wire)?;
+                reply
+            }
         };
-        // In one piece: small ones would each travel alone.
-        self.stream.write_all(&wire)?;
         Ok(!reply.must_close_connection())
+    }
+
+    /// Writes each piece as it comes.
+    fn send_pieces(
+        &self,
+        reply: &mut Reply<SendBody>,
+        pieces: impl Iterator<Item = io::Result<Vec<u8>>>,
+        meter: &Meter,
+    ) -> io::Result<()> {
+        for piece in pieces {
+            let in_vain = self.client_has_gone()?;
+            self.send_piece(reply, &piece?)?;
+            meter.sent.fetch_add(1, Ordering::AcqRel);
+            meter.in_vain.fetch_add(in_vain.into(), Ordering::AcqRel);
+        }
+        // No bytes are the end of the body.
+        self.send_piece(reply, &[])
+    }
+
+    fn send_piece(&self, reply: &mut Reply<SendBody>, mut piece: &[u8]) -> io::Result<()> {
+        let mut wire = vec![0; piece.len() + 64];
+        loop {
+            let (used, written) = reply.write(piece, &mut wire).map_err(io::Error::other)?;
+            (&mut &*self.stream).write_all(&wire[..written])?;
+            piece = &piece[used..];
+            if piece.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the client has closed the connection, as far as is known here.
+    fn client_has_gone(&self) -> io::Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        Ok(match seen {
+            Ok(bytes) => bytes == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        })
     }
 }

@@ -64,9 +64,6 @@ pub(crate) fn check_shape(vendor: Vendor, request: &Value) -> Result<(), Refusal
     if vendor == Vendor::Anthropic && !request["max_tokens"].is_u64() {
         return refuse(400, "max_tokens: a positive integer is required");
     }
-    if request["stream"] == true {
-        return refuse(400, "stream: this provider answers in one piece");
-    }
     Ok(())
 }
 
@@ -105,6 +102,79 @@ fn text_of(content: &Value) -> String {
 /// Roughly four letters to a token, as English has it.
 fn tokens_in(text: &str) -> usize {
     text.len().div_ceil(4)
+}
+
+/// Whether `request` wants its answer bit by bit.
+pub(crate) fn is_streamed(request: &Value) -> bool {
+    request["stream"] == true
+}
+
+/// The body of a 200 to a request that [`is_streamed`], as server-sent events: one for each word, and those around them.
+pub(crate) fn events(vendor: Vendor, request: &Value, number: u64) -> Vec<String> {
+    let whole = completion(vendor, request, number);
+    let text = answer_to(request);
+    let words = text.split_inclusive(' ');
+    match vendor {
+        Vendor::OpenAi => {
+            let chunk = |choices: Value, usage: &Value| {
+                let mut chunk = json!({
+                    "id": whole["id"],
+                    "object": "chat.completion.chunk",
+                    "created": whole["created"],
+                    "model": whole["model"],
+                    "choices": choices,
+                });
+                if request["stream_options"]["include_usage"] == true {
+                    chunk["usage"] = usage.clone();
+                }
+                format!("data: {chunk}\n\n")
+            };
+            let delta = |delta: Value, finish_reason: Value| {
+                let choice = json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason });
+                chunk(json!([choice]), &Value::Null)
+            };
+            let mut events = vec![delta(json!({ "role": "assistant", "content": "", "refusal": null }), Value::Null)];
+            events.extend(words.map(|word| delta(json!({ "content": word }), Value::Null)));
+            events.push(delta(json!({}), json!("stop")));
+            if request["stream_options"]["include_usage"] == true {
+                events.push(chunk(json!([]), &whole["usage"]));
+            }
+            events.push("data: [DONE]\n\n".to_owned());
+            events
+        }
+        Vendor::Anthropic => {
+            let event = |data: Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default());
+            let mut message = whole.clone();
+            message["content"] = json!([]);
+            message["stop_reason"] = Value::Null;
+            message["usage"]["output_tokens"] = json!(1);
+            let delta = |word: &str| {
+                event(json!({
+                    "type": "content_block_delta",
+                    "index": 0,
+                    "delta": { "type": "text_delta", "text": word },
+                }))
+            };
+            let mut events = vec![
+                event(json!({ "type": "message_start", "message": message })),
+                event(json!({
+                    "type": "content_block_start",
+                    "index": 0,
+                    "content_block": { "type": "text", "text": "" },
+                })),
+                event(json!({ "type": "ping" })),
+            ];
+            events.extend(words.map(delta));
+            events.push(event(json!({ "type": "content_block_stop", "index": 0 })));
+            events.push(event(json!({
+                "type": "message_delta",
+                "delta": { "stop_reason": "end_turn", "stop_sequence": null },
+                "usage": { "output_tokens": whole["usage"]["output_tokens"] },
+            })));
+            events.push(event(json!({ "type": "message_stop" })));
+            events
+        }
+    }
 }
 
 /// The body of a 200: `number` tells one call from another, everything else follows from the request.

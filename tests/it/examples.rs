@@ -185,3 +185,43 @@ fn ask_leaves_whole_lines_when_interrupted() {
     assert_eq!((ended.code, ended.out.as_str()), (Some(130), ""), "{ended:?}");
     assert!(ended.err.contains("answered"), "the summary comes all the same: {ended:?}");
 }
+
+fn stream(arguments: &[&str]) -> Value {
+    let ended = Running::start(example("stream").arg("--json").args(arguments)).finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+}
+
+#[test]
+fn stream_opens_one_answer_for_readers_that_come_one_after_the_other() {
+    for api in ["openai", "anthropic"] {
+        // More than five seconds for all to come.
+        let report = stream(&["--readers", "6", "--every", "50", "--pause", "200", "--api", api]);
+        assert_eq!((&report["right"], &report["provider_calls"], &report["joined"]), (&json!(6), &json!(1), &json!(5)));
+        assert_eq!(report["words"], json!(vec![&report["words_in_all"]; 6]), "each has every word: {report}");
+        assert_eq!(report["events_in_vain"], 0, "{report}");
+    }
+}
+
+/// ```text
+/// readers:   have 3 words each, and leave; the last one takes the connection along
+/// provider:  sends one event into the closed connection, and then it cannot any more
+/// ```
+#[test]
+fn stream_makes_the_provider_stop_when_the_last_reader_leaves() {
+    let report = stream(&["--readers", "3", "--every", "0", "--leave", "3", "--pause", "200"]);
+    assert_eq!((&report["right"], &report["words"]), (&json!(3), &json!([3, 3, 3])), "{report}");
+    let [sent, in_vain, all] = ["events_sent", "events_in_vain", "words_in_all"].map(|name| number(&report, name));
+    let calls = number(&report, "provider_calls");
+    // Where a reader comes so late that the others have left, there is one answer more.
+    assert!(in_vain <= 2.0 * calls && sent < all * calls, "{report}");
+}
+
+#[test]
+fn stream_says_what_is_wrong() {
+    let ended = Running::start(example("stream").args(["--readers", "2", "--every", "0", "--fail", "all"])).finish();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("reader 1:") && ended.err.contains("500"), "{ended:?}");
+    let ended = Running::start(example("stream").args(["--readers", "0"])).finish();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+}

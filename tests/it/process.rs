@@ -44,6 +44,8 @@ fn build_examples() -> PathBuf {
         "ask",
         "--example",
         "quota",
+        "--example",
+        "stream",
         "--profile",
         profile,
     ]);

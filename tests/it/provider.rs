@@ -260,6 +260,107 @@ fn a_burst_up_to_one_seconds_worth_is_on_pace() {
     assert_eq!(statuses, [200; 5]);
 }
 
+/// The events of a streamed answer, with their chunked transfer taken off.
+fn streamed(provider: &Provider, vendor: Vendor, mut request: Value) -> (String, String) {
+    request["stream"] = json!(true);
+    let mut connection = Connection::open(provider);
+    connection.send(vendor.path(), "Connection: close\r\n", &request.to_string());
+    let mut headers = String::new();
+    while !headers.ends_with("\r\n\r\n") {
+        assert_ne!(connection.stream.read_line(&mut headers).unwrap(), 0, "closed after {headers:?}");
+    }
+    let mut body = String::new();
+    loop {
+        let mut size = String::new();
+        connection.stream.read_line(&mut size).unwrap();
+        let size = usize::from_str_radix(size.trim_end(), 16).unwrap();
+        let mut piece = vec![0; size + 2];
+        connection.stream.read_exact(&mut piece).unwrap();
+        body += std::str::from_utf8(&piece[..size]).unwrap();
+        if size == 0 {
+            return (headers.to_ascii_lowercase(), body);
+        }
+    }
+}
+
+#[test]
+fn a_streamed_answer_is_openais_chunks_and_a_done() {
+    let provider = Provider::start(Behaviour::default()).unwrap();
+    let mut request = chat("Why?");
+    request["stream_options"] = json!({ "include_usage": true });
+    let (headers, body) = streamed(&provider, Vendor::OpenAi, request.clone());
+    assert!(value_of(&headers, "content-type").unwrap().starts_with("text/event-stream"), "{headers}");
+    let events: Vec<&str> = body.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").unwrap()).collect();
+    let (done, chunks) = events.split_last().unwrap();
+    assert_eq!(*done, "[DONE]");
+    let chunks: Vec<Value> = chunks.iter().map(|chunk| serde_json::from_str(chunk).unwrap()).collect();
+    assert!(chunks.iter().all(|chunk| chunk["object"] == "chat.completion.chunk" && chunk["id"] == chunks[0]["id"]));
+    assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
+    let text: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
+    assert_eq!(text, answer_to(&request));
+    let [stop, usage] = &chunks[chunks.len() - 2..] else { unreachable!() };
+    assert_eq!(stop["choices"][0]["finish_reason"], "stop");
+    assert!(usage["choices"].as_array().unwrap().is_empty() && usage["usage"]["completion_tokens"].is_u64(), "{usage}");
+    assert_eq!((provider.events(), provider.events_in_vain()), (events.len() as u64, 0));
+}
+
+#[test]
+fn a_streamed_answer_is_anthropics_events() {
+    let provider = Provider::start(Behaviour::default()).unwrap();
+    let request = chat("Why?");
+    let (_, body) = streamed(&provider, Vendor::Anthropic, request.clone());
+    let events: Vec<Value> = body
+        .split_terminator("\n\n")
+        .map(|event| {
+            let (name, data) = event.strip_prefix("event: ").unwrap().split_once("\ndata: ").unwrap();
+            let data: Value = serde_json::from_str(data).unwrap();
+            assert_eq!(data["type"], name);
+            data
+        })
+        .collect();
+    let names: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(names[..3], ["message_start", "content_block_start", "ping"]);
+    assert_eq!(names[names.len() - 3..], ["content_block_stop", "message_delta", "message_stop"]);
+    let text: String = events.iter().filter_map(|event| event["delta"]["text"].as_str()).collect();
+    assert_eq!(text, answer_to(&request));
+    assert_eq!(events[events.len() - 2]["delta"]["stop_reason"], "end_turn");
+}
+
+#[test]
+fn a_client_that_closes_its_connection_ends_a_streamed_answer() {
+    let pause = Duration::from_millis(20);
+    let provider = Provider::start(Behaviour { pause, ..Behaviour::default() }).unwrap();
+    let mut connection = Connection::open(&provider);
+    let mut request = chat(&"word ".repeat(10_000));
+    request["stream"] = json!(true);
+    connection.send(Vendor::OpenAi.path(), "", &request.to_string());
+    let began = Instant::now();
+    while provider.events() < 2 {
+        assert!(began.elapsed() < LIMIT, "no events");
+        thread::yield_now();
+    }
+    drop(connection);
+    while provider.streams_over() < 1 {
+        assert!(began.elapsed() < LIMIT, "still sending after {} events", provider.events());
+        thread::yield_now();
+    }
+    assert!(provider.events() < 10_000);
+}
+
+#[test]
+fn dropping_it_breaks_a_streamed_answer_off() {
+    let provider = Provider::start(Behaviour { pause: AN_HOUR, ..Behaviour::default() }).unwrap();
+    let mut connection = Connection::open(&provider);
+    let mut request = chat("Why?");
+    request["stream"] = json!(true);
+    connection.send(Vendor::OpenAi.path(), "", &request.to_string());
+    wait_for_calls(&provider, 1);
+    drop_in_time(provider);
+    let mut rest = String::new();
+    connection.stream.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("[DONE]") && !rest.ends_with("0\r\n\r\n"), "it looks whole: {rest}");
+}
+
 #[test]
 fn four_hundred_requests_are_under_way_at_once() {
     const CLIENTS: u64 = 400;
