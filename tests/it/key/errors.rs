@@ -152,9 +152,9 @@ struct Number<T> {
 /// What a `serde_json::value::RawValue` is.
 #[derive(Serialize)]
 #[serde(rename = "$serde_json::private::RawValue")]
-struct RawValue<T> {
+pub(super) struct RawValue<T> {
     #[serde(rename = "$serde_json::private::RawValue")]
-    json: T,
+    pub(super) json: T,
 }
 
 #[test]
