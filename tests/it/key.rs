@@ -5,12 +5,16 @@ mod calls;
 mod dropped;
 mod errors;
 mod fields;
+mod generated;
 mod golden;
 mod golden_rules;
+mod handwritten;
 mod harmless;
 mod kept;
 mod pointers;
 mod presets;
+#[path = "../keys/round_trip.rs"]
+mod round_trip;
 mod rules;
 mod same;
 mod secret;

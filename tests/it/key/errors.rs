@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 use sync_coalesce::{Key, KeyError, KeyErrorKind};
 
+use super::round_trip::KeptAsText;
 use super::{key, key_of_json};
 
 #[track_caller]
@@ -149,14 +150,6 @@ struct Number<T> {
     number: T,
 }
 
-/// What a `serde_json::value::RawValue` is.
-#[derive(Serialize)]
-#[serde(rename = "$serde_json::private::RawValue")]
-pub(super) struct RawValue<T> {
-    #[serde(rename = "$serde_json::private::RawValue")]
-    pub(super) json: T,
-}
-
 #[test]
 fn numbers_kept_as_text_are_numbers() {
     for number in ["1", "1.0", "-0.0", "1e2", "9007199254740993", "18446744073709551616", "0.1000000000000000055511"] {
@@ -172,27 +165,27 @@ fn numbers_kept_as_text_are_numbers() {
 #[test]
 fn documents_kept_as_text_are_what_they_say() {
     let json = r#" { "b" : [ 1.0, -1, 1e2, 9007199254740993, "\u0062\u0000", null, true ] , "a":{"":{}, "\n":[]} } "#;
-    assert_eq!(key(&[RawValue { json }]), key_of_json(&format!("[{json}]")));
+    assert_eq!(key(&[KeptAsText { json }]), key_of_json(&format!("[{json}]")));
     let long = format!("\"{}\"", "x".repeat(5000));
-    assert_eq!(key(&RawValue { json: &long }), key_of_json(&long));
+    assert_eq!(key(&KeptAsText { json: &long }), key_of_json(&long));
     let private = r#"{"$serde_json::private::Number":"1"}"#;
-    assert_ne!(key(&RawValue { json: private }), key(&1));
-    assert_ne!(key(&RawValue { json: private }), key(&RawValue { json: "1" }));
-    assert_eq!(key(&RawValue { json: private }), key(&HashMap::from([("$serde_json::private::Number", "1")])));
+    assert_ne!(key(&KeptAsText { json: private }), key(&1));
+    assert_ne!(key(&KeptAsText { json: private }), key(&KeptAsText { json: "1" }));
+    assert_eq!(key(&KeptAsText { json: private }), key(&HashMap::from([("$serde_json::private::Number", "1")])));
 
     let twins = r#"{"a":[0,{"b":1,"c":2,"b":3}]}"#;
-    refused(&[RawValue { json: twins }], &KeyErrorKind::DuplicateMember, "/0/a/1/b");
-    refused(&RawValue { json: 1 }, &KeyErrorKind::PrivateName("$serde_json::private::RawValue"), "");
+    refused(&[KeptAsText { json: twins }], &KeyErrorKind::DuplicateMember, "/0/a/1/b");
+    refused(&KeptAsText { json: 1 }, &KeyErrorKind::PrivateName("$serde_json::private::RawValue"), "");
     for json in ["", "[1,", "nul", "1 2", "\"\u{1}\"", "[1]]"] {
-        let error = Key::of(&[RawValue { json }]).unwrap_err();
+        let error = Key::of(&[KeptAsText { json }]).unwrap_err();
         assert!(matches!(error.kind(), KeyErrorKind::NotJson(_)), "{json}: {error}");
         assert_eq!(error.path(), "/0");
     }
     for (inside, outside) in [(127, 0), (126, 1), (1, 126), (0, 127)] {
         let json = |inside: usize| format!("{}1{}", "[".repeat(inside), "]".repeat(inside));
-        let deepest = RawValue { json: json(inside) };
+        let deepest = KeptAsText { json: json(inside) };
         key(&Nested { value: &deepest, arrays: outside });
-        let deeper = RawValue { json: json(inside + 1) };
+        let deeper = KeptAsText { json: json(inside + 1) };
         let error = Key::of(&Nested { value: &deeper, arrays: outside }).unwrap_err();
         assert_eq!(error.kind(), &KeyErrorKind::TooDeep, "{inside} in {outside}");
     }

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use sync_coalesce::Key;
 
-use super::errors::RawValue;
+use super::round_trip::KeptAsText;
 use super::{key, key_of_json};
 
 /// A line of the file: a document, and its key if it has one. `$` in the document stands for a text so many times over.
@@ -38,11 +38,11 @@ fn documents_have_the_keys_they_always_had() {
     for line in with_key {
         let json = line.document();
         assert_eq!(Some(key_of_json(&json)), line.key, "{}", line.json);
-        assert_eq!(Key::of(&RawValue { json: &json }).ok(), line.key, "{}, kept as text", line.json);
+        assert_eq!(Key::of(&KeptAsText { json: &json }).ok(), line.key, "{}, kept as text", line.json);
     }
     for line in without {
         // A `Value` cannot be asked: reading it drops one of two members of a name without a word.
-        Key::of(&RawValue { json: line.document() }).unwrap_err();
+        Key::of(&KeptAsText { json: line.document() }).unwrap_err();
     }
 }
 

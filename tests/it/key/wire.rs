@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use proptest::collection::{btree_map, hash_map, vec};
 use proptest::prelude::*;
 use serde::Serialize;
-use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
 use sync_coalesce::Key;
 
 use super::key;
+use super::round_trip::Shuffled;
 
 /// Checks the promise for a request that has a key.
 #[track_caller]
@@ -65,7 +65,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn value() -> impl Strategy<Value = Value> {
+pub(super) fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -80,37 +80,6 @@ fn value() -> impl Strategy<Value = Value> {
             btree_map(text(), inner, 0..8).prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
-}
-
-/// A value whose members come in another order at every level.
-struct Shuffled<'v>(&'v Value, u64);
-
-impl Serialize for Shuffled<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let seed = self.1.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17);
-        match self.0 {
-            Value::Array(elements) => {
-                let mut array = serializer.serialize_seq(None)?;
-                elements.iter().try_for_each(|element| array.serialize_element(&Shuffled(element, seed)))?;
-                array.end()
-            }
-            Value::Object(members) => {
-                let mut members: Vec<_> = members.iter().collect();
-                let mut state = seed;
-                for last in (1..members.len()).rev() {
-                    state = state.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) + 1;
-                    let bound = u64::try_from(last).unwrap() + 1;
-                    members.swap(last, usize::try_from(state % bound).unwrap());
-                }
-                let mut object = serializer.serialize_map(None)?;
-                members
-                    .into_iter()
-                    .try_for_each(|(name, value)| object.serialize_entry(name, &Shuffled(value, seed)))?;
-                object.end()
-            }
-            leaf => leaf.serialize(serializer),
-        }
-    }
 }
 
 #[derive(Clone, Debug, Serialize)]
