@@ -19,7 +19,14 @@ pub(super) fn write_f64(text: &mut Vec<u8>, value: f64) -> Result<(), KeyError> 
         write_decimal(text, &whole);
         return Ok(());
     }
-    lay_out(text, Shortest::of(&value).as_bytes());
+    let shortest = Shortest::of(&value);
+    let digits = shortest.as_bytes();
+    // From 1e-6 to 2^53 ECMAScript writes no exponent, and neither does any serde_json known; else it is laid out anew.
+    if (1e-6..LIMIT).contains(&value.abs()) && !digits.contains(&b'e') {
+        text.extend_from_slice(digits);
+    } else {
+        lay_out(text, digits);
+    }
     Ok(())
 }
 

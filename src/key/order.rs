@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::string::unescaped;
+use super::string::{self, unescaped};
 
 /// Where one member of an open object stands in the text.
 #[derive(Clone, Copy)]
@@ -19,11 +19,9 @@ pub(super) struct Member {
 
 impl Member {
     /// A member whose name is written and whose value is not.
-    pub(super) fn named(text: &[u8], start: usize, escaped: bool) -> Self {
-        let colon = text.len();
-        let inside = &text[start + 1..colon - 1];
+    pub(super) fn named(name: &str, start: usize, colon: usize, escaped: bool) -> Self {
         // No name holds a NUL that is not an escape, so the padding sorts a name before those that it begins.
-        let lead = (0..8).fold(0, |lead, at| lead << 8 | u64::from(inside.get(at).copied().unwrap_or(0)));
+        let lead = u64::from_be_bytes(string::front(name.as_bytes()).to_le_bytes());
         let lead = (!escaped && lead & 0x8080_8080_8080_8080 == 0).then_some(lead);
         Self { start, colon, end: colon, lead }
     }
@@ -130,7 +128,7 @@ mod tests {
             }
             let start = text.len();
             let escaped = string::write(&mut text, name);
-            let mut member = Member::named(&text, start, escaped);
+            let mut member = Member::named(name, start, text.len(), escaped);
             text.extend_from_slice(format!(":{}", "9".repeat(index % 4)).as_bytes());
             member.end_at(text.len());
             members.push(member);

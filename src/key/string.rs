@@ -1,23 +1,73 @@
 //! RFC 8785 strings: what is escaped, and how to find it many bytes at a time.
 
 /// Appends a string with its quotes; true if anything in it had to be escaped.
-///
-/// Everything but the quote, the backslash and the control characters below U+0020 stands for itself.
 pub(super) fn write(text: &mut Vec<u8>, string: &str) -> bool {
-    let mut rest = string.as_bytes();
-    let mut escaped = false;
-    text.reserve(rest.len() + 2);
+    text.reserve(string.len() + SHORT + 2);
     text.push(b'"');
+    let escaped = match short(string.as_bytes()) {
+        Some(block) if special_bytes(low(block)) | special_bytes(high(block)) == 0 => {
+            // A copy of a fixed length is a register's move; one of as many bytes as there are is a call.
+            text.extend_from_slice(&block.to_le_bytes());
+            text.truncate(text.len() - SHORT + string.len());
+            false
+        }
+        _ => write_long(text, string.as_bytes()),
+    };
+    text.push(b'"');
+    escaped
+}
+
+/// How many bytes a short string has at most. Most names are short, and so are most strings of small objects.
+const SHORT: usize = 16;
+
+/// A short string's bytes, the first one lowest, with spaces after them.
+fn short(bytes: &[u8]) -> Option<u128> {
+    const SPACES: u128 = u128::from_le_bytes([b' '; SHORT]);
+    let front = |bytes: &[u8]| u128::from(front(bytes));
+    let block = match bytes.len() {
+        0..8 => front(bytes),
+        // The last word may hold bytes that the first one holds too.
+        8..=SHORT => front(bytes) | front(&bytes[bytes.len() - 8..]) << (8 * (bytes.len() - 8)),
+        _ => return None,
+    };
+    Some(block | SPACES.checked_shl(8 * u32::try_from(bytes.len()).ok()?).unwrap_or(0))
+}
+
+/// The first eight bytes, the first one lowest, with zeros after them if there are fewer.
+pub(super) fn front(bytes: &[u8]) -> u64 {
+    // Two words hold all the bytes there are, and where they overlap they hold the same ones.
+    let both = |first: u32, last: u32, width: usize| u64::from(first) | u64::from(last) << (8 * (bytes.len() - width));
+    match bytes {
+        [_, _, _, _, _, _, _, _, ..] => bytes.first_chunk().copied().map_or(0, u64::from_le_bytes),
+        [_, _, _, _, ..] => {
+            let word = |chunk: Option<&[u8; 4]>| chunk.copied().map_or(0, u32::from_le_bytes);
+            both(word(bytes.first_chunk()), word(bytes.last_chunk()), 4)
+        }
+        [first, .., last] => both((*first).into(), (*last).into(), 1) | u64::from(bytes[1]) << 8,
+        [byte] => u64::from(*byte),
+        [] => 0,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
+const fn low(block: u128) -> u64 {
+    block as u64
+}
+
+const fn high(block: u128) -> u64 {
+    low(block >> 64)
+}
+
+fn write_long(text: &mut Vec<u8>, mut rest: &[u8]) -> bool {
+    let mut escaped = false;
     loop {
         let (plain, after) = rest.split_at(plain_bytes(rest));
         text.extend_from_slice(plain);
-        let [special, after @ ..] = after else { break };
+        let [special, after @ ..] = after else { return escaped };
         write_escape(text, *special);
         escaped = true;
         rest = after;
     }
-    text.push(b'"');
-    escaped
 }
 
 /// How many bytes there are before the first that needs an escape.
@@ -104,7 +154,7 @@ pub(super) fn unescaped(inside: &[u8]) -> impl Iterator<Item = u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{unescaped, write};
+    use super::{SHORT, front, short, unescaped, write};
 
     fn written(string: &str) -> String {
         let mut text = Vec::new();
@@ -124,6 +174,21 @@ mod tests {
                     assert_eq!(written(&string), serde_json::to_string(&string).unwrap());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_short_string_is_one_block() {
+        let bytes: Vec<u8> = (1..=20).collect();
+        for length in 0..=20 {
+            let padded = |to: usize, with: u8| {
+                let mut padded = bytes[..length.min(to)].to_vec();
+                padded.resize(to, with);
+                padded
+            };
+            let block = short(&bytes[..length]).map(|block| block.to_le_bytes().to_vec());
+            assert_eq!(block, (length <= SHORT).then(|| padded(SHORT, b' ')), "{length}");
+            assert_eq!(front(&bytes[..length]).to_le_bytes().to_vec(), padded(8, 0), "{length}");
         }
     }
 

@@ -132,7 +132,7 @@ impl Tape {
     pub(super) fn write_name(&mut self, name: &str) {
         let start = self.text.len();
         let escaped = string::write(&mut self.text, name);
-        self.members.push(Member::named(&self.text, start, escaped));
+        self.members.push(Member::named(name, start, self.text.len(), escaped));
         self.text.push(b':');
     }
 
