@@ -304,6 +304,9 @@ pub use policy::{OnDeadlock, OnFailure, Overflow};
 mod request;
 pub use request::Request;
 
+#[cfg(feature = "pace")]
+pub mod stack;
+
 mod stats;
 pub use stats::{FlightInfo, Stats};
 

@@ -15,6 +15,7 @@ mod original;
 mod process;
 mod provider;
 mod soak;
+mod stack;
 mod stream;
 mod stress;
 mod support;

@@ -1,0 +1,16 @@
+//! The layers that people put around a paid call besides coalescing: pacing, retries, a budget, a ledger. Each is a
+//! plain blocking object that can be used alone, behind a Cargo feature of its own name.
+//!
+//! Together they go in this order around a call that leads: the ledger, the budget, then retries, and in each attempt
+//! the pacer. Followers pass none of them, and so spend no pace and no money.
+
+#[cfg(feature = "pace")]
+mod clock;
+#[cfg(feature = "pace")]
+pub use self::clock::{Clock, ManualClock};
+
+#[cfg(feature = "pace")]
+mod pace;
+#[cfg(feature = "pace")]
+#[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
+pub use self::pace::{Adaptive, NotAcquired, PaceError, Pacer, PacerBuilder, Permit};

@@ -1,0 +1,4 @@
+//! The layers around a paid call, each alone.
+
+#[cfg(feature = "pace")]
+mod pace;
