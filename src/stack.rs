@@ -4,9 +4,10 @@
 //! Together they go in this order around a call that leads: the ledger, the budget, then retries, and in each attempt
 //! the pacer. Followers pass none of them, and so spend no pace and no money.
 
-#[cfg(feature = "pace")]
+#[cfg(any(feature = "pace", feature = "retry"))]
 mod clock;
-#[cfg(feature = "pace")]
+#[cfg(any(feature = "pace", feature = "retry"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "pace", feature = "retry"))))]
 pub use self::clock::{Clock, ManualClock};
 
 #[cfg(feature = "pace")]
@@ -14,3 +15,9 @@ mod pace;
 #[cfg(feature = "pace")]
 #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
 pub use self::pace::{Adaptive, NotAcquired, PaceError, Pacer, PacerBuilder, Permit};
+
+#[cfg(feature = "retry")]
+mod retry;
+#[cfg(feature = "retry")]
+#[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
+pub use self::retry::{Jitter, Retry, RetryError, retry_after, retry_after_at, retryable};

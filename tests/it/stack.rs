@@ -2,3 +2,5 @@
 
 #[cfg(feature = "pace")]
 mod pace;
+#[cfg(feature = "retry")]
+mod retry;

@@ -1,0 +1,134 @@
+//! Which failures of providers may pass: predicates to build that of a [`Retry`](super::Retry) from.
+
+use serde_json::Value;
+
+/// Names that pass, whatever the status: the provider is too busy, or failed by itself.
+const PASSES: [&str; 23] = [
+    // OpenAI
+    "rate_limit_exceeded",
+    "server_error",
+    "engine_overloaded",
+    "tokens_exhausted",
+    // Anthropic
+    "rate_limit_error",
+    "overloaded_error",
+    "api_error",
+    "timeout_error",
+    "timeout",
+    // Gemini
+    "RESOURCE_EXHAUSTED",
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "INTERNAL",
+    // Bedrock
+    "ThrottlingException",
+    "Throttling",
+    "TooManyRequestsException",
+    "ServiceUnavailableException",
+    "ProvisionedThroughputExceededException",
+    "ModelTimeoutException",
+    "ModelNotReadyException",
+    "InternalServerException",
+    // Mistral, Groq and others
+    "internal_server_error",
+    "service_unavailable",
+];
+
+/// Names that stay, whatever the status: money, rights, or the request itself.
+const STAYS: [&str; 20] = [
+    // OpenAI
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "account_deactivated",
+    "invalid_api_key",
+    "invalid_request_error",
+    "model_not_found",
+    "context_length_exceeded",
+    "content_policy_violation",
+    "content_filter",
+    // Anthropic
+    "authentication_error",
+    "billing_error",
+    "permission_error",
+    "not_found_error",
+    "request_too_large",
+    // Gemini
+    "INVALID_ARGUMENT",
+    "FAILED_PRECONDITION",
+    "PERMISSION_DENIED",
+    // Bedrock
+    "ValidationException",
+    "AccessDeniedException",
+];
+
+/// Whether a failure with this HTTP status may pass: 408, 425, 429, 500, 502, 503, 504, and 529, which Anthropic sends
+/// when it is overloaded.
+///
+/// # Examples
+///
+/// ```
+/// use sync_coalesce::stack::retryable;
+///
+/// assert!(retryable::status(503));
+/// assert!(!retryable::status(400));
+/// ```
+#[must_use]
+pub fn status(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 529)
+}
+
+/// Whether the failure that a provider names in an error's body may pass; `None` if it names none that is known here.
+///
+/// It knows the names that OpenAI, Anthropic, Gemini and Bedrock give, in the members where they put them. The text for
+/// people is not looked at. Of two names in one body, one that stays outweighs one that passes.
+///
+/// # Examples
+///
+/// ```
+/// use sync_coalesce::stack::retryable;
+///
+/// let overloaded = r#"{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}"#;
+/// assert_eq!(retryable::body(overloaded), Some(true));
+/// assert_eq!(retryable::body("<html>Bad Gateway</html>"), None);
+/// ```
+#[must_use]
+pub fn body(body: &str) -> Option<bool> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    // Gemini's streams, and some proxies, put the answer into an array of one.
+    let body = body.get(0).unwrap_or(&body);
+    let names = ["/error/type", "/error/code", "/error/status", "/__type", "/code", "/type"]
+        .into_iter()
+        .filter_map(|place| body.pointer(place)?.as_str())
+        // AWS puts its name space in front, or an address behind.
+        .map(|name| name.rsplit('#').next().unwrap_or(name))
+        .map(|name| name.split(':').next().unwrap_or(name));
+    let mut passes = None;
+    for name in names {
+        if STAYS.contains(&name) {
+            return Some(false);
+        }
+        if PASSES.contains(&name) {
+            passes = Some(true);
+        }
+    }
+    passes
+}
+
+/// Whether a failure may pass by what its body names, and if that is nothing known, by its status.
+///
+/// So a 429 for want of money stays, and an error inside the stream of a 200 may pass.
+///
+/// # Examples
+///
+/// ```
+/// use sync_coalesce::stack::retryable;
+///
+/// let no_money = r#"{"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}"#;
+/// assert!(!retryable::response(429, no_money));
+/// assert!(retryable::response(429, ""));
+/// ```
+#[must_use]
+pub fn response(status: u16, body: &str) -> bool {
+    self::body(body).unwrap_or_else(|| self::status(status))
+}

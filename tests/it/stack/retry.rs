@@ -1,0 +1,341 @@
+//! Retries, by a clock that the tests move and chance that they choose.
+
+use std::error::Error;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+use sync_coalesce::stack::{Jitter, ManualClock, Retry, RetryError, retry_after, retry_after_at, retryable};
+
+use crate::support::{bounded, until};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    Busy,
+    Asks(Duration),
+    Final,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("refused")
+    }
+}
+
+impl Error for Failure {}
+
+/// Retries whose waits are noted, and pass on the clock.
+struct Noted {
+    retry: Retry<Failure>,
+    waits: Arc<Mutex<Vec<Duration>>>,
+    hands: ManualClock,
+}
+
+fn noted() -> Noted {
+    let hands = ManualClock::new();
+    let waits = Arc::<Mutex<Vec<_>>>::default();
+    let retry = Retry::new(|failure| *failure != Failure::Final)
+        .jitter(Jitter::None)
+        .retry_after(|failure| match failure {
+            Failure::Asks(wait) => Some(*wait),
+            _ => None,
+        })
+        .clock(&hands)
+        .sleep_with({
+            let (waits, hands) = (Arc::clone(&waits), hands.clone());
+            move |wait| {
+                waits.lock().unwrap().push(wait);
+                hands.advance(wait);
+            }
+        });
+    Noted { retry, waits, hands }
+}
+
+impl Noted {
+    fn with(mut self, build: impl FnOnce(Retry<Failure>) -> Retry<Failure>) -> Self {
+        self.retry = build(self.retry);
+        self
+    }
+
+    /// The result of calls that fail like this one after the other, and the waits in between, in milliseconds.
+    fn run(&self, failures: &[Failure]) -> (Result<usize, RetryError<Failure>>, Vec<u128>) {
+        let mut calls = 0;
+        let result = self.retry.run(|| {
+            calls += 1;
+            failures.get(calls - 1).copied().map_or(Ok(calls), Err)
+        });
+        let waits = self.waits.lock().unwrap().drain(..).map(|wait| wait.as_millis()).collect();
+        (result, waits)
+    }
+}
+
+#[test]
+fn a_first_success_waits_for_nothing() {
+    assert_eq!(noted().run(&[]), (Ok(1), vec![]));
+}
+
+#[test]
+fn it_is_tried_until_it_succeeds() {
+    assert_eq!(noted().run(&[Failure::Busy; 2]), (Ok(3), vec![500, 1000]));
+}
+
+#[test]
+fn by_default_there_are_six_attempts() {
+    let exhausted = RetryError::Exhausted { attempts: 6, last: Failure::Busy };
+    assert_eq!(noted().run(&[Failure::Busy; 9]), (Err(exhausted), vec![500, 1000, 2000, 4000, 8000]));
+}
+
+#[test]
+fn waits_double_up_to_the_bound() {
+    let noted = noted().with(|retry| retry.attempts(7).base_delay(SECOND).max_delay(8 * SECOND));
+    assert_eq!(noted.run(&[Failure::Busy; 9]).1, [1000, 2000, 4000, 8000, 8000, 8000]);
+}
+
+#[test]
+fn by_default_no_wait_is_longer_than_thirty_seconds_however_many_there_are() {
+    let (result, waits) = noted().with(|retry| retry.attempts(100)).run(&[Failure::Busy; 200]);
+    assert_eq!(result.unwrap_err().attempts(), 100);
+    assert_eq!(waits[5..8], [16_000, 30_000, 30_000]);
+    assert_eq!(*waits.last().unwrap(), 30_000);
+}
+
+#[test]
+fn an_error_that_stays_is_told_with_the_attempt_that_it_came_on() {
+    let (result, waits) = noted().run(&[Failure::Busy, Failure::Busy, Failure::Final]);
+    let error = result.unwrap_err();
+    assert_eq!(error, RetryError::NotRetryable { attempts: 3, error: Failure::Final });
+    assert_eq!((error.attempts(), waits.len()), (3, 2));
+    assert_eq!(error.to_string(), "attempt 3 failed in a way that does not pass");
+    assert_eq!(error.source().unwrap().to_string(), "refused");
+    assert_eq!(error.into_inner(), Failure::Final);
+}
+
+#[test]
+fn the_last_attempt_tells_an_error_that_stays_as_such() {
+    let (result, _) = noted().with(|retry| retry.attempts(2)).run(&[Failure::Busy, Failure::Final]);
+    assert_eq!(result.unwrap_err(), RetryError::NotRetryable { attempts: 2, error: Failure::Final });
+}
+
+#[test]
+fn no_attempts_are_one() {
+    let (result, waits) = noted().with(|retry| retry.attempts(0)).run(&[Failure::Busy]);
+    let error = result.unwrap_err();
+    assert_eq!((error.attempts(), waits.len()), (1, 0));
+    assert_eq!(error.to_string(), "gave up after 1 attempts");
+    assert_eq!(error.source().unwrap().to_string(), "refused");
+}
+
+#[test]
+fn what_the_provider_asks_for_is_a_floor_and_not_bounded_by_the_longest_wait() {
+    let asks = |wait| Failure::Asks(wait);
+    let (result, waits) = noted().run(&[asks(90 * SECOND), asks(MS), asks(Duration::ZERO)]);
+    assert_eq!((result, waits), (Ok(4), vec![90_000, 1000, 2000]));
+}
+
+#[test]
+fn a_wait_that_would_end_after_the_time_is_not_begun() {
+    let with = |timeout| noted().with(|retry| retry.timeout(timeout));
+    let exhausted = |attempts| Err(RetryError::Exhausted { attempts, last: Failure::Busy });
+    // 500, 1000 and 2000 ms: the third would end at 3500.
+    assert_eq!(with(3499 * MS).run(&[Failure::Busy; 9]), (exhausted(3), vec![500, 1000]));
+    assert_eq!(with(3500 * MS).run(&[Failure::Busy; 9]), (exhausted(4), vec![500, 1000, 2000]));
+    let (result, waits) = with(60 * SECOND).run(&[Failure::Asks(61 * SECOND)]);
+    assert_eq!((result.unwrap_err().attempts(), waits.len()), (1, 0));
+}
+
+#[test]
+fn the_time_that_attempts_take_counts() {
+    let noted = noted().with(|retry| retry.timeout(10 * SECOND));
+    let mut calls = 0;
+    let result = noted.retry.run(|| {
+        calls += 1;
+        noted.hands.advance(6 * SECOND);
+        Err::<(), _>(Failure::Busy)
+    });
+    assert_eq!((result.unwrap_err().attempts(), calls), (2, 2));
+}
+
+#[test]
+fn waits_and_times_beyond_all_clocks_hang_nobody() {
+    let (result, waits) = noted().run(&[Failure::Asks(Duration::MAX)]);
+    assert_eq!((result.unwrap_err().attempts(), waits.len()), (1, 0));
+    let endless = |retry: Retry<_>| retry.timeout(Duration::MAX).base_delay(Duration::MAX).max_delay(Duration::MAX);
+    for jitter in [Jitter::None, Jitter::Equal, Jitter::Full] {
+        let (result, waits) =
+            noted().with(|retry| endless(retry).jitter(jitter).random_with(|| 1.0)).run(&[Failure::Busy]);
+        assert_eq!((result.unwrap_err().attempts(), waits.len()), (1, 0), "{jitter:?}");
+    }
+    assert_eq!(noted().with(|retry| retry.timeout(Duration::MAX)).run(&[Failure::Busy]), (Ok(2), vec![500]));
+}
+
+#[test]
+fn jitter_takes_its_part_of_the_wait() {
+    for (jitter, random, expected) in [
+        (Jitter::None, 0.25, 1000),
+        (Jitter::Equal, 0.0, 500),
+        (Jitter::Equal, 0.25, 625),
+        (Jitter::Equal, 1.0, 1000),
+        (Jitter::Full, 0.0, 0),
+        (Jitter::Full, 0.25, 250),
+        (Jitter::Full, 1.0, 1000),
+        (Jitter::Full, -3.0, 0),
+        (Jitter::Full, 7.0, 1000),
+        (Jitter::Full, f64::NAN, 1000),
+        (Jitter::Full, f64::INFINITY, 1000),
+    ] {
+        let noted = noted().with(|retry| retry.base_delay(SECOND).jitter(jitter).random_with(move || random));
+        assert_eq!(noted.run(&[Failure::Busy]).1, [expected], "{jitter:?} at {random}");
+    }
+}
+
+#[test]
+fn by_default_all_of_a_wait_is_left_to_chance() {
+    let noted =
+        noted().with(|retry| retry.attempts(400).base_delay(SECOND).max_delay(SECOND).jitter(Jitter::default()));
+    let waits = noted.run(&[Failure::Busy; 500]).1;
+    assert!(waits.iter().all(|wait| *wait <= 1000), "{waits:?}");
+    // Of 399 waits, 2^-399 is the chance that none is in this half.
+    assert!(waits.iter().any(|wait| *wait < 500) && waits.iter().any(|wait| *wait >= 500), "{waits:?}");
+}
+
+#[test]
+fn the_thread_sleeps_by_the_clock_that_was_given() {
+    bounded(|| {
+        let hands = ManualClock::new();
+        let retry = Retry::new(|(): &()| true).jitter(Jitter::None).clock(&hands);
+        thread::scope(|scope| {
+            let mut calls = 0;
+            let caller = scope.spawn(move || {
+                retry.run(|| {
+                    calls += 1;
+                    if calls == 3 { Ok(calls) } else { Err(()) }
+                })
+            });
+            for wait in [500 * MS, 1000 * MS] {
+                until("a wait between attempts", || hands.until_next() == Some(wait));
+                hands.advance(wait);
+            }
+            assert_eq!(caller.join().unwrap(), Ok(3));
+        });
+    });
+}
+
+#[test]
+fn a_panic_is_not_tried_again() {
+    let noted = noted();
+    let mut calls = 0;
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        noted.retry.run(|| -> Result<(), Failure> {
+            calls += 1;
+            panic!("in the work")
+        })
+    }));
+    assert_eq!(*panicked.unwrap_err().downcast::<&str>().unwrap(), "in the work");
+    assert_eq!(calls, 1);
+}
+
+#[test]
+fn retry_after_is_read_as_seconds_or_as_a_date() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+    for (value, expected) in [
+        ("0", Some(Duration::ZERO)),
+        ("120", Some(120 * SECOND)),
+        (" 7 ", Some(7 * SECOND)),
+        ("1.5", Some(1500 * MS)),
+        ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10 * SECOND)),
+        ("Sunday, 06-Nov-94 08:49:47 GMT", Some(10 * SECOND)),
+        ("Sun Nov  6 08:49:47 1994", Some(10 * SECOND)),
+        ("Sun, 06 Nov 1994 08:49:36 GMT", Some(Duration::ZERO)),
+        ("", None),
+        (".", None),
+        ("1.2.3", None),
+        ("-1", None),
+        ("1e3", None),
+        ("inf", None),
+        ("NaN", None),
+        ("soon", None),
+        ("99999999999999999999999999", None),
+    ] {
+        assert_eq!(retry_after_at(value, now), expected, "{value:?}");
+    }
+    assert_eq!(retry_after("3"), Some(3 * SECOND));
+}
+
+#[test]
+fn statuses_pass_or_stay() {
+    let passing: Vec<u16> = (0..1000).filter(|status| retryable::status(*status)).collect();
+    assert_eq!(passing, [408, 425, 429, 500, 502, 503, 504, 529]);
+}
+
+#[test]
+fn what_a_body_names_outweighs_the_status() {
+    let openai = |kind: &str, code: &str| format!(r#"{{"error": {{"message": "m", "type": {kind}, "code": {code}}}}}"#);
+    let anthropic = |kind: &str| format!(r#"{{"type": "error", "error": {{"type": "{kind}", "message": "m"}}}}"#);
+    let gemini = |status: &str| format!(r#"{{"error": {{"code": 429, "message": "m", "status": "{status}"}}}}"#);
+    for (status, body, expected) in [
+        // Rates pass, money stays, though both are 429.
+        (429, openai(r#""requests""#, r#""rate_limit_exceeded""#), true),
+        (429, openai(r#""insufficient_quota""#, r#""insufficient_quota""#), false),
+        (429, openai(r#""insufficient_quota""#, "null"), false),
+        (429, openai("null", r#""billing_hard_limit_reached""#), false),
+        (500, openai(r#""server_error""#, "null"), true),
+        (400, openai(r#""invalid_request_error""#, r#""context_length_exceeded""#), false),
+        // One that stays outweighs one that passes.
+        (429, openai(r#""rate_limit_exceeded""#, r#""insufficient_quota""#), false),
+        (529, anthropic("overloaded_error"), true),
+        (200, anthropic("overloaded_error"), true),
+        (429, anthropic("rate_limit_error"), true),
+        (500, anthropic("api_error"), true),
+        (401, anthropic("authentication_error"), false),
+        (400, anthropic("invalid_request_error"), false),
+        (429, gemini("RESOURCE_EXHAUSTED"), true),
+        (503, gemini("UNAVAILABLE"), true),
+        (400, gemini("INVALID_ARGUMENT"), false),
+        (429, format!("[{}]", gemini("RESOURCE_EXHAUSTED")), true),
+        (400, r#"{"__type": "ThrottlingException", "message": "m"}"#.to_owned(), true),
+        (400, r#"{"__type": "com.amazon.coral#ThrottlingException:http://x/"}"#.to_owned(), true),
+        (400, r#"{"__type": "ValidationException"}"#.to_owned(), false),
+        // Nothing known: the status decides.
+        (503, "<html>Bad Gateway</html>".to_owned(), true),
+        (404, "<html>overloaded_error</html>".to_owned(), false),
+        (429, r#"{"error": {"type": "something_new"}}"#.to_owned(), true),
+        (400, r#"{"error": "rate_limit_exceeded"}"#.to_owned(), false),
+        (400, r#"{"error": {"message": "rate_limit_exceeded"}}"#.to_owned(), false),
+        (502, String::new(), true),
+        (422, "[]".to_owned(), false),
+    ] {
+        assert_eq!(retryable::response(status, &body), expected, "{status} {body}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_wait_is_outside_its_range(
+        base in 0_u64..100_000,
+        bound in 0_u64..100_000,
+        random in 0.0_f64..=1.0,
+        failures in 1_usize..40,
+        is_equal in any::<bool>(),
+    ) {
+        let jitter = if is_equal { Jitter::Equal } else { Jitter::Full };
+        let build = |retry: Retry<_>| retry
+            .attempts(50)
+            .base_delay(Duration::from_millis(base))
+            .max_delay(Duration::from_millis(bound))
+            .jitter(jitter)
+            .random_with(move || random);
+        let (result, waits) = noted().with(build).run(&vec![Failure::Busy; failures]);
+        prop_assert_eq!(result, Ok(failures + 1));
+        for (index, wait) in waits.into_iter().enumerate() {
+            let whole = (u128::from(base) << index).min(u128::from(bound));
+            let least = if is_equal { whole / 2 } else { 0 };
+            prop_assert!((least..=whole).contains(&wait), "{wait} of {whole}");
+        }
+    }
+}
