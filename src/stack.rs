@@ -4,10 +4,19 @@
 //! Together they go in this order around a call that leads: the ledger, the budget, then retries, and in each attempt
 //! the pacer. Followers pass none of them, and so spend no pace and no money.
 
-#[cfg(any(feature = "pace", feature = "retry"))]
+#[cfg(feature = "budget")]
+mod budget;
+#[cfg(feature = "budget")]
+#[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
+pub use self::budget::{
+    Budget, BudgetBuilder, BudgetError, BudgetStatus, CostModel, Limit, PriceError, PriceList, Reservation, Spend,
+    Usage,
+};
+
+#[cfg(any(feature = "budget", feature = "pace", feature = "retry"))]
 mod clock;
-#[cfg(any(feature = "pace", feature = "retry"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "pace", feature = "retry"))))]
+#[cfg(any(feature = "budget", feature = "pace", feature = "retry"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "budget", feature = "pace", feature = "retry"))))]
 pub use self::clock::{Clock, ManualClock};
 
 #[cfg(feature = "pace")]

@@ -1,0 +1,34 @@
+//! Periods of one length, one after the other.
+
+use std::time::{Duration, Instant};
+
+pub(super) struct Period {
+    began: Instant,
+    length: Duration,
+}
+
+impl Period {
+    /// The length is not 0.
+    pub(super) fn new(began: Instant, length: Duration) -> Self {
+        Self { began, length }
+    }
+
+    /// How many periods have ended since the last look. A clock that was read before another thread's look ends none.
+    pub(super) fn roll(&mut self, now: Instant) -> u64 {
+        let elapsed = now.saturating_duration_since(self.began).as_nanos();
+        let passed = u64::try_from(elapsed / self.length.as_nanos()).unwrap_or(u64::MAX);
+        if passed > 0 {
+            self.began = now.checked_sub(nanoseconds(elapsed % self.length.as_nanos())).unwrap_or(now);
+        }
+        passed
+    }
+
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        self.length.saturating_sub(now.saturating_duration_since(self.began))
+    }
+}
+
+fn nanoseconds(count: u128) -> Duration {
+    const SECOND: u128 = 1_000_000_000;
+    Duration::new(u64::try_from(count / SECOND).unwrap_or(u64::MAX), (count % SECOND) as u32)
+}

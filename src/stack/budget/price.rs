@@ -1,0 +1,179 @@
+//! [`CostModel`]: what a call costs; and price lists in the format that `LiteLLM` publishes.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{BudgetError, Spend};
+
+/// How many tokens a call used, each counted once.
+///
+/// Anthropic counts like this. OpenAI's `prompt_tokens` hold those that were read from the cache, which are to be taken
+/// off there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the request that were neither read from a cache nor written to one.
+    pub input_tokens: u64,
+    /// Tokens of the answer.
+    pub output_tokens: u64,
+    /// Tokens of the request that the provider had in its cache.
+    pub cache_read_tokens: u64,
+    /// Tokens of the request that the provider wrote to its cache.
+    pub cache_creation_tokens: u64,
+}
+
+/// Says what calls cost.
+pub trait CostModel {
+    /// What a call to `model` that used so many tokens costs, and how many tokens that are in all.
+    ///
+    /// # Errors
+    ///
+    /// [`PriceError`] if the model or one of its prices is not known: nothing is free by mistake.
+    fn cost(&self, model: &str, usage: &Usage) -> Result<Spend, PriceError>;
+}
+
+/// Prices for each model, in the format of the file `model_prices_and_context_window.json` that `LiteLLM` publishes.
+///
+/// Of each model these are read: `input_cost_per_token`, `output_cost_per_token`, `cache_read_input_token_cost` and
+/// `cache_creation_input_token_cost`, in dollars. Without the last two, such tokens cost what input costs. Everything
+/// else is ignored, prices for long contexts, batches and pictures too.
+///
+/// # Examples
+///
+/// ```
+/// use sync_coalesce::stack::{CostModel, PriceList, Usage};
+///
+/// let prices = PriceList::from_litellm(
+///     r#"{ "small": { "input_cost_per_token": 1.5e-07, "output_cost_per_token": 6e-07, "mode": "chat" } }"#,
+/// )?;
+/// let usage = Usage { input_tokens: 1_000, output_tokens: 100, ..Usage::default() };
+/// let spend = prices.cost("small", &usage)?;
+/// assert_eq!((spend.tokens(), spend.dollars()), (1_100, 0.00021));
+/// assert!(prices.cost("large", &usage).is_err());
+/// # Ok::<(), sync_coalesce::stack::PriceError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PriceList {
+    models: Map<String, Value>,
+}
+
+/// Why a call has no price.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PriceError {
+    /// The list is not a JSON object.
+    NotAList(Arc<serde_json::Error>),
+    /// The list does not have the model.
+    UnknownModel {
+        /// Its name.
+        model: String,
+    },
+    /// The list has the model, but no such price, which the call would need.
+    NoPrice {
+        /// The model's name.
+        model: String,
+        /// The price's name in the list.
+        price: &'static str,
+    },
+    /// The price is not a number, negative, or not finite.
+    BadPrice {
+        /// The model's name.
+        model: String,
+        /// The price's name in the list.
+        price: &'static str,
+    },
+    /// The call would cost more than can be counted.
+    TooMuch {
+        /// The model's name.
+        model: String,
+    },
+}
+
+const INPUT: &str = "input_cost_per_token";
+const OUTPUT: &str = "output_cost_per_token";
+const CACHE_READ: &str = "cache_read_input_token_cost";
+const CACHE_CREATION: &str = "cache_creation_input_token_cost";
+
+impl PriceList {
+    /// Reads a price list.
+    ///
+    /// # Errors
+    ///
+    /// [`PriceError::NotAList`] if it is not a JSON object. What is wrong with one model is told to those who ask for
+    /// that model.
+    pub fn from_litellm(json: &str) -> Result<Self, PriceError> {
+        let mut models: Map<String, Value> =
+            serde_json::from_str(json).map_err(|error| PriceError::NotAList(Arc::new(error)))?;
+        for model in models.values_mut() {
+            if let Value::Object(fields) = model {
+                fields.retain(|name, _| [INPUT, OUTPUT, CACHE_READ, CACHE_CREATION].contains(&&**name));
+            }
+        }
+        // It explains the format.
+        models.remove("sample_spec");
+        Ok(Self { models })
+    }
+}
+
+impl CostModel for PriceList {
+    fn cost(&self, model: &str, usage: &Usage) -> Result<Spend, PriceError> {
+        let fields = self.models.get(model).ok_or_else(|| PriceError::UnknownModel { model: model.to_owned() })?;
+        let mut dollars = 0.0;
+        let mut tokens = 0_u64;
+        for (count, names) in [
+            (usage.input_tokens, &[INPUT][..]),
+            (usage.output_tokens, &[OUTPUT]),
+            (usage.cache_read_tokens, &[CACHE_READ, INPUT]),
+            (usage.cache_creation_tokens, &[CACHE_CREATION, INPUT]),
+        ] {
+            // What is not used needs no price: models that only embed have none for output.
+            if count > 0 {
+                dollars += price(model, fields, names)? * to_double(count);
+                tokens = tokens.saturating_add(count);
+            }
+        }
+        Spend::new(tokens, dollars).map_err(|_: BudgetError| PriceError::TooMuch { model: model.to_owned() })
+    }
+}
+
+/// The first price that there is, in dollars for one token.
+fn price(model: &str, fields: &Value, names: &[&'static str]) -> Result<f64, PriceError> {
+    let set = names.iter().find_map(|name| Some((*name, fields.get(name).filter(|value| !value.is_null())?)));
+    match set {
+        None => Err(PriceError::NoPrice { model: model.to_owned(), price: names[0] }),
+        Some((name, value)) => match value.as_f64() {
+            Some(price) if price >= 0.0 && price.is_finite() => Ok(price),
+            _ => Err(PriceError::BadPrice { model: model.to_owned(), price: name }),
+        },
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 tokens")]
+fn to_double(count: u64) -> f64 {
+    count as f64
+}
+
+impl fmt::Display for PriceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAList(_) => f.write_str("the price list is not a JSON object"),
+            Self::UnknownModel { model } => write!(f, "the price list does not have the model `{model}`"),
+            Self::NoPrice { model, price } => write!(f, "the model `{model}` has no `{price}` in the price list"),
+            Self::BadPrice { model, price } => {
+                write!(f, "`{price}` of the model `{model}` is not a price: a number that is finite and not negative")
+            }
+            Self::TooMuch { model } => write!(f, "a call to the model `{model}` costs more than can be counted"),
+        }
+    }
+}
+
+impl Error for PriceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NotAList(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}

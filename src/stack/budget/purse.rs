@@ -1,0 +1,50 @@
+//! One kind of what a budget holds: tokens, or billionths of a dollar.
+
+pub(super) struct Purse {
+    /// What each period adds; `None` is no cap.
+    cap: Option<u64>,
+    /// How much of a period's rest the next one gets.
+    carry: u64,
+    /// The cap with what the period before left over.
+    allowance: u64,
+    pub(super) used: u64,
+    pub(super) reserved: u64,
+}
+
+impl Purse {
+    pub(super) fn new(cap: Option<u64>, carry: u64) -> Self {
+        Self { cap, carry, allowance: cap.unwrap_or(u64::MAX), used: 0, reserved: 0 }
+    }
+
+    pub(super) fn has_room_for(&self, amount: u64) -> bool {
+        // Without a cap there is room for all that can be counted.
+        self.rest() >= amount
+    }
+
+    /// `None` if there is no cap.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.cap.map(|_| self.rest())
+    }
+
+    fn rest(&self) -> u64 {
+        self.allowance.saturating_sub(self.used).saturating_sub(self.reserved)
+    }
+
+    pub(super) fn spend(&mut self, amount: u64) {
+        self.used = self.used.saturating_add(amount);
+    }
+
+    /// `passed` periods have ended, all but the first of them unused.
+    pub(super) fn begin_period(&mut self, passed: u64) {
+        if let Some(cap) = self.cap {
+            let most = cap.saturating_add(self.carry);
+            self.allowance = self.rest().saturating_add(cap.saturating_mul(passed)).min(most);
+        }
+        self.used = 0;
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.allowance = self.cap.unwrap_or(u64::MAX);
+        self.used = 0;
+    }
+}
