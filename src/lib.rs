@@ -304,7 +304,7 @@ pub use policy::{OnDeadlock, OnFailure, Overflow};
 mod request;
 pub use request::Request;
 
-#[cfg(any(feature = "budget", feature = "pace", feature = "retry"))]
+#[cfg(any(feature = "budget", feature = "ledger", feature = "pace", feature = "retry"))]
 pub mod stack;
 
 mod stats;

@@ -19,6 +19,15 @@ mod clock;
 #[cfg_attr(docsrs, doc(cfg(any(feature = "budget", feature = "pace", feature = "retry"))))]
 pub use self::clock::{Clock, ManualClock};
 
+#[cfg(feature = "ledger")]
+mod ledger;
+#[cfg(feature = "redb")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
+pub use self::ledger::RedbStore;
+#[cfg(feature = "ledger")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ledger")))]
+pub use self::ledger::{Ledger, LedgerError, LedgerState, MemoryStore, Record, Recorded, Store, StoreError};
+
 #[cfg(feature = "pace")]
 mod pace;
 #[cfg(feature = "pace")]

@@ -1,4 +1,4 @@
-//! Processes under test: the examples, built before they run, and every wait for them bounded.
+//! Processes under test: the examples, built before they run, and tests of this program. Every wait for them is bounded.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,6 +20,14 @@ pub(crate) fn example(name: &str) -> Command {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(build_examples);
     let mut command = Command::new(FOLDER.join(format!("{name}{}", env::consts::EXE_SUFFIX)));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// This program, to run the one test `name` that is ignored otherwise.
+#[cfg(feature = "redb")]
+pub(crate) fn test(name: &str) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", name, "--ignored", "--nocapture"]);
     command
 }
 
@@ -109,6 +117,12 @@ impl Running {
     /// Writes one line to its standard input.
     pub(crate) fn say(&mut self, line: &str) {
         self.input.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Waits for a line of its standard output that ends like this.
+    #[cfg(feature = "redb")]
+    pub(crate) fn line_that_ends(&self, end: &str) {
+        while !self.line().trim_end().ends_with(end) {}
     }
 
     /// The next line of its standard output, with its end.
