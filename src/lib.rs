@@ -270,7 +270,7 @@
 mod builder;
 pub use builder::Builder;
 
-mod chat;
+pub mod chat;
 pub use chat::KeyPreset;
 
 mod coalesce;

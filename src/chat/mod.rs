@@ -1,5 +1,7 @@
 //! What is special about requests to language models. Nothing in the rest of the crate knows of it.
 
-mod preset;
+mod alternate;
+pub use self::alternate::{AlternateError, Trailing, alternate};
 
-pub use preset::KeyPreset;
+mod preset;
+pub use self::preset::KeyPreset;

@@ -1,5 +1,6 @@
 //! All integration tests, in one binary.
 
+mod chat;
 mod costs;
 mod crowd;
 mod deadlock;

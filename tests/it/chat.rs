@@ -1,0 +1,3 @@
+//! What is special about chat requests.
+
+mod alternate;
