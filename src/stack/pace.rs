@@ -4,6 +4,8 @@ mod adaptive;
 mod bucket;
 mod builder;
 mod gate;
+#[cfg(all(test, sync_coalesce_shuttle))]
+mod models;
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -16,7 +18,7 @@ pub use self::builder::{PaceError, PacerBuilder};
 use self::gate::{Gate, Look};
 use super::Clock;
 use super::clock::Bell;
-use crate::sync::Mutex;
+use crate::sync::{Fault, Mutex, planted};
 
 /// Lets calls through at a pace: so many per second with so many in a burst, and so many at once.
 ///
@@ -31,8 +33,8 @@ use crate::sync::Mutex;
 /// # How fast it can be
 ///
 /// A pacer begins with its whole burst. After that, in any span of one second that includes its beginning and not its
-/// end, it lets through at most `rate + burst - 1` calls, with the rate rounded up to a whole number: with a burst of 1,
-/// never more than the rate.
+/// end, it lets through at most `rate + burst - 1` calls, with the rate rounded up to a whole number: with a burst of
+/// 1, never more than the rate.
 ///
 /// # Examples
 ///
@@ -101,9 +103,9 @@ impl Pacer {
     ///
     /// # Blocking
     ///
-    /// Until all who came before have been served, the pace allows a call, and there is a place among those that may run
-    /// at once. A thread that already holds a permit may wait for itself here: no coalescer sees this wait. Give it a
-    /// [timeout](Pacer::acquire_timeout), or let the first permit go.
+    /// Until all who came before have been served, the pace allows a call, and there is a place among those that may
+    /// run at once. A thread that already holds a permit may wait for itself here: no coalescer sees this wait. Give it
+    /// a [timeout](Pacer::acquire_timeout), or let the first permit go.
     pub fn acquire(&self) -> Permit {
         // Only a deadline ends a wait without a permit.
         loop {
@@ -131,8 +133,8 @@ impl Pacer {
         self.wait(self.shared.clock.now().checked_add(timeout))
     }
 
-    /// As [`acquire`](Pacer::acquire), until `deadline` by the pacer's clock. A permit that is there beats a deadline that
-    /// has passed.
+    /// As [`acquire`](Pacer::acquire), until `deadline` by the pacer's clock. A permit that is there beats a deadline
+    /// that has passed.
     ///
     /// # Errors
     ///
@@ -141,11 +143,11 @@ impl Pacer {
         self.wait(Some(deadline))
     }
 
-    /// Tells that the provider refused a call because of its pace, as by a status 429, and after how long it wants to be
-    /// asked again, if it said so.
+    /// Tells that the provider refused a call because of its pace, as by a status 429, and after how long it wants to
+    /// be asked again, if it said so.
     ///
-    /// Nobody is let through before `retry_after` has passed, nor is the wait longer than that where the pace allows the
-    /// call; of several such pauses the one that ends last counts, and none lasts longer than a day. An
+    /// Nobody is let through before `retry_after` has passed, nor is the wait longer than that where the pace allows
+    /// the call; of several such pauses the one that ends last counts, and none lasts longer than a day. An
     /// [adaptive](PacerBuilder::adaptive) pacer also becomes slower.
     pub fn throttled(&self, retry_after: Option<Duration>) {
         let now = self.shared.clock.now();
@@ -187,7 +189,9 @@ impl Pacer {
                         line.waiting.pop_front();
                         let next = line.waiting.front().cloned();
                         drop(line);
-                        ring(next);
+                        if !planted(Fault::PacedTellsNobody) {
+                            ring(next);
+                        }
                         let waited = clock.now().saturating_duration_since(began);
                         return Ok(Permit { shared: Arc::clone(&self.shared), waited });
                     }
@@ -195,7 +199,9 @@ impl Pacer {
                         line.waiting.retain(|other| !Arc::ptr_eq(other, &bell));
                         let next = line.waiting.front().filter(|_| is_first).cloned();
                         drop(line);
-                        ring(next);
+                        if !planted(Fault::LineLeaverTellsNobody) {
+                            ring(next);
+                        }
                         return Err(NotAcquired);
                     }
                     Look::Wait(until) => [until, deadline].into_iter().flatten().min(),
@@ -229,7 +235,9 @@ impl Drop for Permit {
             line.gate.leave();
             line.waiting.front().cloned()
         };
-        ring(first);
+        if !planted(Fault::PlaceToldToNobody) {
+            ring(first);
+        }
     }
 }
 

@@ -92,6 +92,15 @@ pub(crate) enum Fault {
     LastReaderLooksFirst,
     /// A reader that leaves at its deadline is not taken off.
     LateReaderStays,
+    /// Who goes through a pacer does not tell the next in line.
+    #[cfg(feature = "pace")]
+    PacedTellsNobody,
+    /// Who leaves a pacer's line at its deadline does not tell the next.
+    #[cfg(feature = "pace")]
+    LineLeaverTellsNobody,
+    /// A place at a pacer that becomes free is told to nobody.
+    #[cfg(feature = "pace")]
+    PlaceToldToNobody,
 }
 
 /// The step of [`Fault::CountsApart`]: it looks, and then takes.
