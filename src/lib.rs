@@ -315,6 +315,7 @@ pub use stream::{Stream, StreamBuilder, StreamCoalesce, StreamError, StreamReque
 
 mod sync;
 
-#[cfg(doctest)]
+// Its examples are of all features.
+#[cfg(all(doctest, feature = "budget", feature = "ledger", feature = "pace", feature = "retry"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
