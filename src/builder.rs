@@ -2,10 +2,11 @@
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::flight::{Flights, Policy, Settings};
-use crate::{Key, KeyRule, Observer, OnDeadlock, OnFailure, Overflow, SyncCoalesce, sync};
+use crate::flight::{Flights, Policy, Pool, Settings};
+use crate::{Key, KeyRule, Observer, OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow, SyncCoalesce, sync};
 
 /// Shards per thread that can run at once: enough that two threads with different keys seldom meet in one.
 const SHARDS_PER_THREAD: usize = 8;
@@ -29,12 +30,15 @@ pub struct Builder<K, T, E, S = RandomState> {
     hasher: S,
     shards: Option<usize>,
     key_rule: Option<KeyRule>,
+    pool_threads: usize,
+    pool_queue: usize,
     settings: Settings<K, T, E>,
 }
 
 impl<K, T, E> Builder<K, T, E> {
     pub(crate) fn new() -> Self {
-        Self { hasher: RandomState::new(), shards: None, key_rule: None, settings: Settings::new() }
+        let (hasher, settings) = (RandomState::new(), Settings::new());
+        Self { hasher, shards: None, key_rule: None, pool_threads: 16, pool_queue: 1024, settings }
     }
 }
 
@@ -125,13 +129,47 @@ impl<K, T, E, S> Builder<K, T, E, S> {
         self
     }
 
+    /// How many keys one upstream call of a batch is asked for at most, at least 1; without this, any number. See
+    /// [`call_many`](SyncCoalesce::call_many).
+    pub fn max_batch(mut self, keys: usize) -> Self {
+        self.settings.max_batch = keys.max(1);
+        self
+    }
+
+    /// How many threads run detached flights, at least 1; 16 without this. They start when there is work for them.
+    ///
+    /// A thread that blocks in a wait of this crate, for another flight, does not count: another one takes its place,
+    /// and ends when there are too many again. Waits made elsewhere (a join, a channel, a mutex) are not seen.
+    pub fn pool_threads(mut self, threads: usize) -> Self {
+        self.pool_threads = threads.max(1);
+        self
+    }
+
+    /// How many detached flights may wait for a thread of the pool; 1024 without this, and 0 for none.
+    pub fn pool_queue(mut self, flights: usize) -> Self {
+        self.pool_queue = flights;
+        self
+    }
+
+    /// What becomes of a detached flight for which the pool has no place; by default its ticket says so.
+    pub fn on_full_pool(mut self, on_full_pool: OnFullPool) -> Self {
+        self.settings.on_full_pool = on_full_pool;
+        self
+    }
+
+    /// What becomes of a detached flight that nobody waits for any more; by default it goes on.
+    pub fn on_last_ticket(mut self, on_last_ticket: OnLastTicket) -> Self {
+        self.settings.on_last_ticket = on_last_ticket;
+        self
+    }
+
     /// Who is told of each event. Given several times, all of them are told, in that order.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.settings.observers.push(Box::new(observer));
         self
     }
 
-    /// A name for people: it shows in `Debug`, to observers, and in the chain of a
+    /// A name for people: it shows in `Debug`, in the names of the pool's threads, to observers, and in the chain of a
     /// [`Deadlock`](crate::CallError::Deadlock).
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = Some(name.into().into_boxed_str());
@@ -161,14 +199,18 @@ impl<K, T, E, S> Builder<K, T, E, S> {
 
     /// The hasher for the keys. The default is randomly seeded, so that a client cannot choose keys that collide.
     pub fn hasher<H>(self, hasher: H) -> Builder<K, T, E, H> {
-        Builder { hasher, shards: self.shards, key_rule: self.key_rule, settings: self.settings }
+        let Self { hasher: _, shards, key_rule, pool_threads, pool_queue, settings } = self;
+        Builder { hasher, shards, key_rule, pool_threads, pool_queue, settings }
     }
 
     /// The coalescer.
     #[must_use]
     pub fn build(self) -> SyncCoalesce<K, T, E, S> {
         let shards = self.shards.unwrap_or_else(|| sync::parallelism().get() * SHARDS_PER_THREAD);
-        SyncCoalesce { flights: Flights::new(shards, self.settings), hasher: self.hasher, key_rule: self.key_rule }
+        let name = self.settings.name.as_deref().unwrap_or("coalesce");
+        let pool = Pool::new(name, self.pool_threads, self.pool_queue);
+        let flights = Arc::new(Flights::new(shards, self.settings));
+        SyncCoalesce { flights, hasher: self.hasher, key_rule: self.key_rule, pool }
     }
 }
 

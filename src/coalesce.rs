@@ -11,7 +11,7 @@ use std::time::Duration;
 use hashbrown::Equivalent;
 use serde::Serialize;
 
-use crate::flight::{Entered, Flight, Flights, Waited};
+use crate::flight::{Entered, Flight, Flights, Pool, Waited};
 use crate::request::Wishes;
 use crate::{Builder, Bypass, CallError, FlightInfo, Key, KeyFn, KeyRule, Mark, Outcome, Request, Stats, sync};
 
@@ -65,10 +65,13 @@ use crate::{Builder, Bypass, CallError, FlightInfo, Key, KeyFn, KeyRule, Mark, O
 /// assert_eq!(coalesce.stats().underlying_calls, 1);
 /// ```
 pub struct SyncCoalesce<K, T, E = Infallible, S = RandomState> {
-    pub(crate) flights: Flights<K, T, E>,
+    /// Shared with its detached flights, and with the tickets.
+    pub(crate) flights: Arc<Flights<K, T, E>>,
     pub(crate) hasher: S,
     /// Never looked at unless `K` is a [`Key`].
     pub(crate) key_rule: Option<KeyRule>,
+    /// Ends its threads when this is dropped.
+    pub(crate) pool: Pool,
 }
 
 impl<K, T, E> SyncCoalesce<K, T, E> {
@@ -257,9 +260,12 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     }
 
     /// Wakes every follower with [`CallError::Closed`] and refuses calls from now on, for good. Closures that run go
-    /// on, and their own callers get what they return; [`Flight::is_cancelled`] tells them.
+    /// on, and their own callers get what they return; [`Flight::is_cancelled`] tells them. Detached flights that wait
+    /// for a thread are dropped, and the pool's threads end.
     pub fn close(&self) {
         self.flights.close();
+        // After it: a flight that is queued in between finds the queue closed, or is thrown out of it here.
+        self.pool.close();
     }
 
     /// Waits until no closure runs, those of forgotten and bypassed calls included and this thread's own left out. True

@@ -73,6 +73,14 @@ pub enum CallError<E> {
     Closed,
     /// No key can be made of the request, so nothing ran. Asking again with the same request cannot help.
     BadKey(KeyError),
+    /// A batch's closure returned another number of values than it was asked for, so nobody can say which is whose. It
+    /// is an error of the closure: asking again runs it afresh.
+    WrongCount {
+        /// How many keys the closure was given.
+        expected: usize,
+        /// How many values it returned.
+        got: usize,
+    },
 }
 
 impl<E> CallError<E> {
@@ -88,6 +96,7 @@ impl<E> CallError<E> {
             Self::Overloaded => CallError::Overloaded,
             Self::Closed => CallError::Closed,
             Self::BadKey(error) => CallError::BadKey(error),
+            Self::WrongCount { expected, got } => CallError::WrongCount { expected, got },
         }
     }
 }
@@ -103,6 +112,7 @@ impl<E> Clone for CallError<E> {
             Self::Overloaded => Self::Overloaded,
             Self::Closed => Self::Closed,
             Self::BadKey(error) => Self::BadKey(error.clone()),
+            Self::WrongCount { expected, got } => Self::WrongCount { expected: *expected, got: *got },
         }
     }
 }
@@ -124,6 +134,9 @@ impl<E> fmt::Display for CallError<E> {
             Self::Overloaded => f.write_str("too many callers wait for the shared call already"),
             Self::Closed => f.write_str("the coalescer is closed"),
             Self::BadKey(_) => f.write_str("no key can be made of the request"),
+            Self::WrongCount { expected, got } => {
+                write!(f, "the shared call was asked for {expected} values and returned {got}")
+            }
         }
     }
 }
@@ -138,7 +151,8 @@ impl<E: Error + 'static> Error for CallError<E> {
             | Self::Cancelled
             | Self::Deadlock { .. }
             | Self::Overloaded
-            | Self::Closed => None,
+            | Self::Closed
+            | Self::WrongCount { .. } => None,
         }
     }
 }

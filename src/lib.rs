@@ -151,6 +151,36 @@
 //! # Ok::<(), sync_coalesce::KeyError>(())
 //! ```
 //!
+//! # Many keys at once
+//!
+//! [`try_call_many`](SyncCoalesce::try_call_many) takes a batch of keys and asks, in one upstream call, for those that
+//! nobody else is asking for: a batch of texts to embed sends only what no other batch is sending.
+//!
+//! ```
+//! use sync_coalesce::SyncCoalesce;
+//!
+//! let coalesce: SyncCoalesce<String, Vec<f32>> = SyncCoalesce::new();
+//! let vectors = coalesce.call_many(["one text", "another"], |missing| {
+//!     missing.iter().map(|text| vec![text.len() as f32]).collect()
+//! });
+//! assert_eq!(vectors[1].as_ref().unwrap()[0], 7.0);
+//! ```
+//!
+//! # Deadlines for everybody
+//!
+//! A leader stays until its own closure returns. [`detach`](SyncCoalesce::detach) has the closure run on a thread of a
+//! bounded pool instead, and gives a [`Ticket`] to every caller, the first one too: to wait with a deadline, to leave,
+//! or to wait for several by crossbeam's `select!`.
+//!
+//! ```
+//! use std::time::Duration;
+//! use sync_coalesce::SyncCoalesce;
+//!
+//! let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
+//! let ticket = coalesce.detach("question", |_flight| Ok(42));
+//! assert_eq!(*ticket.wait_timeout(Duration::from_secs(60)).unwrap(), 42);
+//! ```
+//!
 //! # Trade-offs
 //!
 //! - **The first closure wins.** Two closures under one key are taken for one question. Give each kind of work its own
@@ -267,11 +297,16 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod batch;
+pub use batch::RequestMany;
+
 mod builder;
 pub use builder::Builder;
 
 pub mod chat;
 pub use chat::KeyPreset;
+
+mod detach;
 
 mod coalesce;
 pub use coalesce::SyncCoalesce;
@@ -280,7 +315,7 @@ mod error;
 pub use error::CallError;
 
 mod flight;
-pub use flight::Flight;
+pub use flight::{Flight, Ticket};
 pub use hashbrown::Equivalent;
 
 mod key;
@@ -299,7 +334,7 @@ mod outcome;
 pub use outcome::{Bypass, Mark, Outcome, Role};
 
 mod policy;
-pub use policy::{OnDeadlock, OnFailure, Overflow};
+pub use policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
 
 mod request;
 pub use request::Request;

@@ -28,7 +28,7 @@ pub use self::tracing::TracingObserver;
 /// told that it leads, and that it left, or leads the flight after an election, before the one who led it is told that
 /// its closure ended.
 ///
-/// Runs that bypass coalescing are no flights, and nothing is told of them.
+/// Runs that bypass coalescing are no flights, and nothing is told of them, nor of [tickets](crate::Ticket) that join.
 ///
 /// # Calling back
 ///

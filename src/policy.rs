@@ -47,3 +47,28 @@ pub enum Overflow {
     /// Its closure runs uncoalesced.
     Bypass,
 }
+
+/// What becomes of a [`detach`](crate::SyncCoalesce::detach) for which the pool has neither a thread nor a place in its
+/// queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFullPool {
+    /// The ticket has [`CallError::Overloaded`](crate::CallError::Overloaded). A caller that has joined the flight in
+    /// the meantime runs its own closure.
+    #[default]
+    Reject,
+    /// The closure runs on the caller's thread, before `detach` returns.
+    CallerRuns,
+}
+
+/// What becomes of a detached flight when its last ticket is dropped and nobody else follows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnLastTicket {
+    /// It goes on, and new callers may join it.
+    #[default]
+    Leave,
+    /// It is forgotten; a closure that runs is told by [`Flight::is_cancelled`](crate::Flight::is_cancelled), and one
+    /// that has not begun never does.
+    Cancel,
+}

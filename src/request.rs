@@ -58,6 +58,18 @@ impl Limit {
 }
 
 impl Wishes {
+    pub(crate) fn timeout(self, timeout: Duration) -> Self {
+        Self { limit: Some(Limit::Timeout(timeout)), ..self }
+    }
+
+    pub(crate) fn deadline(self, deadline: Instant) -> Self {
+        Self { limit: Some(Limit::Deadline(deadline)), ..self }
+    }
+
+    pub(crate) fn patience(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
+    }
+
     /// How long a follower that begins to wait now will wait.
     pub(crate) fn limits(&self, now: Instant, timeout: Option<Duration>, patience: Option<Duration>) -> Limits {
         let limit = self.limit.or(timeout.map(Limit::Timeout));
@@ -79,14 +91,14 @@ impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
     /// Where the closure has a time-out of its own, this one should be longer, or followers leave just before they
     /// would learn of that error. Replaces an earlier [`deadline`](Request::deadline), and the builder's default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.wishes.limit = Some(Limit::Timeout(timeout));
+        self.wishes = self.wishes.timeout(timeout);
         self
     }
 
     /// Until when to wait as a follower. A result that is there beats a deadline that has passed. Replaces an earlier
     /// [`timeout`](Request::timeout), and the builder's default.
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.wishes.limit = Some(Limit::Deadline(deadline));
+        self.wishes = self.wishes.deadline(deadline);
         self
     }
 
@@ -97,7 +109,7 @@ impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
     /// [`max_impatient`](crate::Builder::max_impatient) allows; one that finds the lead free takes it. A deadline that
     /// comes first ends the call.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.wishes.patience = Some(patience);
+        self.wishes = self.wishes.patience(patience);
         self
     }
 

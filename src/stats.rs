@@ -22,7 +22,8 @@ pub struct Stats {
     pub coalesced_calls: u64,
     /// Calls that ran their closure without coalescing, the impatient apart, who were counted as they joined.
     pub bypassed: u64,
-    /// Calls refused because they would have waited for themselves.
+    /// Calls refused because they would have waited for themselves. A key of a batch that had joined before that is
+    /// among the coalesced ones instead.
     pub refused: u64,
     /// Calls rejected because there were too many followers.
     pub overloaded: u64,
@@ -40,14 +41,17 @@ pub struct Stats {
     pub timed_out: u64,
     /// Part: followers that [`cancel`](crate::SyncCoalesce::cancel) or [`close`](crate::SyncCoalesce::close) woke.
     pub cancelled: u64,
-    /// Part: followers whose [`patience`](crate::Request::patience) ended and who ran their own closure.
+    /// Part: followers whose [`patience`](crate::Request::patience) ended and who ran their own closure; and keys of a
+    /// batch that had joined when waiting for them would have closed a circle, under
+    /// [`OnDeadlock::Bypass`](crate::OnDeadlock::Bypass).
     pub impatient: u64,
 
     /// Live: flights that a new caller would join.
     pub in_flight: u64,
     /// Live: followers that have joined a flight and have not been released yet.
     pub following: u64,
-    /// Live: closures running now, those of forgotten, cancelled and bypassed calls too.
+    /// Live: closures running now, those of forgotten, cancelled and bypassed calls too, and those of detached flights
+    /// that wait for a thread.
     pub running: u64,
 
     /// What the successful runs cost, in the unit of the builder's [`cost`](crate::Builder::cost).
@@ -113,6 +117,7 @@ pub struct FlightInfo<K> {
     /// How long the closure has been running; `None` unless the builder's [`track_age`](crate::Builder::track_age)
     /// asked for it, since reading the clock costs as much as half a lone call.
     pub age: Option<Duration>,
-    /// The thread that runs the closure; `None` while a follower is being elected.
+    /// The thread that runs the closure; `None` while a follower is being elected, and while a detached flight waits
+    /// for a thread.
     pub leader: Option<ThreadId>,
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use hashbrown::Equivalent;
 
-use super::Flights;
 use super::release::Released;
+use super::{Flights, pool};
 use crate::CallError;
-use crate::sync::{self, Fault, has_passed, planted};
+use crate::sync::{self, Fault, Instant, Me, has_passed, planted};
 
 impl<K, T, E> Flights<K, T, E> {
     /// Lets later callers start afresh; present followers stay. Says whether there was a flight.
@@ -60,6 +60,10 @@ impl<K, T, E> Flights<K, T, E> {
     pub(crate) fn drain(&self, timeout: Duration) -> bool {
         let deadline = sync::now().checked_add(timeout);
         let me = sync::me();
+        pool::lending(|| self.wait_until_drained(deadline, me))
+    }
+
+    fn wait_until_drained(&self, deadline: Option<Instant>, me: Me) -> bool {
         let mut guard = self.drained.lock();
         loop {
             // Each shard is told before it is looked at, so a closure that ends after the look takes the monitor's

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::slot::{Slot, Woken};
-use super::table::Shard;
-use super::waits::Waiting;
-use super::{At, Lead};
+use super::release::Released;
+use super::slot::{Failure, Slot, Woken};
+use super::table::{Record, Removed, Shard};
+use super::waits::{self, Chain, Waiting};
+use super::{At, Lead, pool};
 use crate::outcome::Shared;
 use crate::sync::{self, Fault, Instant, has_passed, planted};
-use crate::{CallError, Left, LeftWith, Outcome, Role};
+use crate::{CallError, Left, LeftWith, Outcome, Role, Stats};
 
 /// A follower's place in a flight.
 pub(crate) struct Follow<'a, K, T, E> {
@@ -51,10 +52,55 @@ enum Leaving<'a, K, T, E> {
     Stays,
 }
 
+/// A lead that was free, and why it was.
+type Elected<'a, K, T, E> = (Lead<'a, K, T, E>, Failure<T, E>);
+
 impl<'a, K, T, E> Follow<'a, K, T, E> {
     /// For a caller that is counted in the flight's record.
     pub(super) fn new(at: At<'a, K, T, E>, slot: Arc<Slot<T, E>>, waiting: Option<Waiting>) -> Self {
         Self { at, slot, waiting }
+    }
+
+    /// Comes to wait after it was absent, and can be elected from now on; or says which circle the wait would close.
+    pub(super) fn sit(&mut self, label: impl FnOnce() -> Option<Arc<str>>) -> Result<(), Chain> {
+        if waits::leads_something() {
+            let label = label().unwrap_or_else(|| self.at.name().to_string().into());
+            // It has its place among the followers already.
+            self.waiting = Waiting::enter(sync::me().number, &self.slot.leader, label, || true)?;
+        }
+        self.change_record(|record, _| record.absent -= 1);
+        Ok(())
+    }
+
+    /// Leaves its place to a ticket: which flight it is in, and where.
+    pub(super) fn into_ticket(self) -> (u64, Arc<Slot<T, E>>) {
+        (self.at.id, self.slot)
+    }
+
+    /// Leaves while it is absent: to run its own closure alone, or for good.
+    pub(super) fn leave_absent(&mut self, runs: bool) {
+        let left = self.change_record(|record, counters| {
+            record.absent -= 1;
+            record.followers -= 1;
+            counters.following -= 1;
+            counters.impatient += u64::from(runs);
+        });
+        if left {
+            self.at.flights.following.give_back(1);
+        } else if runs {
+            self.at.shard.lock().counters.impatient += 1;
+        }
+    }
+
+    /// Changes what the record of its flight says of this follower, unless the flight has ended: then it says nothing.
+    /// If the lead is free, another follower waits in the slot, so nobody is to be woken.
+    fn change_record(&self, change: impl FnOnce(&mut Record<T, E>, &mut Stats)) -> bool {
+        let mut locked = self.at.shard.lock();
+        if matches!(self.slot.look(), Woken::Ended(_)) {
+            return false;
+        }
+        let record = locked.record(self.at.hash, self.at.id);
+        record.map(|(record, counters)| change(record, counters)).is_some()
     }
 
     /// Blocks until the flight ends, this follower leads it, or a limit is reached.
@@ -73,7 +119,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
                 (Some(deadline), Some(patience)) => Some(deadline.min(patience)),
                 (one, other) => one.or(other),
             };
-            match self.slot.wait(until) {
+            match pool::lending(|| self.slot.wait(until)) {
                 Woken::Ended(result) => break result,
                 Woken::Free => {
                     if let Some(lead) = self.lead_if_free(joined) {
@@ -109,15 +155,16 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
     /// Takes the lead, unless another follower or a new caller was faster.
     fn lead_if_free(&mut self, joined: Instant) -> Option<Lead<'a, K, T, E>> {
         let mut locked = self.at.shard.lock();
-        let lead = (matches!(self.slot.look(), Woken::Free) || planted(Fault::LeadsWithoutLooking))
+        let (lead, _failure) = (matches!(self.slot.look(), Woken::Free) || planted(Fault::LeadsWithoutLooking))
             .then(|| self.lead(&mut locked))??;
         drop(locked);
         self.tell_elected(joined);
         Some(lead)
     }
 
-    /// Takes the lead, which is free and stays so as long as the shard is locked.
-    fn lead(&mut self, locked: &mut Shard<K, T, E>) -> Option<Lead<'a, K, T, E>> {
+    /// Takes the lead, which is free and stays so as long as the shard is locked. The failure is to be dropped after
+    /// unlocking.
+    fn lead(&mut self, locked: &mut Shard<K, T, E>) -> Option<Elected<'a, K, T, E>> {
         // Out of the graph before it says that this thread leads, or the thread would seem to wait for itself.
         self.waiting = self.waiting.take().filter(|_| planted(Fault::ElectedStillWaits));
         let (record, counters) = locked.record(self.at.hash, self.at.id)?;
@@ -149,7 +196,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
         };
         if !late {
             if free && !planted(Fault::ImpatientShunsLead) {
-                if let Some(lead) = self.lead(&mut locked) {
+                if let Some((lead, _failure)) = self.lead(&mut locked) {
                     drop(locked);
                     self.tell_elected(joined);
                     return Leaving::Leads(lead);
@@ -162,7 +209,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
         let mut left = 0;
         if let Some((record, counters)) = locked.record(hash, id) {
             record.followers -= 1;
-            left = record.followers;
+            left = record.waiting();
             counters.following -= 1;
             if late {
                 counters.timed_out += 1;
@@ -171,19 +218,30 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
             }
         }
         // Who leaves while the lead is free may be the one who was woken to take it, so it wakes another; the last one
-        // takes the flight away.
+        // takes the flight away, and whoever is absent gets what the last closure came to.
         let removed =
             if free && left == 0 && !planted(Fault::LastLeavesEntry) { locked.remove(hash, id) } else { None };
+        let (key, released) = match removed {
+            None => (None, None),
+            Some(Removed { key, .. }) if planted(Fault::AbsentAreForgotten) => (key, None),
+            Some(Removed { key, followers, slot }) => {
+                let publish = |failure| Released::publish(followers, slot, &mut locked.counters, || failure);
+                (key, self.slot.failure().map(publish))
+            }
+        };
         drop(locked);
         if free {
             self.pass_on(left);
+        }
+        if let Some(released) = released {
+            released.wake(&flights.following);
         }
         // Out of the graph before the key is dropped, which is user code.
         if planted(Fault::LeaverKeepsEdge) {
             std::mem::forget(self.waiting.take());
         }
         self.waiting = None;
-        drop(removed);
+        drop(key);
         flights.following.give_back(u64::from(!planted(Fault::LeaverKeepsPlace)));
         Leaving::Left
     }

@@ -8,7 +8,7 @@ use super::release::Released;
 use super::run::{Ran, attempt};
 use super::table::Removed;
 use super::{At, Flight, waits};
-use crate::sync::{self, Fault, planted};
+use crate::sync::{self, Fault, Instant, planted};
 use crate::{Ended, Outcome, Role};
 
 /// The lead of a flight: whoever holds it owes its followers a result. It ends the flight however it goes away.
@@ -27,20 +27,43 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
     /// Runs `work` and shares what comes of it. A panic in `work` goes on to the caller.
     #[inline]
     pub(crate) fn run(self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
-        let settings = &self.at.flights.settings;
-        settings.observe(|observer| observer.led(&self.at.name()));
-        // Neither the observers' own time nor that of waking the followers is the closure's.
-        let began = settings.is_observed().then(sync::now);
-        let ran = attempt(|| work(&Flight::of(self.at)), settings.cost.as_deref());
+        let began = self.begin();
+        let ran = attempt(|| work(&Flight::of(self.at)), self.at.flights.settings.cost.as_deref());
         let ran_for = began.map(|began| sync::now().saturating_duration_since(began));
-        let at = self.at;
-        mem::forget(self);
-        let (followers, key) = at.end(&ran, ran_for);
+        let (followers, key) = self.into_at().end(&ran, ran_for);
         if matches!(ran, Ran::Panicked { .. }) {
             // The caller is owed its own panic, not that of a key's Drop.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(key)));
         }
         Outcome { result: ran.into_result(), role: Role::Leader { followers } }
+    }
+
+    /// Tells the observers that the closure is about to run, and says when that is if there are any.
+    #[inline]
+    pub(super) fn begin(&self) -> Option<Instant> {
+        let settings = &self.at.flights.settings;
+        settings.observe(|observer| observer.led(&self.at.name()));
+        // Neither the observers' own time nor that of waking the followers is the closure's.
+        settings.is_observed().then(sync::now)
+    }
+
+    /// Ends the flight with its part of what a closure for several flights came to. The key is to be dropped under no
+    /// lock, and when the other flights have ended too.
+    pub(super) fn finish(self, ran: &Ran<T, E>, ran_for: Option<Duration>) -> Option<K> {
+        self.into_at().end(ran, ran_for).1
+    }
+
+    /// Leaves the closure to another thread, which is to take the lead of the flight with this id.
+    pub(super) fn hand_to_pool(self) -> u64 {
+        waits::end_lead();
+        self.into_at().id
+    }
+
+    /// From here on, what this lead owes is owed by the caller.
+    fn into_at(self) -> At<'a, K, T, E> {
+        let at = self.at;
+        mem::forget(self);
+        at
     }
 }
 
@@ -72,7 +95,7 @@ impl<K, T, E> At<'_, K, T, E> {
         let draining = locked.count_end(ran);
         let offered = match elections {
             0 => None, // as the other arm would find, but without a look into the table
-            _ => locked.record(hash, id).and_then(|(record, _)| record.offer_lead(elections)),
+            _ => locked.record(hash, id).and_then(|(record, _)| record.offer_lead(elections, || ran.shared())),
         };
         let stays = planted(Fault::PanicEndsNothing) && matches!(ran, Ran::Panicked { .. });
         let removed = if offered.is_some() || stays { None } else { locked.remove(hash, id) };

@@ -4,12 +4,15 @@ mod bound;
 mod close;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod costs;
+mod detached;
 mod few;
 mod follow;
 mod handle;
 mod lead;
+mod many;
 #[cfg(all(test, sync_coalesce_shuttle))]
 mod models;
+mod pool;
 mod release;
 mod run;
 mod settings;
@@ -24,13 +27,15 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 use self::bound::Bound;
+pub use self::detached::Ticket;
 pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
 pub use self::handle::Flight;
 pub(crate) use self::lead::Lead;
-use self::run::attempt;
+pub(crate) use self::pool::Pool;
 pub(crate) use self::run::message;
+use self::run::{Ran, attempt};
 pub(crate) use self::settings::{Policy, Settings, quietly};
-use self::slot::Slot;
+use self::slot::{Failure, Slot};
 use self::table::{Lock, Record, Shard, Table};
 use self::waits::Waiting;
 use crate::sync::{self, AtomicU64, Fault, Me, Monitor, Ordering, planted};
@@ -65,12 +70,25 @@ enum Missing {
     Label,
 }
 
-/// What has been made for a caller between two attempts.
-struct Made<K> {
+/// When a caller that follows waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Now,
+    /// When the batch that it is a part of has run, and leads nothing any more.
+    Later,
+    /// Its ticket waits, in whatever thread that is then, and never leads.
+    ByTicket,
+}
+
+/// What is known of a caller, and has been made for it between two attempts.
+struct Made<K, T, E> {
+    waits: Waits,
     key: Option<K>,
     /// The key was in no flight when this was the id of the shard's last one.
     absent_since: Option<u64>,
     label: Option<Arc<str>>,
+    /// Of the last leader, if the caller takes a lead that was free.
+    failure: Option<Failure<T, E>>,
 }
 
 impl<K, T, E> Flights<K, T, E> {
@@ -93,9 +111,16 @@ impl<K, T, E> Flights<K, T, E> {
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
+        self.enter_waiting(Waits::Now, hash, key, after)
+    }
+
+    fn enter_waiting<Q>(&self, waits: Waits, hash: u64, key: &Q, after: Option<Mark>) -> Entered<'_, K, T, E>
+    where
+        Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
         let shard = self.table.shard(hash);
         // What is made here outlives each guard, as it must: a key's Drop is user code.
-        let mut made = Made { key: None, absent_since: None, label: None };
+        let mut made = Made { waits, key: None, absent_since: None, label: None, failure: None };
         if shard.seems_empty() {
             made.key = Some(key.to_owned());
         }
@@ -118,7 +143,7 @@ impl<K, T, E> Flights<K, T, E> {
         hash: u64,
         key: &Q,
         after: Option<Mark>,
-        made: &mut Made<K>,
+        made: &mut Made<K, T, E>,
     ) -> Result<Entered<'a, K, T, E>, Missing>
     where
         Q: Equivalent<K> + ?Sized,
@@ -127,14 +152,18 @@ impl<K, T, E> Flights<K, T, E> {
             locked.counters.closed += 1;
             return Ok(Entered::Refused(CallError::Closed));
         }
-        let me = sync::me();
+        let me = match made.waits {
+            // Nobody runs its closure yet, and no thread has the number 0.
+            Waits::ByTicket => Me { number: 0, ..sync::me() },
+            Waits::Now | Waits::Later => sync::me(),
+        };
         // Another caller may have taken the lead while the key was made; if the shard has begun no flight, none has.
         if made.absent_since != Some(locked.last_id()) {
             if let Some((record, counters)) = locked.find(hash, key) {
                 let at = At { flights: self, shard, hash, id: record.id };
                 let is_new = |mark: Mark| record.mark >= mark.0 && !planted(Fault::SupersedesNewer);
                 if after.is_none_or(|mark| is_new(mark) || planted(Fault::JoinsOlder)) {
-                    return at.join(record, counters, me, &mut made.label);
+                    return at.join(record, counters, me, made);
                 }
                 let record = self.begin(locked, me);
                 let at_new = At { id: record.id, ..at };
@@ -166,12 +195,18 @@ impl<K, T, E> Flights<K, T, E> {
         why: Bypass,
         work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
     ) -> Outcome<T, E> {
+        let run = || attempt(|| work(&Flight::none()), self.settings.cost.as_deref());
+        self.bypass_as(hash, why, why == Bypass::Impatient, run)
+    }
+
+    /// The same, for a caller that has `joined` before or has not, and user code that is caught already.
+    fn bypass_as(&self, hash: u64, why: Bypass, joined: bool, run: impl FnOnce() -> Ran<T, E>) -> Outcome<T, E> {
         let shard = self.table.shard(hash);
         let me = sync::me();
         {
             let mut locked = shard.lock();
-            // An impatient caller was counted as a follower, and goes on although the coalescer may be closed by now.
-            if why != Bypass::Impatient {
+            // Who joined was counted as a follower, and goes on although the coalescer may be closed by now.
+            if !joined {
                 if locked.closed {
                     locked.counters.closed += 1;
                     drop(locked);
@@ -182,7 +217,7 @@ impl<K, T, E> Flights<K, T, E> {
             locked.counters.running += 1;
             locked.alone.push(me);
         }
-        let ran = attempt(|| work(&Flight::none()), self.settings.cost.as_deref());
+        let ran = run();
         let draining = {
             let mut locked = shard.lock();
             if let Some(place) = locked.alone.iter().position(|alone| *alone == me) {
@@ -243,7 +278,7 @@ impl<K, T, E> Flights<K, T, E> {
                 key: entry.key.clone(),
                 followers: entry.record.followers,
                 age: entry.record.began.map(|began| sync::now().saturating_duration_since(began)),
-                leader: entry.record.leader.map(|leader| leader.id),
+                leader: entry.record.leader.filter(|leader| leader.number != 0).map(|leader| leader.id),
             }));
         }
         infos
@@ -273,11 +308,15 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         record: &mut Record<T, E>,
         counters: &mut Stats,
         me: Me,
-        label: &mut Option<Arc<str>>,
+        made: &mut Made<K, T, E>,
     ) -> Result<Entered<'a, K, T, E>, Missing> {
         let settings = &self.flights.settings;
+        let Made { waits, label, failure, .. } = made;
+        let waits = *waits;
         let Some(leader) = record.leader else {
-            return Ok(Entered::Leads(self.take_lead(record, counters, me)));
+            let (lead, failed) = self.take_lead(record, counters, me);
+            *failure = Some(failed);
+            return Ok(Entered::Leads(lead));
         };
         if planted(Fault::MakesSlotAgain) {
             record.slot = None;
@@ -285,7 +324,8 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         let slot = record.slot.get_or_insert_with(|| Arc::new(Slot::new(leader.number)));
 
         let take_place = || record.followers < settings.max_followers && self.flights.following.take();
-        let place = if waits::leads_something() {
+        // Who waits later is looked at when it does, unless it is clear by now: this thread leads the flight itself.
+        let place = if waits::leads_something() && (waits == Waits::Now || waits == Waits::Later && leader == me) {
             if label.is_none() && settings.key_label.is_some() {
                 return Err(Missing::Label);
             }
@@ -315,21 +355,20 @@ impl<'a, K, T, E> At<'a, K, T, E> {
             });
         };
         record.followers += 1;
+        record.absent += u64::from(waits != Waits::Now);
         counters.coalesced_calls += 1;
         counters.following += 1;
         Ok(Entered::Follows(Follow::new(self, Arc::clone(slot), waiting)))
     }
 
     /// Takes a lead that is free.
-    fn take_lead(self, record: &mut Record<T, E>, counters: &mut Stats, me: Me) -> Lead<'a, K, T, E> {
-        if let Some(slot) = &record.slot {
-            slot.take_lead(me.number);
-        }
+    fn take_lead(self, record: &mut Record<T, E>, counters: &mut Stats, me: Me) -> (Lead<'a, K, T, E>, Failure<T, E>) {
+        let failure = record.slot.as_ref().map_or_else(Failure::none, |slot| slot.take_lead(me.number));
         record.leader = Some(me);
         record.runs += 1;
         counters.underlying_calls += 1;
         counters.running += 1;
-        Lead::new(self)
+        (Lead::new(self), failure)
     }
 
     /// What this flight is called where people read it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bound::Bound;
-use super::slot::{Asleep, Slot};
+use super::slot::{Published, Slot};
 use crate::Stats;
 use crate::outcome::Shared;
 use crate::sync::{Fault, planted};
@@ -12,7 +12,7 @@ use crate::sync::{Fault, planted};
 #[must_use]
 pub(super) struct Released<T, E> {
     followers: u64,
-    slot: Option<(Arc<Slot<T, E>>, Asleep)>,
+    published: Option<Published<T, E>>,
 }
 
 impl<T, E> Released<T, E> {
@@ -25,23 +25,19 @@ impl<T, E> Released<T, E> {
         result: impl FnOnce() -> Shared<T, E>,
     ) -> Self {
         counters.following -= followers;
-        let slot = slot.map(|slot| {
-            let asleep = slot.publish(&result());
-            (slot, asleep)
-        });
-        Self { followers, slot }
+        Self { followers, published: slot.map(|slot| slot.publish(result())) }
     }
 
     pub(super) fn followers(&self) -> u64 {
         self.followers
     }
 
-    /// Wakes them, under no lock; says how many they were.
+    /// Wakes them, and tells those who wait by a ticket, under no lock; says how many they were.
     #[inline]
     pub(super) fn wake(self, following: &Bound) -> u64 {
-        if let Some((slot, asleep)) = self.slot.filter(|_| self.followers > 0 && !planted(Fault::WakesNobody)) {
+        if let Some(published) = self.published.filter(|_| !planted(Fault::WakesNobody)) {
             following.give_back(self.followers);
-            slot.wake_all(asleep);
+            published.wake();
         }
         self.followers
     }

@@ -10,9 +10,20 @@ use crate::{CallError, EndedAs};
 
 /// What came of a closure.
 pub(super) enum Ran<T, E> {
-    Value { value: Arc<T>, cost: f64 },
+    Value {
+        value: Arc<T>,
+        cost: f64,
+    },
     Error(Arc<E>),
-    Panicked { message: Arc<str>, payload: Box<dyn Any + Send> },
+    /// A batch's closure returned another number of values than it was asked for.
+    Miscounted {
+        expected: usize,
+        got: usize,
+    },
+    Panicked {
+        message: Arc<str>,
+        payload: Box<dyn Any + Send>,
+    },
 }
 
 /// Runs user code, where each of these may happen: `work` returns a value, returns an error, or panics, and for a value
@@ -20,13 +31,48 @@ pub(super) enum Ran<T, E> {
 /// and they are gone, so nobody sees it half done.
 pub(super) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>, cost: Option<&Cost<T>>) -> Ran<T, E> {
     match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(value)) => {
+        Ok(result) => returned(result, cost),
+        Err(payload) => panicked(payload),
+    }
+}
+
+/// The same for a batch's closure, which answers for as many flights as are `expected`: what came of each; or what came
+/// of all of them, if it panicked. `part` says what one of its answers is.
+pub(super) fn attempt_many<R, T, E>(
+    expected: usize,
+    work: impl FnOnce() -> Result<Vec<R>, E>,
+    part: fn(R) -> Result<T, E>,
+    cost: Option<&Cost<T>>,
+) -> Result<Vec<Ran<T, E>>, Ran<T, E>> {
+    let work = || {
+        let parts = work()?;
+        let got = parts.len();
+        // Those that nobody asked for are dropped in here: that is user code too.
+        Ok(if got == expected { Ok(parts) } else { Err(got) })
+    };
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(Ok(parts))) => Ok(parts.into_iter().map(|one| returned(part(one), cost)).collect()),
+        Ok(Ok(Err(got))) => Ok((0..expected).map(|_| Ran::Miscounted { expected, got }).collect()),
+        Ok(Err(error)) => {
+            let error = Arc::new(error);
+            Ok((0..expected).map(|_| Ran::Error(Arc::clone(&error))).collect())
+        }
+        Err(payload) => Err(panicked(payload)),
+    }
+}
+
+fn returned<T, E>(result: Result<T, E>, cost: Option<&Cost<T>>) -> Ran<T, E> {
+    match result {
+        Ok(value) => {
             let cost = cost.map_or(0.0, |cost| quietly(|| cost(&value)));
             Ran::Value { value: Arc::new(value), cost: if cost.is_finite() { cost } else { 0.0 } }
         }
-        Ok(Err(error)) => Ran::Error(Arc::new(error)),
-        Err(payload) => Ran::Panicked { message: message(&*payload), payload },
+        Err(error) => Ran::Error(Arc::new(error)),
     }
+}
+
+fn panicked<T, E>(payload: Box<dyn Any + Send>) -> Ran<T, E> {
+    Ran::Panicked { message: message(&*payload), payload }
 }
 
 impl<T, E> Ran<T, E> {
@@ -34,7 +80,7 @@ impl<T, E> Ran<T, E> {
     pub(super) fn kind(&self) -> EndedAs {
         match self {
             Self::Value { .. } => EndedAs::Value,
-            Self::Error(_) => EndedAs::Error,
+            Self::Error(_) | Self::Miscounted { .. } => EndedAs::Error,
             Self::Panicked { .. } => EndedAs::Panic,
         }
     }
@@ -44,6 +90,7 @@ impl<T, E> Ran<T, E> {
         match self {
             Self::Value { value, .. } => Ok(Arc::clone(value)),
             Self::Error(error) => Err(CallError::Failed(Arc::clone(error))),
+            Self::Miscounted { expected, got } => Err(CallError::WrongCount { expected: *expected, got: *got }),
             Self::Panicked { message, .. } => Err(CallError::LeaderPanicked { message: Arc::clone(message) }),
         }
     }
@@ -53,6 +100,7 @@ impl<T, E> Ran<T, E> {
         match self {
             Self::Value { value, .. } => Ok(value),
             Self::Error(error) => Err(CallError::Failed(error)),
+            Self::Miscounted { expected, got } => Err(CallError::WrongCount { expected, got }),
             Self::Panicked { payload, .. } => resume_unwind(payload),
         }
     }

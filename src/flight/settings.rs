@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::run::Ran;
-use crate::{Observer, OnDeadlock, OnFailure, Overflow};
+use crate::{Observer, OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
 
 /// The builder's `cost`.
 pub(crate) type Cost<T> = dyn Fn(&T) -> f64 + Send + Sync;
@@ -33,6 +33,9 @@ pub(crate) struct Settings<K, T, E> {
     pub(crate) max_followers_in_all: Option<u64>,
     pub(crate) overflow: Overflow,
     pub(crate) max_impatient: Option<u64>,
+    pub(crate) max_batch: usize,
+    pub(crate) on_full_pool: OnFullPool,
+    pub(crate) on_last_ticket: OnLastTicket,
     pub(crate) observers: Vec<Box<dyn Observer>>,
 }
 
@@ -52,6 +55,9 @@ impl<K, T, E> Settings<K, T, E> {
             max_followers_in_all: None,
             overflow: Overflow::Reject,
             max_impatient: None,
+            max_batch: usize::MAX,
+            on_full_pool: OnFullPool::Reject,
+            on_last_ticket: OnLastTicket::Leave,
             observers: Vec::new(),
         }
     }
@@ -64,7 +70,7 @@ impl<K, T, E> Settings<K, T, E> {
 
     fn elections_after_failure(&self, ran: &Ran<T, E>) -> u32 {
         let on_failure = match (ran, &self.on_error, &self.on_panic) {
-            (Ran::Value { .. }, ..) => OnFailure::Share,
+            (Ran::Value { .. } | Ran::Miscounted { .. }, ..) => OnFailure::Share,
             (Ran::Error(_), Policy::Always(on_failure), _) | (Ran::Panicked { .. }, _, Policy::Always(on_failure)) => {
                 *on_failure
             }

@@ -1,10 +1,14 @@
 //! One flight's meeting point: the leader publishes, its followers wait, and the lead is handed over.
 
 use std::array;
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Arc;
 
+use super::settings::quietly;
 use super::waits::Leader;
 use crate::outcome::Shared;
-use crate::sync::{self, Fault, Instant, Monitor, has_passed, planted};
+use crate::sync::{self, Fault, Instant, Monitor, Mutex, Sender, has_passed, planted};
 
 /// How many meeting points a flight has: followers that wake up together take different locks. DESIGN.md has what was
 /// measured.
@@ -14,6 +18,7 @@ const LANES: usize = if cfg!(all(test, sync_coalesce_shuttle)) { 2 } else { 8 };
 pub(crate) struct Slot<T, E> {
     /// Each thread waits in one of them. They all say the same whenever the shard's lock is free.
     lanes: [Monitor<Lane<T, E>>; LANES],
+    register: Mutex<Register<T, E>>,
     /// Who leads, for the graph of waits.
     pub(crate) leader: Leader,
 }
@@ -32,10 +37,30 @@ enum State<T, E> {
     Ended(Shared<T, E>),
 }
 
-/// The lanes in which somebody slept when the result was set, a bit for each.
+/// What those who sleep in the lanes need not know.
+struct Register<T, E> {
+    /// What the lead is offered with: if all who could take it leave instead, this is the result.
+    failure: Failure<T, E>,
+    /// Once it is published.
+    result: Option<Shared<T, E>>,
+    /// Where to send the result too, by a number of each ticket's own. Emptied when there is one.
+    tickets: BTreeMap<u64, Sender<Shared<T, E>>>,
+    last_ticket: u64,
+}
+
+/// Why the last leader failed. To be dropped under no lock: the last reference to an error is dropped by user code.
 #[must_use]
-#[derive(Clone, Copy)]
-pub(crate) struct Asleep(u32);
+pub(super) struct Failure<T, E>(Option<Shared<T, E>>);
+
+/// A result that was published, and who is to be told of it under no lock.
+#[must_use]
+pub(super) struct Published<T, E> {
+    slot: Arc<Slot<T, E>>,
+    tickets: BTreeMap<u64, Sender<Shared<T, E>>>,
+    /// The lanes in which somebody slept when the result was set, a bit for each.
+    asleep: u32,
+    _failure: Failure<T, E>,
+}
 
 /// Why a follower woke up.
 pub(crate) enum Woken<T, E> {
@@ -48,35 +73,49 @@ impl<T, E> Slot<T, E> {
     /// The slot of a flight that `thread` leads.
     pub(crate) fn new(thread: u64) -> Self {
         let lane = |_| Monitor::new(Lane { state: State::Led, asleep: 0 });
-        Self { lanes: array::from_fn(lane), leader: Leader::new(thread) }
+        let register = Register { failure: Failure::none(), result: None, tickets: BTreeMap::new(), last_ticket: 0 };
+        Self { lanes: array::from_fn(lane), register: Mutex::new(register), leader: Leader::new(thread) }
     }
 
     /// Sets the result, and wakes nobody yet: the caller still holds the shard's lock.
     ///
-    /// A follower that misses the [`wake_all`](Slot::wake_all) cannot exist: it looks and goes to sleep under the lock
-    /// taken here, so it either sees the result or sleeps before it is set, and so before it is woken.
-    pub(crate) fn publish(&self, result: &Shared<T, E>) -> Asleep {
+    /// A follower that misses [`wake`](Published::wake) cannot exist: it looks and goes to sleep under the lock of
+    /// its lane, so it either sees the result or sleeps before it is set, and so before it is woken.
+    pub(super) fn publish(self: Arc<Self>, result: Shared<T, E>) -> Published<T, E> {
         if !planted(Fault::LeaderOutlivesFlight) {
             self.leader.clear();
         }
-        self.set(|| State::Ended(result.clone()))
+        let asleep = self.set(|| State::Ended(result.clone()));
+        let mut register = self.register.lock();
+        register.result = Some(result);
+        let (tickets, failure) = (mem::take(&mut register.tickets), register.failure.take());
+        drop(register);
+        Published { slot: self, tickets, asleep, _failure: failure }
     }
 
-    /// Offers the lead to the followers, and wakes nobody yet.
-    pub(crate) fn offer(&self) {
+    /// Offers the lead to the followers, and wakes nobody yet. `failure` is the result if all of them leave.
+    pub(crate) fn offer(&self, failure: Shared<T, E>) {
         self.leader.clear();
-        let _ = self.set(|| State::Free);
+        self.register.lock().failure = Failure(Some(failure));
+        self.set(|| State::Free);
     }
 
-    /// Takes the lead for `thread` if it is free. The caller holds the shard's lock.
-    pub(crate) fn take_lead(&self, thread: u64) {
-        if matches!(self.look(), Woken::Free) {
-            let _ = self.set(|| if planted(Fault::LeadStaysFree) { State::Free } else { State::Led });
-            self.leader.set(if planted(Fault::ElectedUnnamed) { 0 } else { thread });
+    /// Takes the lead for `thread` if it is free. The caller holds the shard's lock. Returns what the lead was offered
+    /// with.
+    pub(super) fn take_lead(&self, thread: u64) -> Failure<T, E> {
+        if !matches!(self.look(), Woken::Free) {
+            return Failure::none();
         }
+        self.leader.set(if planted(Fault::ElectedUnnamed) { 0 } else { thread });
+        if planted(Fault::LeadStaysFree) {
+            return Failure::none();
+        }
+        self.set(|| State::Led);
+        self.register.lock().failure.take()
     }
 
-    fn set(&self, state: impl Fn() -> State<T, E>) -> Asleep {
+    /// Sets the state in all lanes; says in which of them somebody sleeps.
+    fn set(&self, state: impl Fn() -> State<T, E>) -> u32 {
         let mut asleep = 0;
         for (index, lane) in self.lanes.iter().enumerate() {
             if index > 0 && planted(Fault::SetsOneLane) {
@@ -86,16 +125,7 @@ impl<T, E> Slot<T, E> {
             lane.state = state();
             asleep |= u32::from(lane.asleep > 0) << index;
         }
-        Asleep(asleep)
-    }
-
-    /// Wakes every follower, once no lock is held.
-    pub(crate) fn wake_all(&self, asleep: Asleep) {
-        for (index, lane) in self.lanes.iter().enumerate() {
-            if asleep.0 >> index & 1 == 1 && !(index > 0 && planted(Fault::WakesOneLane)) {
-                lane.notify_all();
-            }
-        }
+        asleep
     }
 
     /// Wakes one follower to take a lead that is free, once no lock is held. If it leaves instead, it must pass this
@@ -106,13 +136,44 @@ impl<T, E> Slot<T, E> {
         }
     }
 
-    /// What a follower would see that asked now with no time left. The caller holds the shard's lock.
+    /// Has the result sent to a ticket too, and says by which number it can leave; none if the flight has ended.
+    pub(crate) fn add_ticket(&self, result: Sender<Shared<T, E>>) -> Option<u64> {
+        let mut register = self.register.lock();
+        if let Some(ended) = &register.result {
+            let ended = ended.clone();
+            drop(register);
+            let _ = result.send(ended);
+            return None;
+        }
+        register.last_ticket += 1;
+        let number = register.last_ticket;
+        register.tickets.insert(number, result);
+        Some(number)
+    }
+
+    /// Takes a ticket out; says how many are left. None if the flight has ended.
+    pub(crate) fn remove_ticket(&self, number: u64) -> Option<usize> {
+        let mut register = self.register.lock();
+        let ticket = register.tickets.remove(&number)?;
+        let left = register.tickets.len();
+        drop(register);
+        drop(ticket);
+        Some(left)
+    }
+
+    /// What a follower would see that asked now with no time left. Without the shard's lock, it may be what other lanes
+    /// say a moment later.
     pub(crate) fn look(&self) -> Woken<T, E> {
         match &self.lanes[0].lock().state {
             State::Ended(result) => Woken::Ended(result.clone()),
             State::Free => Woken::Free,
             State::Led => Woken::Late,
         }
+    }
+
+    /// What the lead is offered with, if it is.
+    pub(super) fn failure(&self) -> Option<Shared<T, E>> {
+        self.register.lock().failure.0.clone()
     }
 
     /// Blocks until the flight ends, its lead is free, or `until` passes. A result that is there beats a time that has
@@ -133,6 +194,41 @@ impl<T, E> Slot<T, E> {
                     lane.asleep -= 1;
                 }
             }
+        }
+    }
+}
+
+impl<T, E> Published<T, E> {
+    /// Wakes every follower, and sends the result to every ticket.
+    pub(super) fn wake(self) {
+        for (index, lane) in self.slot.lanes.iter().enumerate() {
+            if self.asleep >> index & 1 == 1 && !(index > 0 && planted(Fault::WakesOneLane)) {
+                lane.notify_all();
+            }
+        }
+        for ticket in self.tickets.into_values() {
+            if let Woken::Ended(result) = self.slot.look() {
+                // Nobody listens any more where a ticket is being dropped.
+                let _ = ticket.send(result);
+            }
+        }
+    }
+}
+
+impl<T, E> Failure<T, E> {
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+}
+
+impl<T, E> Drop for Failure<T, E> {
+    fn drop(&mut self) {
+        if let Some(failure) = self.0.take() {
+            quietly(|| drop(failure));
         }
     }
 }

@@ -106,7 +106,8 @@ impl<K, T, E> Hashed for Entry<K, T, E> {
 pub(crate) struct Record<T, E> {
     /// Its identity, which no other flight of the coalescer ever has.
     pub(crate) id: u64,
-    /// Who runs its closure; nobody while the lead is free, and then there are followers and a slot.
+    /// Who runs its closure, with the number 0 as long as it waits for a thread of the pool; nobody while the lead is
+    /// free, and then there are followers and a slot.
     pub(crate) leader: Option<Me>,
     pub(crate) began: Option<Instant>,
     /// The last mark before it began.
@@ -114,7 +115,11 @@ pub(crate) struct Record<T, E> {
     /// How many closures have been run for it.
     pub(crate) runs: u32,
     pub(crate) followers: u64,
+    /// Those of the followers that wait later, if at all, and so cannot be elected now.
+    pub(crate) absent: u64,
     pub(crate) cancelled: bool,
+    /// It runs on a thread of the pool, or waits for one.
+    pub(crate) detached: bool,
     /// Made by the first follower.
     pub(crate) slot: Option<Arc<Slot<T, E>>>,
 }
@@ -129,15 +134,25 @@ pub(crate) struct Removed<K, T, E> {
 
 impl<T, E> Record<T, E> {
     /// Frees the lead if a follower is there to take it and not more than `elections` runs have followed the first. The
-    /// slot is returned to wake one.
-    pub(crate) fn offer_lead(&mut self, elections: u32) -> Option<Arc<Slot<T, E>>> {
-        if self.followers == 0 || self.runs > elections {
+    /// slot is returned to wake one. If all of them leave, the result is `failure`.
+    pub(crate) fn offer_lead(
+        &mut self,
+        elections: u32,
+        failure: impl FnOnce() -> Shared<T, E>,
+    ) -> Option<Arc<Slot<T, E>>> {
+        if self.waiting() == 0 || self.runs > elections {
             return None;
         }
         let slot = self.slot.clone()?;
-        slot.offer();
+        slot.offer(failure());
         self.leader = None;
+        self.detached = false;
         Some(slot)
+    }
+
+    /// How many followers wait in the slot now, or are about to: those who can be elected.
+    pub(crate) fn waiting(&self) -> u64 {
+        if planted(Fault::ElectsTheAbsent) { self.followers } else { self.followers - self.absent }
     }
 }
 
@@ -220,7 +235,9 @@ impl<K, T, E> Shard<K, T, E> {
             mark,
             runs: 1,
             followers: 0,
+            absent: 0,
             cancelled: false,
+            detached: false,
             slot: None,
         }
     }
@@ -253,10 +270,15 @@ impl<K, T, E> Shard<K, T, E> {
     /// Takes a flight out by its identity, wherever it is.
     #[inline]
     pub(crate) fn remove(&mut self, hash: u64, id: u64) -> Option<Removed<K, T, E>> {
-        let removed = |key, record: Record<T, E>| Removed { key, followers: record.followers, slot: record.slot };
+        let (key, record) = self.take(hash, id)?;
+        Some(Removed { key, followers: record.followers, slot: record.slot })
+    }
+
+    #[inline]
+    fn take(&mut self, hash: u64, id: u64) -> Option<(Option<K>, Record<T, E>)> {
         match self.flights.remove(hash, |entry| entry.record.id == id || planted(Fault::RemovesByKey)) {
-            Some(entry) => Some(removed(Some(entry.key), entry.record)),
-            None => self.forgotten.remove(&id).map(|record| removed(None, record)),
+            Some(entry) => Some((Some(entry.key), entry.record)),
+            None => self.forgotten.remove(&id).map(|record| (None, record)),
         }
     }
 
@@ -270,6 +292,15 @@ impl<K, T, E> Shard<K, T, E> {
         record.slot = record.slot.filter(|_| !planted(Fault::ForgetLosesSlot));
         self.forgotten.insert(id, record);
         Some((key, id))
+    }
+
+    /// Lets a running flight run on where nobody can join it, and tells its closure that it was cancelled. The key is
+    /// returned to be dropped outside the lock.
+    pub(crate) fn cancel_unwanted(&mut self, hash: u64, id: u64) -> Option<K> {
+        let (key, mut record) = self.take(hash, id)?;
+        record.cancelled = true;
+        self.forgotten.insert(id, record);
+        key
     }
 
     /// Forgets all flights, and returns their keys to be dropped outside the lock.
@@ -287,6 +318,7 @@ impl<K, T, E> Shard<K, T, E> {
     pub(crate) fn dismiss(&mut self, id: u64, result: impl FnOnce() -> Shared<T, E>) -> Option<Released<T, E>> {
         let record = self.forgotten.get_mut(&id)?;
         record.cancelled = true;
+        record.absent = 0;
         let slot = if planted(Fault::PublishesTwice) { record.slot.clone() } else { record.slot.take() };
         let released = Released::publish(mem::take(&mut record.followers), slot, &mut self.counters, result);
         self.counters.cancelled += released.followers();
@@ -303,7 +335,7 @@ impl<K, T, E> Shard<K, T, E> {
         self.counters.running -= 1;
         match ran {
             Ran::Value { cost, .. } => self.counters.cost_spent += cost,
-            Ran::Error(_) => self.counters.failed += 1,
+            Ran::Error(_) | Ran::Miscounted { .. } => self.counters.failed += 1,
             Ran::Panicked { .. } => self.counters.panicked += 1,
         }
         mem::take(&mut self.draining)

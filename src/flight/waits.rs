@@ -39,6 +39,9 @@ impl Leader {
     }
 }
 
+/// The labels of the flights in a circle.
+pub(crate) type Chain = Arc<[Arc<str>]>;
+
 /// The flight that a thread waits for.
 struct Edge {
     leader: Leader,
@@ -92,7 +95,7 @@ impl Waiting {
         leader: &Leader,
         label: Arc<str>,
         take_place: impl Fn() -> bool,
-    ) -> Result<Option<Self>, Arc<[Arc<str>]>> {
+    ) -> Result<Option<Self>, Chain> {
         let mut edges = EDGES.lock();
         let mut chain = Vec::new();
         let mut open = vec![(0, Arc::clone(&label), leader.get())];

@@ -20,6 +20,16 @@ pub(crate) enum Fault {
     PublishesBeforeRemoving,
     /// A flight whose closure panicked is left as it is.
     PanicEndsNothing,
+    /// A batch waits for what others lead before it has run its own closure.
+    WaitsWhileClaiming,
+    /// A pool thread that blocks keeps its place, so that no spare takes it.
+    BlockedKeepsPlace,
+    /// A flight that waits for a thread and is thrown away is left as it is.
+    DroppedJobEndsNothing,
+    /// A closure that was cancelled while it waited for a thread is run all the same.
+    RunsWhatWasCancelled,
+    /// A panic in a batch's closure ends one of its flights and leaves the others as they are.
+    PanicReleasesOne,
     /// A lead that goes away unrun is left as it is.
     AbandonedLeadEndsNothing,
     /// The end of a flight removes what is there under its key, whosever it is.
@@ -48,6 +58,10 @@ pub(crate) enum Fault {
     LastLeavesEntry,
     /// A cancelled flight whose lead was free is never taken away.
     CancelLeavesFreeFlight,
+    /// The lead is offered though all followers are absent.
+    ElectsTheAbsent,
+    /// The last follower that could lead leaves, and the absent ones are not told.
+    AbsentAreForgotten,
     /// A follower that ran out of patience runs alone although the lead is free.
     ImpatientShunsLead,
     /// A follower that ran out of time does not look for the result again under the shard's lock.

@@ -1,8 +1,11 @@
 //! The system's locks, condition variables, statics, thread-locals and clock.
 
+use std::io;
 use std::sync::PoisonError;
 #[cfg(not(test))]
 pub(crate) use std::sync::atomic::AtomicU64;
+
+pub(crate) use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::Instant;
 #[cfg(test)]
@@ -95,6 +98,30 @@ impl<S> Monitor<S> {
         count!(notifies);
         self.changed.notify_all();
     }
+}
+
+/// Blocks until `receiver` has something to say, or `deadline` passes, and leaves there what is there.
+pub(crate) fn ready<M>(receiver: &Receiver<M>, deadline: Option<Instant>) {
+    let mut select = crossbeam_channel::Select::new();
+    select.recv(receiver);
+    match deadline {
+        None => {
+            select.ready();
+        }
+        Some(deadline) => {
+            // The caller looks for itself what it was.
+            let _ = select.ready_deadline(deadline);
+        }
+    }
+}
+
+/// Starts a thread that nobody joins.
+///
+/// # Errors
+///
+/// The system has no thread to give.
+pub(crate) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name(name).spawn(work).map(drop)
 }
 
 pub(crate) fn now() -> Instant {

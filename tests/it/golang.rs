@@ -1,4 +1,4 @@
-//! The tests of Go's `x/sync/singleflight`, by name, as far as they are about calls that block.
+//! The tests of Go's `x/sync/singleflight`, by name.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -7,6 +7,7 @@ use std::thread;
 
 use sync_coalesce::{CallError, Role, SyncCoalesce};
 
+use crate::process::Running;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following, until_running};
 
 #[test]
@@ -152,4 +153,61 @@ fn test_goexit_do() {
         });
         assert_idle(&coalesce);
     });
+}
+
+#[test]
+fn test_do_chan() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<String, String> = SyncCoalesce::new();
+        let ticket = coalesce.detach("key", |_| Ok("bar".to_owned()));
+        assert_eq!(*ticket.receiver().recv().unwrap().unwrap(), "bar");
+    });
+}
+
+/// Go lets the process die of a panic behind a channel, since nobody could recover it. Here it is every ticket's error.
+#[test]
+#[ignore = "the process that test_panic_do_chan looks at"]
+fn panic_do_chan_child() {
+    let coalesce: SyncCoalesce<String, ()> = SyncCoalesce::new();
+    let ticket = coalesce.detach("key", |_| panic!("panicking in a detached flight"));
+    assert!(matches!(ticket.wait(), Err(CallError::LeaderPanicked { .. })));
+    coalesce.detach("key", |_| Ok(())).wait().unwrap();
+}
+
+#[test]
+#[ignore = "the process that test_panic_do_shared_by_do_chan looks at"]
+fn panic_do_shared_by_do_chan_child() {
+    let coalesce: SyncCoalesce<String, ()> = SyncCoalesce::new();
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| {
+            coalesce.call("key", || {
+                until_following(&coalesce, 1);
+                panic!("panicking in a call")
+            })
+        });
+        until_running(&coalesce, 1);
+        let ticket = coalesce.detach("key", |_| unreachable!("a flight is on"));
+        assert!(matches!(ticket.wait(), Err(CallError::LeaderPanicked { .. })));
+        assert!(leader.join().is_err(), "the leader's own caller sees the panic");
+    });
+    assert_idle(&coalesce);
+}
+
+/// Runs one ignored test as a process of its own, which has to live, and to say that a panic happened.
+fn lives_in_a_process_of_its_own(test: &str, panic: &str) {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--ignored", "--nocapture", "--test-threads", "1"]);
+    let ended = Running::start(&mut child).finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("1 passed") && ended.err.contains(panic), "{ended:?}");
+}
+
+#[test]
+fn test_panic_do_chan() {
+    lives_in_a_process_of_its_own("golang::panic_do_chan_child", "panicking in a detached flight");
+}
+
+#[test]
+fn test_panic_do_shared_by_do_chan() {
+    lives_in_a_process_of_its_own("golang::panic_do_shared_by_do_chan_child", "panicking in a call");
 }

@@ -1,9 +1,11 @@
 //! All integration tests, in one binary.
 
+mod batch;
 mod chat;
 mod costs;
 mod crowd;
 mod deadlock;
+mod detached;
 mod election;
 mod errors;
 mod examples;

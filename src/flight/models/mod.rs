@@ -5,7 +5,9 @@
 //! nothing is left, and the counters say what the callers saw.
 
 mod anything;
+mod batches;
 mod deadlocks;
+mod detaching;
 mod elections;
 mod endings;
 mod limits;
@@ -179,7 +181,6 @@ pub(super) fn end_too_soon<K, T, E>(at: At<'_, K, T, E>, ran: &Ran<T, E>) {
     let slot = locked.record(at.hash, at.id).and_then(|(record, _)| record.slot.clone());
     drop(locked);
     if let Some(slot) = slot {
-        let asleep = slot.publish(&ran.shared());
-        slot.wake_all(asleep);
+        slot.publish(ran.shared()).wake();
     }
 }

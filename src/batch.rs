@@ -1,0 +1,251 @@
+//! Many keys at once.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashbrown::hash_table::Entry;
+use hashbrown::{Equivalent, HashTable};
+
+use crate::request::Wishes;
+use crate::{CallError, Mark, SyncCoalesce};
+
+/// A batch with wishes of its own, made by [`SyncCoalesce::request_many`]. Nothing happens until one of the verbs at
+/// the end.
+///
+/// The wishes are about the keys that other callers lead, which are waited for when the batch's own upstream call is
+/// over. All of them share one deadline.
+///
+/// ```
+/// use std::time::Duration;
+/// use sync_coalesce::SyncCoalesce;
+///
+/// let coalesce: SyncCoalesce<String, usize> = SyncCoalesce::new();
+/// let lengths = coalesce
+///     .request_many(["one", "three"])
+///     .timeout(Duration::from_secs(5))
+///     .call(|texts| texts.iter().map(|text| text.len()).collect());
+/// assert_eq!(*lengths[1].as_ref().unwrap().as_ref(), 5);
+/// ```
+#[must_use = "a request does nothing until `call`, `try_call` or `try_call_each`"]
+pub struct RequestMany<'a, Q: ?Sized, K, T, E, S> {
+    coalesce: &'a SyncCoalesce<K, T, E, S>,
+    keys: Vec<&'a Q>,
+    wishes: Wishes,
+}
+
+impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
+    /// The value of each key, in the order of the keys; `work` is asked, in one call, for those that are not in flight.
+    ///
+    /// `work` gets the keys that it has to find values for, each of them once, and returns one value for each, in the
+    /// same order. It is not called if every key is in flight already. Single calls and batches coalesce with each
+    /// other, key by key.
+    ///
+    /// Each key is claimed without waiting, then `work` runs for what was claimed, and only then the keys that other
+    /// callers lead are waited for. So batches that overlap never wait for each other in a circle. `work` may be called
+    /// again: with [`max_batch`](crate::Builder::max_batch), for one key whose leader failed if this caller is
+    /// elected, and for one key that is to bypass coalescing or whose [`patience`](RequestMany::patience) has ended.
+    /// This caller can be elected for a key only while it waits for that key.
+    ///
+    /// # Statistics
+    ///
+    /// Each different key of a batch is a call of its own in [`Stats`](crate::Stats): an underlying call if it was
+    /// claimed, a coalesced one if it was in flight, whatever comes of it after that. A key that is there twice counts
+    /// once. The closure counts as running, failed or panicked once for each key that it runs for.
+    ///
+    /// # Blocking
+    ///
+    /// While `work` runs, and after that until each key that another caller leads has its result, or until the
+    /// builder's [`timeout`](crate::Builder::timeout), which is counted from the end of `work`.
+    ///
+    /// # Panics
+    ///
+    /// A panic in `work` goes on to the caller, when every key that it had claimed is released: followers get
+    /// [`CallError::LeaderPanicked`].
+    ///
+    /// # Errors
+    ///
+    /// For each key on its own: [`CallError::WrongCount`] if `work` returned more or fewer values than it was asked
+    /// for, and those of [`call`](SyncCoalesce::call).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::SyncCoalesce;
+    ///
+    /// let coalesce: SyncCoalesce<String, usize> = SyncCoalesce::new();
+    /// let texts = ["one".to_owned(), "three".to_owned(), "one".to_owned()];
+    /// let lengths = coalesce.call_many(&texts, |missing| {
+    ///     assert_eq!(missing, ["one", "three"]);
+    ///     missing.iter().map(|text| text.len()).collect()
+    /// });
+    /// let lengths: Vec<usize> = lengths.into_iter().map(|length| *length.unwrap()).collect();
+    /// assert_eq!(lengths, [3, 5, 3]);
+    /// ```
+    pub fn call_many<'k, Q>(
+        &self,
+        keys: impl IntoIterator<Item = &'k Q>,
+        work: impl FnMut(&[&Q]) -> Vec<T>,
+    ) -> Vec<Result<Arc<T>, CallError<E>>>
+    where
+        Q: Hash + Eq + Equivalent<K> + ToOwned<Owned = K> + ?Sized + 'k,
+    {
+        RequestMany::new(self, keys).call(work)
+    }
+
+    /// As [`call_many`](SyncCoalesce::call_many), for work that may fail as a whole: its error is that of each key that
+    /// it was asked for, as one `Arc`.
+    ///
+    /// With [`max_batch`](crate::Builder::max_batch), an error is that of its own part of the batch, and the other
+    /// parts are asked for all the same.
+    ///
+    /// # Errors
+    ///
+    /// For each key on its own: [`CallError::Failed`] with what the closure returned, and those of
+    /// [`call_many`](SyncCoalesce::call_many).
+    pub fn try_call_many<'k, Q>(
+        &self,
+        keys: impl IntoIterator<Item = &'k Q>,
+        work: impl FnMut(&[&Q]) -> Result<Vec<T>, E>,
+    ) -> Vec<Result<Arc<T>, CallError<E>>>
+    where
+        Q: Hash + Eq + Equivalent<K> + ToOwned<Owned = K> + ?Sized + 'k,
+    {
+        RequestMany::new(self, keys).try_call(work)
+    }
+
+    /// As [`call_many`](SyncCoalesce::call_many), for work that may fail for each key on its own.
+    ///
+    /// # Errors
+    ///
+    /// For each key on its own: [`CallError::Failed`] with what the closure returned for it, and those of
+    /// [`call_many`](SyncCoalesce::call_many).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::{CallError, SyncCoalesce};
+    ///
+    /// let coalesce: SyncCoalesce<String, u16, std::num::ParseIntError> = SyncCoalesce::new();
+    /// let ports = coalesce.try_call_each(["80", "http"], |missing| missing.iter().map(|port| port.parse()).collect());
+    /// assert_eq!(**ports[0].as_ref().unwrap(), 80);
+    /// assert!(matches!(ports[1], Err(CallError::Failed(_))));
+    /// ```
+    pub fn try_call_each<'k, Q>(
+        &self,
+        keys: impl IntoIterator<Item = &'k Q>,
+        work: impl FnMut(&[&Q]) -> Vec<Result<T, E>>,
+    ) -> Vec<Result<Arc<T>, CallError<E>>>
+    where
+        Q: Hash + Eq + Equivalent<K> + ToOwned<Owned = K> + ?Sized + 'k,
+    {
+        RequestMany::new(self, keys).try_call_each(work)
+    }
+
+    /// A batch with wishes of its own, such as a timeout; see [`RequestMany`].
+    pub fn request_many<'a, 'k: 'a, Q: ?Sized + 'k>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'k Q>,
+    ) -> RequestMany<'a, Q, K, T, E, S> {
+        RequestMany::new(self, keys)
+    }
+}
+
+impl<'a, Q: ?Sized, K, T, E, S> RequestMany<'a, Q, K, T, E, S> {
+    fn new<'k: 'a>(coalesce: &'a SyncCoalesce<K, T, E, S>, keys: impl IntoIterator<Item = &'k Q>) -> Self
+    where
+        Q: 'k,
+    {
+        Self { coalesce, keys: keys.into_iter().map(|key| -> &'a Q { key }).collect(), wishes: Wishes::default() }
+    }
+
+    /// How long to wait for the keys that others lead, all of them together, counted from the end of the batch's own
+    /// upstream call; `Duration::MAX` is no limit. See [`Request::timeout`](crate::Request::timeout).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.wishes = self.wishes.timeout(timeout);
+        self
+    }
+
+    /// Until when to wait for the keys that others lead. A result that is there beats a deadline that has passed. See
+    /// [`Request::deadline`](crate::Request::deadline).
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.wishes = self.wishes.deadline(deadline);
+        self
+    }
+
+    /// How long to wait for the keys that others lead before the closure is run for each of them alone, counted as
+    /// [`timeout`](RequestMany::timeout) is. See [`Request::patience`](crate::Request::patience).
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.wishes = self.wishes.patience(patience);
+        self
+    }
+
+    /// Joins only flights begun after `mark`. See [`Request::after`](crate::Request::after).
+    pub fn after(mut self, mark: Mark) -> Self {
+        self.wishes.after = Some(mark);
+        self
+    }
+}
+
+impl<Q, K, T, E, S> RequestMany<'_, Q, K, T, E, S>
+where
+    Q: Hash + Eq + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    S: BuildHasher,
+{
+    /// As [`SyncCoalesce::call_many`].
+    pub fn call(self, mut work: impl FnMut(&[&Q]) -> Vec<T>) -> Vec<Result<Arc<T>, CallError<E>>> {
+        self.run(|keys| Ok(work(keys)), Ok)
+    }
+
+    /// As [`SyncCoalesce::try_call_many`].
+    pub fn try_call(self, work: impl FnMut(&[&Q]) -> Result<Vec<T>, E>) -> Vec<Result<Arc<T>, CallError<E>>> {
+        self.run(work, Ok)
+    }
+
+    /// As [`SyncCoalesce::try_call_each`].
+    pub fn try_call_each(self, mut work: impl FnMut(&[&Q]) -> Vec<Result<T, E>>) -> Vec<Result<Arc<T>, CallError<E>>> {
+        self.run(|keys| Ok(work(keys)), |part| part)
+    }
+
+    fn run<R>(
+        self,
+        work: impl FnMut(&[&Q]) -> Result<Vec<R>, E>,
+        part: fn(R) -> Result<T, E>,
+    ) -> Vec<Result<Arc<T>, CallError<E>>> {
+        let Self { coalesce, keys, wishes } = self;
+        let (different, places) = distinct(&keys, &coalesce.hasher);
+        let settings = &coalesce.flights.settings;
+        let limits = |now| wishes.limits(now, settings.timeout, settings.patience);
+        let results = coalesce.flights.call_many(&different, wishes.after, limits, work, part);
+        places.into_iter().map(|place| results[place].clone()).collect()
+    }
+}
+
+/// The different keys with their hashes, and at which place among them each of `keys` is.
+fn distinct<'k, Q: Hash + Eq + ?Sized>(keys: &[&'k Q], hasher: &impl BuildHasher) -> (Vec<(u64, &'k Q)>, Vec<usize>) {
+    let mut different: Vec<(u64, &Q)> = Vec::with_capacity(keys.len());
+    let mut table: HashTable<usize> = HashTable::with_capacity(keys.len());
+    let mut places = Vec::with_capacity(keys.len());
+    for &key in keys {
+        let hash = hasher.hash_one(key);
+        let is_same = |&place: &usize| different[place] == (hash, key);
+        let place = match table.entry(hash, is_same, |&place| different[place].0) {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(free) => {
+                let place = different.len();
+                free.insert(place);
+                different.push((hash, key));
+                place
+            }
+        };
+        places.push(place);
+    }
+    (different, places)
+}
+
+impl<Q: fmt::Debug + ?Sized, K, T, E, S> fmt::Debug for RequestMany<'_, Q, K, T, E, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestMany").field("keys", &self.keys).field("wishes", &self.wishes).finish_non_exhaustive()
+    }
+}

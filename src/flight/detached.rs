@@ -1,0 +1,346 @@
+//! Flights on a thread of the pool, and the tickets that wait for them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashbrown::Equivalent;
+
+use super::pool::{self, Job, NotTaken, Pool};
+use super::release::Released;
+use super::settings::quietly;
+use super::slot::{Slot, Woken};
+use super::table::Removed;
+use super::waits::{self, Waiting};
+use super::{At, Entered, Flight, Flights, Lead, Waits};
+use crate::outcome::Shared;
+use crate::sync::{self, Fault, Receiver, planted};
+use crate::{CallError, OnFullPool, OnLastTicket};
+
+/// A place in a flight, for whoever wants its result: made by [`SyncCoalesce::detach`](crate::SyncCoalesce::detach).
+///
+/// It can be waited for any number of times, in any thread, and given away. It is never elected: the closure that it
+/// came with has been dropped, or runs on the pool.
+///
+/// Dropping it leaves the flight. What becomes of a flight that nobody is left in is said by
+/// [`Builder::on_last_ticket`](crate::Builder::on_last_ticket).
+#[must_use = "dropping a ticket leaves the flight"]
+pub struct Ticket<T, E> {
+    slot: Arc<Slot<T, E>>,
+    receiver: Receiver<Shared<T, E>>,
+    /// Where it is in the flight; nowhere if it was refused.
+    place: Option<Place<T, E>>,
+    /// What the flight is called in a chain of waits.
+    label: Arc<str>,
+    /// The builder's.
+    timeout: Option<Duration>,
+}
+
+struct Place<T, E> {
+    home: Arc<dyn Home<T, E>>,
+    hash: u64,
+    flight: u64,
+    number: u64,
+    /// It joined a flight that was there, and is counted as a follower.
+    joined: bool,
+}
+
+/// The flights that a ticket belongs to, whatever their keys are.
+trait Home<T, E>: Send + Sync {
+    fn leave(&self, place: &Place<T, E>, slot: &Slot<T, E>);
+}
+
+/// A flight that waits for a thread. Dropped, it ends the flight with `Closed`.
+struct Queued<K, T, E> {
+    flights: Arc<Flights<K, T, E>>,
+    hash: u64,
+    id: u64,
+    ended: bool,
+}
+
+/// It and its closure.
+struct Detached<K, T, E, W> {
+    queued: Queued<K, T, E>,
+    work: W,
+}
+
+impl<T, E> Ticket<T, E> {
+    /// The result of the flight, when there is one; or the builder's [`timeout`](crate::Builder::timeout) has passed.
+    ///
+    /// # Blocking
+    ///
+    /// Until then. The flight goes on whatever becomes of the wait, and this ticket with it.
+    ///
+    /// # Errors
+    ///
+    /// What [`try_call`](crate::SyncCoalesce::try_call) has for a follower, [`CallError::LeaderPanicked`] among it.
+    /// [`CallError::Overloaded`] if there was no thread to run it and [`CallError::Closed`] if the coalescer was closed
+    /// or dropped before it began. [`CallError::Deadlock`] if this thread leads something that the flight waits for;
+    /// that is an error of this wait alone.
+    pub fn wait(&self) -> Result<Arc<T>, CallError<E>> {
+        self.wait_until(self.timeout.and_then(|timeout| sync::now().checked_add(timeout)))
+    }
+
+    /// As [`wait`](Ticket::wait), for `timeout` at most; `Duration::MAX` is no limit.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::TimedOut`], and those of [`wait`](Ticket::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Arc<T>, CallError<E>> {
+        self.wait_until(sync::now().checked_add(timeout))
+    }
+
+    /// As [`wait`](Ticket::wait), until `deadline` at most. A result that is there beats a deadline that has passed.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::TimedOut`], and those of [`wait`](Ticket::wait).
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<Arc<T>, CallError<E>> {
+        self.wait_until(Some(deadline))
+    }
+
+    /// The result of the flight, if there is one by now.
+    #[must_use]
+    pub fn try_wait(&self) -> Option<Result<Arc<T>, CallError<E>>> {
+        match self.slot.look() {
+            Woken::Ended(result) => Some(result),
+            Woken::Free | Woken::Late => None,
+        }
+    }
+
+    /// Where the result comes as a message too, once: for crossbeam's `select!` over several tickets, or over a ticket
+    /// and something else. The other ways of waiting do not take it away.
+    ///
+    /// Waits for it are not seen where circles of waits are looked for. Keep the ticket meanwhile: dropping it closes
+    /// the channel.
+    #[cfg(not(all(test, sync_coalesce_shuttle)))]
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver<Result<Arc<T>, CallError<E>>> {
+        &self.receiver
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> Shared<T, E> {
+        if let Some(result) = self.try_wait() {
+            return result;
+        }
+        let waiting = if waits::leads_something() {
+            let label = Arc::clone(&self.label);
+            match Waiting::enter(sync::me().number, &self.slot.leader, label, || true) {
+                Ok(waiting) => waiting,
+                Err(chain) => return Err(CallError::Deadlock { chain }),
+            }
+        } else {
+            None
+        };
+        pool::lending(|| sync::ready(&self.receiver, deadline));
+        drop(waiting);
+        self.try_wait().unwrap_or(Err(CallError::TimedOut))
+    }
+}
+
+impl<T, E> Drop for Ticket<T, E> {
+    fn drop(&mut self) {
+        if let Some(place) = &self.place {
+            place.home.leave(place, &self.slot);
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for Ticket<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("flight", &self.label).finish_non_exhaustive()
+    }
+}
+
+impl<K, T, E> Flights<K, T, E>
+where
+    K: Send + 'static,
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// A ticket for the flight for `key`; for a new one, `work` goes to the pool.
+    pub(crate) fn detach<Q>(
+        self: &Arc<Self>,
+        pool: &Pool,
+        hash: u64,
+        key: &Q,
+        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E> + Send + 'static,
+    ) -> Ticket<T, E>
+    where
+        Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        let label = self.settings.key_label.map(|label| label(&key.to_owned()));
+        match self.enter_waiting(Waits::ByTicket, hash, key, None) {
+            Entered::Leads(lead) => {
+                let id = lead.hand_to_pool();
+                let queued = Queued { flights: Arc::clone(self), hash, id, ended: false };
+                let slot = match self.slot_of(hash, id) {
+                    Ok(slot) => slot,
+                    Err(error) => return Self::ended_ticket(Err(error)),
+                };
+                let ticket = self.ticket(hash, id, slot, label, false);
+                match pool.submit(Box::new(Detached { queued, work })) {
+                    Ok(()) => {}
+                    Err(NotTaken::Closed(job)) => quietly(|| drop(job)),
+                    Err(NotTaken::Full(job)) => match self.settings.on_full_pool {
+                        OnFullPool::Reject => job.refuse(),
+                        OnFullPool::CallerRuns => job.run(),
+                    },
+                }
+                ticket
+            }
+            Entered::Follows(follow) => {
+                let (id, slot) = follow.into_ticket();
+                self.ticket(hash, id, slot, label, true)
+            }
+            Entered::Bypasses(_) => {
+                self.table.shard(hash).lock().counters.overloaded += 1;
+                Self::ended_ticket(self.refuse(CallError::Overloaded).result)
+            }
+            Entered::Refused(error) => Self::ended_ticket(self.refuse(error).result),
+        }
+    }
+
+    /// The slot of a flight that was begun just now, or what somebody ended it with since.
+    fn slot_of(&self, hash: u64, id: u64) -> Result<Arc<Slot<T, E>>, CallError<E>> {
+        let mut locked = self.table.shard(hash).lock();
+        let closed = locked.closed;
+        match locked.record(hash, id) {
+            Some((record, _)) if !record.cancelled => {
+                record.detached = true;
+                Ok(Arc::clone(record.slot.get_or_insert_with(|| Arc::new(Slot::new(0)))))
+            }
+            _ => Err(if closed { CallError::Closed } else { CallError::Cancelled }),
+        }
+    }
+
+    fn ticket(
+        self: &Arc<Self>,
+        hash: u64,
+        flight: u64,
+        slot: Arc<Slot<T, E>>,
+        label: Option<String>,
+        joined: bool,
+    ) -> Ticket<T, E> {
+        let (sender, receiver) = sync::bounded(1);
+        let number = slot.add_ticket(sender);
+        let home = || Arc::clone(self) as Arc<dyn Home<T, E>>;
+        let place = number.map(|number| Place { home: home(), hash, flight, number, joined });
+        let at = At { flights: self, shard: self.table.shard(hash), hash, id: flight };
+        let label = label.unwrap_or_else(|| at.name().to_string()).into();
+        Ticket { slot, receiver, place, label, timeout: self.settings.timeout }
+    }
+
+    /// A ticket that has its result and is in no flight.
+    fn ended_ticket(result: Shared<T, E>) -> Ticket<T, E> {
+        let slot = Arc::new(Slot::new(0));
+        drop(Arc::clone(&slot).publish(result));
+        let (sender, receiver) = sync::bounded(1);
+        slot.add_ticket(sender);
+        Ticket { slot, receiver, place: None, label: "".into(), timeout: None }
+    }
+}
+
+impl<K: Send, T: Send + Sync, E: Send + Sync> Home<T, E> for Flights<K, T, E> {
+    fn leave(&self, place: &Place<T, E>, slot: &Slot<T, E>) {
+        let mut locked = self.table.shard(place.hash).lock();
+        // If the flight has ended, the end has counted for everybody in it.
+        let Some(tickets) = slot.remove_ticket(place.number) else { return };
+        let mut unwanted = false;
+        if let Some((record, counters)) = locked.record(place.hash, place.flight) {
+            if place.joined {
+                record.followers -= 1;
+                record.absent -= 1;
+                counters.following -= 1;
+            }
+            let cancels = self.settings.on_last_ticket == OnLastTicket::Cancel;
+            unwanted = cancels && record.detached && record.followers == 0 && tickets == 0;
+        }
+        let key = if unwanted { locked.cancel_unwanted(place.hash, place.flight) } else { None };
+        drop(locked);
+        self.following.give_back(u64::from(place.joined));
+        drop(key);
+    }
+}
+
+impl<K, T, E> Queued<K, T, E> {
+    /// Runs the closure on this thread, unless nobody wants it any more.
+    fn run(mut self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) {
+        let flights = Arc::clone(&self.flights);
+        let at = At { flights: &flights, shard: flights.table.shard(self.hash), hash: self.hash, id: self.id };
+        let me = sync::me();
+        let mut locked = at.shard.lock();
+        let wanted = match locked.record(self.hash, self.id) {
+            Some((record, _)) if !record.cancelled || planted(Fault::RunsWhatWasCancelled) => {
+                record.leader = Some(me);
+                if let Some(slot) = &record.slot {
+                    // Before the closure, so that its first wait sees who waits for it. This thread waits for nothing.
+                    slot.leader.set(me.number);
+                }
+                true
+            }
+            _ => false,
+        };
+        drop(locked);
+        if wanted {
+            self.ended = true;
+            // The tickets learn of a panic, and nobody else is there to.
+            quietly(|| drop(Lead::new(at).run(work)));
+        }
+    }
+
+    /// Ends the flight unrun. A follower that waits may run its own closure instead, if `offers`.
+    fn end(&mut self, error: CallError<E>, offers: bool) {
+        self.ended = true;
+        let Flights { table, following, .. } = &*self.flights;
+        let mut locked = table.shard(self.hash).lock();
+        locked.counters.running -= 1;
+        let draining = std::mem::take(&mut locked.draining);
+        let failure = error.clone();
+        let record = locked.record(self.hash, self.id).filter(|_| offers);
+        let offered = record.and_then(|(record, _)| record.offer_lead(u32::MAX, || Err(failure)));
+        let removed = if offered.is_some() { None } else { locked.remove(self.hash, self.id) };
+        let (key, released) = match removed {
+            None => (None, None),
+            Some(Removed { key, followers, slot }) => {
+                (key, Some(Released::publish(followers, slot, &mut locked.counters, || Err(error))))
+            }
+        };
+        drop(locked);
+        if let Some(slot) = offered {
+            slot.wake_one();
+        }
+        if let Some(released) = released {
+            released.wake(following);
+        }
+        self.flights.tell_drain(draining);
+        drop(key);
+    }
+}
+
+impl<K, T, E> Drop for Queued<K, T, E> {
+    fn drop(&mut self) {
+        if !self.ended && !planted(Fault::DroppedJobEndsNothing) {
+            self.end(CallError::Closed, false);
+        }
+    }
+}
+
+impl<K, T, E, W> Job for Detached<K, T, E, W>
+where
+    K: Send,
+    T: Send + Sync,
+    E: Send + Sync,
+    W: FnOnce(&Flight<'_, K, T, E>) -> Result<T, E> + Send,
+{
+    fn run(self: Box<Self>) {
+        let Self { queued, work } = *self;
+        quietly(|| queued.run(work));
+    }
+
+    fn refuse(self: Box<Self>) {
+        let Self { mut queued, work } = *self;
+        queued.end(CallError::Overloaded, true);
+        quietly(|| drop(work));
+    }
+}

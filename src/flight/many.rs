@@ -1,0 +1,204 @@
+//! Many flights for one caller: claimed one by one without waiting, run by one closure; those that others lead are
+//! followed when that is over.
+
+use std::sync::Arc;
+
+use hashbrown::Equivalent;
+
+use super::run::{Ran, attempt_many};
+use super::settings::quietly;
+use super::waits::Chain;
+use super::{Entered, Flights, Follow, Lead, Limits, Waited, Waits};
+use crate::outcome::Shared;
+use crate::sync::{self, Fault, Instant, planted};
+use crate::{Bypass, CallError, Mark, OnDeadlock};
+
+/// What came of a batch's closure for each key, or for all of them together if it panicked.
+type Rans<T, E> = Result<Vec<Ran<T, E>>, Ran<T, E>>;
+
+/// A follower that waits later. Dropped before, it leaves its flight.
+struct Absent<'a, K, T, E>(Option<Follow<'a, K, T, E>>);
+
+/// The parts that one caller plays in the flights of its keys, by the keys' places.
+struct Parts<'a, K, T, E> {
+    leads: Vec<(usize, Lead<'a, K, T, E>)>,
+    follows: Vec<(usize, Absent<'a, K, T, E>)>,
+    bypasses: Vec<(usize, Bypass)>,
+}
+
+impl<K, T, E> Flights<K, T, E> {
+    /// What came of each of the `keys`, which are all different and come with their hashes.
+    ///
+    /// While `work` runs for what was claimed, this thread leads all of that and waits for nothing. When it comes to
+    /// wait for what others lead, it leads nothing of it any more. So two batches never wait for each other, whichever
+    /// keys they share.
+    ///
+    /// User code here: that of [`enter`](Flights::enter) for each key, `work`, and what goes with the end of a flight.
+    /// Whatever panics, each lead ends its flight and each follower leaves.
+    pub(crate) fn call_many<Q, R>(
+        &self,
+        keys: &[(u64, &Q)],
+        after: Option<Mark>,
+        limits: impl FnOnce(Instant) -> Limits,
+        mut work: impl FnMut(&[&Q]) -> Result<Vec<R>, E>,
+        part: fn(R) -> Result<T, E>,
+    ) -> Vec<Shared<T, E>>
+    where
+        Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        let mut ask = |keys: &[&Q]| attempt_many(keys.len(), || work(keys), part, self.settings.cost.as_deref());
+        // Each is replaced below.
+        let mut results: Vec<Shared<T, E>> = keys.iter().map(|_| Err(CallError::Cancelled)).collect();
+
+        let Parts { leads, follows, bypasses } = self.claim(keys, after, &mut results);
+        let places: Vec<usize> = leads.iter().map(|(place, _)| *place).collect();
+        let missing: Vec<&Q> = places.iter().map(|&place| keys[place].1).collect();
+        let leads = leads.into_iter().map(|(_, lead)| lead).collect();
+        for (place, result) in places.into_iter().zip(self.lead_many(leads, &missing, &mut ask)) {
+            results[place] = result;
+        }
+        for (place, why) in bypasses {
+            results[place] = self.bypass_one(keys[place], why, false, &mut ask);
+        }
+        if !follows.is_empty() {
+            let began = sync::now();
+            let limits = limits(began);
+            for (place, absent) in follows {
+                results[place] = self.follow_later(absent, keys[place], began, limits, &mut ask);
+            }
+        }
+        results
+    }
+
+    /// Enters the flight of each key, and waits for none.
+    fn claim<Q>(&self, keys: &[(u64, &Q)], after: Option<Mark>, results: &mut [Shared<T, E>]) -> Parts<'_, K, T, E>
+    where
+        Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        let mut parts = Parts { leads: Vec::with_capacity(keys.len()), follows: Vec::new(), bypasses: Vec::new() };
+        for (place, &(hash, key)) in keys.iter().enumerate() {
+            match self.enter_waiting(Waits::Later, hash, key, after) {
+                Entered::Leads(lead) => parts.leads.push((place, lead)),
+                Entered::Follows(follow) if planted(Fault::WaitsWhileClaiming) => {
+                    drop(follow.wait(sync::now(), Limits::default()));
+                }
+                Entered::Follows(follow) => parts.follows.push((place, Absent(Some(follow)))),
+                Entered::Bypasses(why) => parts.bypasses.push((place, why)),
+                Entered::Refused(error) => results[place] = self.refuse(error).result,
+            }
+        }
+        parts
+    }
+
+    /// Asks for the `keys` that these are the leads of, and ends each flight with its part of the answer. A panic goes
+    /// on to the caller when all have ended.
+    fn lead_many<Q: ?Sized>(
+        &self,
+        leads: Vec<Lead<'_, K, T, E>>,
+        keys: &[&Q],
+        ask: &mut impl FnMut(&[&Q]) -> Rans<T, E>,
+    ) -> Vec<Shared<T, E>> {
+        let mut results = Vec::with_capacity(keys.len());
+        // Dropping keys is user code: when nobody waits for this thread any more.
+        let mut owned = Vec::with_capacity(keys.len());
+        let mut leads = leads.into_iter();
+        for keys in keys.chunks(self.settings.max_batch) {
+            let mut began = None;
+            for lead in leads.as_slice().iter().take(keys.len()) {
+                began = lead.begin();
+            }
+            let ran = ask(keys);
+            let ran_for = began.map(|began| sync::now().saturating_duration_since(began));
+            match ran {
+                Ok(rans) => {
+                    for (ran, lead) in rans.into_iter().zip(leads.by_ref()) {
+                        owned.push(lead.finish(&ran, ran_for));
+                        results.push(ran.into_result());
+                    }
+                }
+                Err(panicked) => {
+                    if planted(Fault::PanicReleasesOne) {
+                        leads.by_ref().skip(1).for_each(std::mem::forget);
+                    }
+                    for (place, lead) in leads.enumerate() {
+                        owned.push(lead.finish(&panicked, ran_for.filter(|_| place < keys.len())));
+                    }
+                    // The caller is owed its own panic, not that of a key's Drop.
+                    for key in owned {
+                        quietly(|| drop(key));
+                    }
+                    // It goes on from here.
+                    results.push(panicked.into_result());
+                    return results;
+                }
+            }
+        }
+        results
+    }
+
+    /// Runs the closure for one key, for its caller alone.
+    fn bypass_one<Q: ?Sized>(
+        &self,
+        (hash, key): (u64, &Q),
+        why: Bypass,
+        joined: bool,
+        ask: &mut impl FnMut(&[&Q]) -> Rans<T, E>,
+    ) -> Shared<T, E> {
+        let run = || match ask(&[key]) {
+            Ok(mut rans) => rans.pop().unwrap_or(Ran::Miscounted { expected: 1, got: 0 }),
+            Err(panicked) => panicked,
+        };
+        self.bypass_as(hash, why, joined, run).result
+    }
+
+    /// What comes of waiting for one key, now that nothing is led for the others.
+    fn follow_later<Q>(
+        &self,
+        absent: Absent<'_, K, T, E>,
+        (hash, key): (u64, &Q),
+        began: Instant,
+        limits: Limits,
+        ask: &mut impl FnMut(&[&Q]) -> Rans<T, E>,
+    ) -> Shared<T, E>
+    where
+        Q: ToOwned<Owned = K> + ?Sized,
+    {
+        let label = || self.settings.key_label.map(|label| label(&key.to_owned()).into());
+        let bypasses = self.settings.on_deadlock == OnDeadlock::Bypass;
+        let follow = match absent.sit(label, bypasses) {
+            Ok(follow) => follow,
+            Err(_) if bypasses => return self.bypass_one((hash, key), Bypass::Deadlock, true, ask),
+            Err(chain) => return self.refuse(CallError::Deadlock { chain }).result,
+        };
+        match follow.wait(began, limits) {
+            Waited::Over(outcome) => outcome.result,
+            Waited::Leads(lead) => {
+                let mut result = self.lead_many(vec![lead], &[key], ask);
+                result.pop().unwrap_or(Err(CallError::WrongCount { expected: 1, got: 0 }))
+            }
+            Waited::Impatient => self.bypass_one((hash, key), Bypass::Impatient, true, ask),
+        }
+    }
+}
+
+impl<'a, K, T, E> Absent<'a, K, T, E> {
+    /// Comes to wait; or leaves, if its wait would close a circle, and says which. It may then run its closure alone.
+    fn sit(mut self, label: impl FnOnce() -> Option<Arc<str>>, runs_alone: bool) -> Result<Follow<'a, K, T, E>, Chain> {
+        let mut follow = self.0.take().expect("it is taken out here or in drop");
+        match follow.sit(label) {
+            Ok(()) => Ok(follow),
+            Err(chain) => {
+                follow.leave_absent(runs_alone);
+                Err(chain)
+            }
+        }
+    }
+}
+
+impl<K, T, E> Drop for Absent<'_, K, T, E> {
+    fn drop(&mut self) {
+        if let Some(mut follow) = self.0.take() {
+            follow.leave_absent(false);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Many keys at once: batches that cross, and what becomes of their keys.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use super::{Crowd, Seen, building, plainly, together};
+use crate::sync::{self, Fault, catches, holds};
+use crate::{CallError, OnFailure};
+
+fn ones(missing: &[&u64]) -> Vec<u64> {
+    sync::pause();
+    missing.iter().map(|_| 1).collect()
+}
+
+/// ```text
+/// first batch                     second batch
+/// claims 1                        claims 2
+/// is absent in 2                  is absent in 1
+/// runs; ends 1                    runs; ends 2
+/// waits for 2: no circle          waits for 1
+/// ```
+fn crossing_batches() {
+    let crowd = Crowd::new(building().shards(4));
+    let [one, two, three] = crowd.keys_apart();
+    let part = |keys: [u64; 3]| {
+        let crowd = &crowd;
+        move |_: &Seen| {
+            for result in crowd.calls.call_many(&keys, ones) {
+                result.expect("no circle");
+            }
+        }
+    };
+    together([&part([one, two, three]), &part([three, two, one]), &part([two, one, three])]);
+    crowd.assert_nothing_left();
+    assert_eq!(crowd.calls.stats().calls(), 9);
+}
+
+#[test]
+fn crossing_batches_are_served_and_never_refused() {
+    holds(crossing_batches);
+}
+
+#[test]
+fn a_batch_that_waits_while_it_leads_is_caught() {
+    catches(Fault::WaitsWhileClaiming, "", crossing_batches);
+}
+
+/// ```text
+/// batch                           single callers
+/// claims 1 and 2                  join 1, join 2
+/// panics: ends both               wake with LeaderPanicked
+/// ```
+fn panic_of_a_batch() {
+    let crowd = Crowd::new(building());
+    let batch = |_: &Seen| {
+        let led = catch_unwind(AssertUnwindSafe(|| {
+            crowd.calls.try_call_many(&[1, 2], |missing| {
+                sync::pause();
+                resume_unwind(Box::new(missing.len()))
+            })
+        }));
+        if let Err(payload) = led {
+            payload.downcast::<usize>().expect("its own panic");
+        }
+    };
+    let caller = |key| {
+        let crowd = &crowd;
+        move |seen: &Seen| {
+            let result = crowd.call(seen, key, plainly, |_| Ok(1));
+            assert!(matches!(result, Ok(_) | Err(CallError::LeaderPanicked { .. })), "{result:?}");
+        }
+    };
+    together([&batch, &caller(1), &caller(2)]);
+    crowd.assert_nothing_left();
+    assert_eq!(crowd.calls.stats().calls(), 4);
+}
+
+#[test]
+fn a_panic_of_a_batch_strands_nobody() {
+    holds(panic_of_a_batch);
+}
+
+#[test]
+fn a_panic_that_releases_one_key_of_a_batch_is_caught() {
+    catches(Fault::PanicReleasesOne, "", panic_of_a_batch);
+}
+
+/// ```text
+/// leader of 1         batch                           follower of 1
+///                     claims 2, is absent in 1        joins 1
+/// fails: elects the
+/// follower, or shares if there is none
+///                     ends 2; waits for 1             leads, or leaves at its deadline: then the
+///                                                     batch gets the failure
+/// ```
+fn election_beside_an_absent_follower() {
+    let crowd = Crowd::new(building().on_error(OnFailure::Elect { times: 2 }));
+    let leader = |seen: &Seen| {
+        let _ = crowd.call(seen, 1, plainly, |_| {
+            sync::pause();
+            Err(1)
+        });
+    };
+    let batch = |_: &Seen| {
+        let results = crowd.calls.try_call_many(&[1, 2], |missing| {
+            // Long enough for all the others to come and go.
+            (0..8).for_each(|_| sync::pause());
+            Ok(ones(missing))
+        });
+        assert!(results.iter().all(|result| matches!(result, Ok(_) | Err(CallError::Failed(_)))), "{results:?}");
+    };
+    let hurried = |seen: &Seen| {
+        let _ = crowd.call(seen, 1, |asking| asking.timeout(Duration::from_secs(1)), |_| Err(2));
+    };
+    together([&leader, &batch, &hurried]);
+    crowd.assert_nothing_left();
+    assert_eq!(crowd.calls.stats().calls(), 4);
+}
+
+#[test]
+fn an_absent_follower_is_not_elected_and_hears_of_the_end() {
+    holds(election_beside_an_absent_follower);
+}
+
+/// ```text
+/// leader of 1                     batch                           waits for nobody else
+///                                 claims 2, is absent in 1
+/// fails: nobody can be elected
+///                                 its closure waits for the failure to be out, outside this crate
+/// ```
+fn closure_that_waits_for_another_flight_to_end() {
+    let crowd = Crowd::new(building().on_error(OnFailure::Elect { times: 1 }));
+    let leader = |seen: &Seen| {
+        let _ = crowd.call(seen, 1, plainly, |_| {
+            sync::pause();
+            Err(1)
+        });
+    };
+    let batch = |_: &Seen| {
+        let results = crowd.calls.try_call_many(&[1, 2], |missing| {
+            if !missing.contains(&&1) {
+                // Nobody leads a flight that somebody absent was elected for.
+                for _ in 0..200 {
+                    let flights = crowd.calls.flights();
+                    let Some(flight) = flights.iter().find(|flight| flight.key == 1) else { break };
+                    assert!(flight.leader.is_some(), "an absent follower was elected");
+                    sync::give_way();
+                }
+            }
+            Ok(ones(missing))
+        });
+        drop(results);
+    };
+    together([&leader, &batch]);
+    crowd.assert_nothing_left();
+}
+
+#[test]
+fn a_flight_that_only_absent_followers_are_in_ends_with_its_leader() {
+    holds(closure_that_waits_for_another_flight_to_end);
+}
+
+#[test]
+fn an_election_of_the_absent_is_caught() {
+    catches(Fault::ElectsTheAbsent, "was elected", closure_that_waits_for_another_flight_to_end);
+}
+
+#[test]
+fn absent_followers_who_are_not_told_of_the_end_are_caught() {
+    catches(Fault::AbsentAreForgotten, "", election_beside_an_absent_follower);
+}

@@ -1,0 +1,187 @@
+//! Detached flights: the pool's threads, tickets, and what becomes of a flight that waits for a thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::{Calls, Seen, building, together, waits};
+use crate::sync::{self, Fault, catches, holds};
+use crate::{CallError, OnLastTicket};
+
+/// Nothing is left, when the pool's threads have ended their closures.
+fn assert_idle(calls: &Calls) {
+    assert!(calls.drain(Duration::MAX));
+    let stats = calls.stats();
+    assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0), "something is left: {stats:?}");
+    for shard in calls.flights.table.shards() {
+        assert!(shard.lock().forgotten.is_empty(), "a forgotten flight is left");
+    }
+    assert!(waits::nobody_waits(), "an edge is left");
+}
+
+/// ```text
+/// caller                          pool
+/// queues 1                        a thread takes it, and leads
+/// its ticket waits, or it has
+/// the result by then              ends
+/// ```
+fn tickets_and_calls() {
+    let calls = building().pool_threads(1).build();
+    let part = |_: &Seen| {
+        let ticket = calls.detach(&1, |_| {
+            sync::pause();
+            Ok(1)
+        });
+        assert!(matches!(calls.try_call(&1, || Ok(1)), Ok(value) if *value == 1));
+        let early = ticket.wait_timeout(Duration::from_secs(1));
+        assert!(matches!(early, Ok(_) | Err(CallError::TimedOut)));
+        assert!(matches!(ticket.wait(), Ok(value) if *value == 1));
+    };
+    together([&part, &part]);
+    assert_eq!(calls.stats().calls(), 4);
+    assert_idle(&calls);
+}
+
+#[test]
+fn tickets_and_calls_share_flights() {
+    holds(tickets_and_calls);
+}
+
+#[test]
+fn an_end_that_wakes_nobody_is_caught() {
+    catches(Fault::WakesNobody, "deadlock", tickets_and_calls);
+}
+
+/// ```text
+/// the pool's only thread          a spare
+/// leads 1, queues 2
+/// waits for 2: lends its place    leads 2, queues 3, waits: lends its place to another
+/// goes on; there is one too many  ends
+/// ```
+fn all_threads_blocked() {
+    let calls = Arc::new(building().pool_threads(1).build());
+    let outer = Arc::clone(&calls);
+    let ticket = calls.detach(&1, move |_| {
+        let inner = Arc::clone(&outer);
+        let ticket = outer.detach(&2, move |_| {
+            let _ = inner.detach(&3, |_| Ok(3)).wait();
+            Ok(2)
+        });
+        ticket.wait().map(|value| *value).map_err(|_| 0)
+    });
+    assert_eq!(*ticket.wait().unwrap(), 2);
+    assert_idle(&calls);
+    let (active, idle) = calls.pool.threads();
+    assert!(active <= 2 && idle <= active, "spare threads are left");
+}
+
+#[test]
+fn a_blocked_thread_of_the_pool_lends_its_place() {
+    holds(all_threads_blocked);
+}
+
+#[test]
+fn a_blocked_thread_that_keeps_its_place_is_caught() {
+    catches(Fault::BlockedKeepsPlace, "deadlock", all_threads_blocked);
+}
+
+/// ```text
+/// caller                          another                         closer
+/// queues 1 and 2                  joins 2                         closes: Closed to all followers,
+/// waits for 2                     wakes with a result or Closed   throws away what is queued
+/// ```
+fn close_against_a_queued_flight() {
+    let calls = building().pool_threads(1).build();
+    let detaching = |_: &Seen| {
+        let tickets = [1, 2].map(|key| calls.detach(&key, move |_| Ok(key)));
+        for ticket in tickets {
+            let result = ticket.wait();
+            assert!(matches!(result, Ok(_) | Err(CallError::Closed)), "{result:?}");
+        }
+    };
+    let calling = |_: &Seen| {
+        let result = calls.try_call(&2, || Ok(2));
+        assert!(matches!(result, Ok(_) | Err(CallError::Closed)), "{result:?}");
+    };
+    let closing = |_: &Seen| calls.close();
+    together([&detaching, &calling, &closing]);
+    assert_idle(&calls);
+}
+
+#[test]
+fn close_releases_those_who_wait_for_a_queued_flight() {
+    holds(close_against_a_queued_flight);
+}
+
+#[test]
+fn a_queued_flight_that_is_thrown_away_and_stays_is_caught() {
+    catches(Fault::DroppedJobEndsNothing, "deadlock", close_against_a_queued_flight);
+}
+
+/// ```text
+/// caller                          another                         pool
+/// detaches 0 and 1                                                begins 0
+/// drops the ticket of 1           calls 1: joins, or is late
+///                                                                 begins 1 if somebody wants it
+/// ```
+fn last_ticket() {
+    let calls = building().pool_threads(1).on_last_ticket(OnLastTicket::Cancel).build();
+    let dropped = Arc::new(AtomicBool::new(false));
+    let detaching = |_: &Seen| {
+        let seen = Arc::clone(&dropped);
+        let first = calls.detach(&0, move |_| {
+            while !seen.load(Ordering::Relaxed) {
+                sync::give_way();
+            }
+            Ok(0)
+        });
+        drop(calls.detach(&1, |flight| {
+            assert!(!flight.is_cancelled(), "nobody wants it");
+            Ok(1)
+        }));
+        dropped.store(true, Ordering::Relaxed);
+        first.wait().unwrap();
+    };
+    let calling = |_: &Seen| {
+        assert!(calls.try_call(&1, || Ok(2)).is_ok());
+    };
+    together([&detaching, &calling]);
+    assert_idle(&calls);
+}
+
+#[test]
+fn the_last_ticket_cancels_a_flight_that_nobody_wants_and_no_other() {
+    holds(last_ticket);
+}
+
+#[test]
+fn a_closure_that_runs_though_it_was_cancelled_is_caught() {
+    catches(Fault::RunsWhatWasCancelled, "a panic was swallowed", last_ticket);
+}
+
+/// ```text
+/// leads 1, detaches 2             pool
+/// waits for it, or is refused     asks for 1: refused, or waits
+/// ```
+fn circle_through_the_pool() {
+    let calls = Arc::new(building().pool_threads(1).build());
+    let inner = Arc::clone(&calls);
+    let led = calls.try_call(&1, || {
+        let ticket = calls.detach(&2, move |_| {
+            let refused = matches!(inner.try_call(&1, || Ok(0)), Err(CallError::Deadlock { .. }));
+            Ok(u64::from(refused))
+        });
+        match ticket.wait() {
+            Ok(refused) => Ok(*refused),
+            Err(CallError::Deadlock { .. }) => Ok(1),
+            Err(other) => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(*led.unwrap(), 1, "one of them is refused");
+    assert_idle(&calls);
+}
+
+#[test]
+fn a_circle_through_the_pool_is_refused() {
+    holds(circle_through_the_pool);
+}
