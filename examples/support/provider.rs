@@ -19,6 +19,8 @@ use self::server::{Body, Meter};
 use self::shapes::{Refusal, Vendor, refuse};
 
 // Named by path, so that a test can include this file alone.
+#[path = "embeddings.rs"]
+pub(crate) mod embeddings;
 #[path = "server.rs"]
 pub(crate) mod server;
 #[path = "shapes.rs"]
@@ -71,6 +73,7 @@ impl Provider {
             admitted: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             events: Arc::default(),
+            texts: AtomicU64::new(0),
             answered: [const { AtomicU64::new(0) }; STATUSES.len()],
         });
         let behind = Arc::clone(&desk);
@@ -83,12 +86,22 @@ impl Provider {
         format!("http://{}{}", self.server.address(), vendor.path())
     }
 
-    /// Requests that came to the two endpoints, whatever became of them.
+    /// Requests that came to the endpoints, whatever became of them.
     pub(crate) fn calls(&self) -> u64 {
         self.desk.calls.load(Ordering::Acquire)
     }
 
-    /// Requests to the two endpoints that were answered with `status`.
+    /// Address of the endpoint for embeddings, in OpenAI's shape.
+    pub(crate) fn embeddings_url(&self) -> String {
+        format!("http://{}{}", self.server.address(), embeddings::PATH)
+    }
+
+    /// Texts that came to the endpoint for embeddings, in requests that were answered with 200.
+    pub(crate) fn texts(&self) -> u64 {
+        self.desk.texts.load(Ordering::Acquire)
+    }
+
+    /// Requests to the endpoints that were answered with `status`.
     pub(crate) fn answered(&self, status: u16) -> u64 {
         let place = STATUSES.iter().position(|known| *known == status);
         place.map_or(0, |place| self.desk.answered[place].load(Ordering::Acquire))
@@ -134,12 +147,16 @@ struct Desk {
     next_slot: AtomicU64,
     admitted: AtomicU64,
     calls: AtomicU64,
+    texts: AtomicU64,
     answered: [AtomicU64; STATUSES.len()],
 }
 
 impl Desk {
     fn handle(&self, request: &Request<Vec<u8>>) -> Response<Body> {
         let path = request.uri().path();
+        if path == embeddings::PATH {
+            return self.embed(request);
+        }
         let Some(vendor) = [Vendor::OpenAi, Vendor::Anthropic].into_iter().find(|vendor| vendor.path() == path) else {
             let message = format!("Unknown request URL: {} {path}", request.method());
             let refusal = Refusal { status: 404, message, retry_after: None };
@@ -179,6 +196,39 @@ impl Desk {
         let mut response = Response::new(Body::Pieces(Box::new(pieces), Arc::clone(&self.events)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
         response
+    }
+
+    fn embed(&self, request: &Request<Vec<u8>>) -> Response<Body> {
+        let number = self.calls.fetch_add(1, Ordering::AcqRel) + 1;
+        let outcome = if request.method() == Method::POST {
+            self.texts_to_embed(request)
+        } else {
+            refuse(405, format!("Not allowed to {} this endpoint", request.method()))
+        };
+        let (status, retry_after, body) = match outcome {
+            Ok((model, texts)) => (200, None, embeddings::answer(&model, &texts)),
+            Err(refusal) => (refusal.status, refusal.retry_after, shapes::refused(Vendor::OpenAi, &refusal, number)),
+        };
+        if let Some(place) = STATUSES.iter().position(|known| *known == status) {
+            self.answered[place].fetch_add(1, Ordering::AcqRel);
+        }
+        reply(status, retry_after, &body)
+    }
+
+    /// The model and the texts of a request, after the time that an answer to it takes.
+    fn texts_to_embed(&self, request: &Request<Vec<u8>>) -> Result<(String, Vec<String>), Refusal> {
+        self.check_key(Vendor::OpenAi, request.headers())?;
+        self.check_pace()?;
+        let (model, texts) = embeddings::read(request.body())?;
+        let latency = Duration::from_nanos(self.latency.load(Ordering::Acquire));
+        if let Err(RecvTimeoutError::Disconnected) = self.stopped.recv_timeout(latency) {
+            return refuse(503, "The provider is shutting down");
+        }
+        if self.admitted.fetch_add(1, Ordering::AcqRel) < self.behaviour.fail_first {
+            return refuse(500, "The server had an error while processing the request");
+        }
+        self.texts.fetch_add(texts.len() as u64, Ordering::AcqRel);
+        Ok((model, texts))
     }
 
     /// The parsed request, after the time that an answer to it takes.

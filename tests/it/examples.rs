@@ -225,3 +225,38 @@ fn stream_says_what_is_wrong() {
     let ended = Running::start(example("stream").args(["--readers", "0"])).finish();
     assert_eq!(ended.code, Some(2), "{ended:?}");
 }
+
+#[test]
+fn embed_sends_each_text_once_for_batches_that_overlap() {
+    let file = "examples/data/passages.txt";
+    let different: HashSet<String> = fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect();
+    let provider = Provider::start(Behaviour { latency: Duration::from_millis(1500), ..Behaviour::default() }).unwrap();
+    let url = provider.embeddings_url();
+    let ended = Running::start(example("embed").args(["--json", "--url", &url, "--model", "m", file])).finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    let [asked, sent, vectors] = ["texts_asked", "texts_sent", "vectors"].map(|name| report[name].as_u64().unwrap());
+    assert_eq!((asked, vectors, sent), (16 * 20, 16 * 20, different.len() as u64), "{report}");
+    assert_eq!((provider.texts(), provider.calls()), (sent, report["requests_sent"].as_u64().unwrap()));
+}
+
+#[test]
+fn embed_splits_what_is_missing_and_names_why_vectors_are() {
+    let file = "examples/data/passages.txt";
+    let arguments = ["--json", "--latency", "0", "--threads", "1", "--batch", "20", "--max-batch", "8"];
+    let ended = Running::start(example("embed").args(arguments).arg(file)).finish();
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(
+        (ended.code, &report["requests_sent"], &report["vectors"]),
+        (Some(0), &json!(3), &json!(20)),
+        "{report}"
+    );
+
+    let ended = Running::start(example("embed").args(arguments).args(["--fail", "1"]).arg(file)).finish();
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((ended.code, &report["missing"]), (Some(1), &json!(8)), "one part of three: {report}");
+    assert!(report["reason"].as_str().unwrap().contains("500"), "{report}");
+
+    let ended = Running::start(example("embed").arg("no/such/file")).finish();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+}

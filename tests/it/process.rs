@@ -54,6 +54,8 @@ fn build_examples() -> PathBuf {
         "quota",
         "--example",
         "stream",
+        "--example",
+        "embed",
         "--profile",
         profile,
     ]);
