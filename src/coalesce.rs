@@ -146,7 +146,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.run(key, Wishes::default(), |_| Ok(work())).result
+        self.run(key, Wishes::default(), |_| Ok(work()), |outcome| outcome.result)
     }
 
     /// The value of `work`, or of the same call if it is already in flight; errors are shared too.
@@ -173,7 +173,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.run(key, Wishes::default(), |_| work()).result
+        self.run(key, Wishes::default(), |_| work(), |outcome| outcome.result)
     }
 
     /// A call with wishes of its own, such as a timeout; see [`Request`].
@@ -280,23 +280,24 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.flights.drain(timeout)
     }
 
-    /// What every call comes down to.
-    pub(crate) fn run<Q>(
+    /// What every call comes down to. What `part` leaves out of the outcome is not even made where the caller leads.
+    pub(crate) fn run<Q, R>(
         &self,
         key: &Q,
         wishes: Wishes,
         work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
-    ) -> Outcome<T, E>
+        part: impl FnOnce(Outcome<T, E>) -> R,
+    ) -> R
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let hash = self.hasher.hash_one(key);
         if wishes.bypass {
-            return self.flights.bypass(hash, Bypass::Requested, work);
+            return part(self.flights.bypass(hash, Bypass::Requested, work));
         }
         match self.flights.enter(hash, key, wishes.after) {
-            Entered::Leads(lead) => lead.run(work),
-            entered => self.run_otherwise(hash, entered, wishes, work),
+            Entered::Leads(lead) => part(lead.run(work)),
+            entered => part(self.run_otherwise(hash, entered, wishes, work)),
         }
     }
 

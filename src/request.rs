@@ -140,7 +140,7 @@ where
 
     /// As [`SyncCoalesce::try_call`]; the closure is told about its flight.
     pub fn try_call(self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
-        self.coalesce.run(self.key, self.wishes, work)
+        self.coalesce.run(self.key, self.wishes, work, |outcome| outcome)
     }
 }
 

@@ -303,7 +303,7 @@ impl<K, T, E> Queued<K, T, E> {
         let (key, released) = match removed {
             None => (None, None),
             Some(Removed { key, followers, slot }) => {
-                (key, Some(Released::publish(followers, slot, &mut locked.counters, || Err(error))))
+                (key, Released::publish(followers, slot, &mut locked.counters, || Err(error)))
             }
         };
         drop(locked);

@@ -226,7 +226,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
             Some(Removed { key, .. }) if planted(Fault::AbsentAreForgotten) => (key, None),
             Some(Removed { key, followers, slot }) => {
                 let publish = |failure| Released::publish(followers, slot, &mut locked.counters, || failure);
-                (key, self.slot.failure().map(publish))
+                (key, self.slot.failure().and_then(publish))
             }
         };
         drop(locked);

@@ -25,7 +25,8 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
     }
 
     /// Runs `work` and shares what comes of it. A panic in `work` goes on to the caller.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "or the outcome goes through memory twice, a thirtieth of a lone call")]
+    #[inline(always)]
     pub(crate) fn run(self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
         let began = self.begin();
         let ran = attempt(|| work(&Flight::of(self.at)), self.at.flights.settings.cost.as_deref());
@@ -41,10 +42,13 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
     /// Tells the observers that the closure is about to run, and says when that is if there are any.
     #[inline]
     pub(super) fn begin(&self) -> Option<Instant> {
-        let settings = &self.at.flights.settings;
-        settings.observe(|observer| observer.led(&self.at.name()));
+        self.at.flights.settings.is_observed().then(|| self.tell_begin())
+    }
+
+    fn tell_begin(&self) -> Instant {
+        self.at.flights.settings.observe(|observer| observer.led(&self.at.name()));
         // Neither the observers' own time nor that of waking the followers is the closure's.
-        settings.is_observed().then(sync::now)
+        sync::now()
     }
 
     /// Ends the flight with its part of what a closure for several flights came to. The key is to be dropped under no
@@ -103,10 +107,11 @@ impl<K, T, E> At<'_, K, T, E> {
             None => (None, None),
             Some(Removed { key, followers, slot }) => {
                 let slot = slot.filter(|_| !unfollowed);
-                if let Ran::Value { cost, .. } = ran {
-                    locked.counters.cost_saved += cost * count(followers);
+                let released = Released::publish(followers, slot, &mut locked.counters, || ran.shared());
+                if let (Some(released), Ran::Value { cost, .. }) = (&released, ran) {
+                    locked.counters.cost_saved += cost * count(released.followers());
                 }
-                (key, Some(Released::publish(followers, slot, &mut locked.counters, || ran.shared())))
+                (key, released)
             }
         };
         drop(locked);

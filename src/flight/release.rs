@@ -12,20 +12,21 @@ use crate::sync::{Fault, planted};
 #[must_use]
 pub(super) struct Released<T, E> {
     followers: u64,
-    published: Option<Published<T, E>>,
+    published: Published<T, E>,
 }
 
 impl<T, E> Released<T, E> {
-    /// Publishes the result, and counts for all followers, under the shard's lock.
+    /// Publishes the result, and counts for all followers, under the shard's lock; none if nobody ever followed.
     #[inline]
     pub(super) fn publish(
         followers: u64,
         slot: Option<Arc<Slot<T, E>>>,
         counters: &mut Stats,
         result: impl FnOnce() -> Shared<T, E>,
-    ) -> Self {
+    ) -> Option<Self> {
+        let slot = slot?;
         counters.following -= followers;
-        Self { followers, published: slot.map(|slot| slot.publish(result())) }
+        Some(Self { followers, published: slot.publish(result()) })
     }
 
     pub(super) fn followers(&self) -> u64 {
@@ -33,11 +34,10 @@ impl<T, E> Released<T, E> {
     }
 
     /// Wakes them, and tells those who wait by a ticket, under no lock; says how many they were.
-    #[inline]
     pub(super) fn wake(self, following: &Bound) -> u64 {
-        if let Some(published) = self.published.filter(|_| !planted(Fault::WakesNobody)) {
-            following.give_back(self.followers);
-            published.wake();
+        following.give_back(self.followers);
+        if !planted(Fault::WakesNobody) {
+            self.published.wake();
         }
         self.followers
     }

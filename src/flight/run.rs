@@ -61,6 +61,7 @@ pub(super) fn attempt_many<R, T, E>(
     }
 }
 
+#[inline]
 fn returned<T, E>(result: Result<T, E>, cost: Option<&Cost<T>>) -> Ran<T, E> {
     match result {
         Ok(value) => {
