@@ -119,6 +119,33 @@ impl<K, T, E, S> Builder<K, T, E, S> {
         self
     }
 
+    /// How long a value is kept after its flight for callers that come too late to join; without this, not at all.
+    ///
+    /// Such a caller's role is [`Lingering`](crate::Role::Lingering), and its closure does not run. It is for bursts
+    /// that are a little spread out; for what is to be kept longer, or by size, take a cache. The time begins when the
+    /// flight ends, and a call reads the clock once more for it. [`forget`](SyncCoalesce::forget),
+    /// [`cancel`](SyncCoalesce::cancel) and [`close`](SyncCoalesce::close) drop what lingers, and
+    /// [`after`](crate::Request::after) takes nothing that is older than its mark. Nothing sweeps but the calls
+    /// themselves: what has expired goes when another result of the same shard comes.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.settings.linger.values = Some(linger);
+        self
+    }
+
+    /// As [`linger`](Builder::linger), for errors: a provider that says no is left alone for so long. Panics never
+    /// linger.
+    pub fn linger_errors(mut self, linger: Duration) -> Self {
+        self.settings.linger.errors = Some(linger);
+        self
+    }
+
+    /// How many results linger at most; 1,000 without this. Each shard keeps its part of them, rounded up, and lets the
+    /// one go that would expire first.
+    pub fn max_lingering(mut self, results: usize) -> Self {
+        self.settings.linger.most = results;
+        self
+    }
+
     /// What a value cost, in any unit, for [`Stats::cost_spent`](crate::Stats::cost_spent) and
     /// [`cost_saved`](crate::Stats::cost_saved).
     ///

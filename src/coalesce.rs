@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::flight::{Entered, Flight, Flights, Pool, Waited};
 use crate::request::Wishes;
-use crate::{Builder, Bypass, CallError, FlightInfo, Key, KeyFn, KeyRule, Mark, Outcome, Request, Stats, sync};
+use crate::{Builder, Bypass, CallError, FlightInfo, Key, KeyFn, KeyRule, Mark, Outcome, Request, Role, Stats, sync};
 
 /// One call in flight per key, for threads: everyone who asks while it runs gets its result.
 ///
@@ -220,8 +220,8 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         }
     }
 
-    /// Lets later callers for `key` start afresh, while the flight goes on for those who are in it. True if there was
-    /// one.
+    /// Lets later callers for `key` start afresh, while the flight goes on for those who are in it, and drops a result
+    /// that lingers. True if there was one of the two.
     pub fn forget<Q>(&self, key: &Q) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -313,6 +313,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         match entered {
             Entered::Leads(lead) => lead.run(work),
             Entered::Bypasses(why) => self.flights.bypass(hash, why, work),
+            Entered::Lingers(result, age) => Outcome { result, role: Role::Lingering { age } },
             Entered::Refused(error) => self.flights.refuse(error),
             Entered::Follows(follow) => {
                 let joined = sync::now();

@@ -35,6 +35,11 @@ pub enum Role {
     },
     /// Its closure ran for it alone.
     Bypassed(Bypass),
+    /// It got the result of a flight that had ended before, and that [lingers](crate::Builder::linger).
+    Lingering {
+        /// How long ago the flight had ended.
+        age: Duration,
+    },
     /// It was refused at once, and nothing ran; the error says why.
     Refused,
 }

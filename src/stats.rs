@@ -22,6 +22,8 @@ pub struct Stats {
     pub coalesced_calls: u64,
     /// Calls that ran their closure without coalescing, the impatient apart, who were counted as they joined.
     pub bypassed: u64,
+    /// Calls that got the result of a flight that had ended before, by the builder's [`linger`](crate::Builder::linger).
+    pub lingered: u64,
     /// Calls refused because they would have waited for themselves. A key of a batch that had joined before that is
     /// among the coalesced ones instead.
     pub refused: u64,
@@ -65,7 +67,7 @@ impl Stats {
     #[must_use]
     pub fn calls(&self) -> u64 {
         let led = self.underlying_calls.saturating_sub(self.elected);
-        led + self.coalesced_calls + self.bypassed + self.refused + self.overloaded + self.closed
+        led + self.coalesced_calls + self.bypassed + self.lingered + self.refused + self.overloaded + self.closed
     }
 
     /// The share of calls, 0 to 1, that did not need a run of their own; 0 when there were none.
@@ -74,7 +76,7 @@ impl Stats {
     pub fn hit_ratio(&self) -> f64 {
         match self.calls() {
             0 => 0.0,
-            calls => self.coalesced_calls as f64 / calls as f64,
+            calls => (self.coalesced_calls + self.lingered) as f64 / calls as f64,
         }
     }
 
@@ -89,6 +91,7 @@ impl AddAssign for Stats {
         self.underlying_calls += other.underlying_calls;
         self.coalesced_calls += other.coalesced_calls;
         self.bypassed += other.bypassed;
+        self.lingered += other.lingered;
         self.refused += other.refused;
         self.overloaded += other.overloaded;
         self.closed += other.closed;

@@ -10,14 +10,18 @@ use crate::CallError;
 use crate::sync::{self, Fault, Instant, Me, has_passed, planted};
 
 impl<K, T, E> Flights<K, T, E> {
-    /// Lets later callers start afresh; present followers stay. Says whether there was a flight.
+    /// Lets later callers start afresh; present followers stay. Says whether there was a flight, or a result that lingered.
     pub(crate) fn forget<Q>(&self, hash: u64, key: &Q) -> bool
     where
         Q: Equivalent<K> + ?Sized,
     {
-        // The guard is gone at the end of this statement and the key is dropped after it: its Drop is user code.
-        let key = self.table.shard(hash).lock().forget(hash, key).map(|(key, _)| key);
-        key.is_some()
+        // Keys and results outlive the lock, whatever happens: their Drop is user code.
+        let (lingering, forgotten);
+        let mut locked = self.table.shard(hash).lock();
+        lingering = locked.lingering.forget(hash, key);
+        forgotten = locked.forget(hash, key);
+        drop(locked);
+        forgotten.is_some() || lingering.is_some()
     }
 
     /// Forgets the flight and wakes its followers with `Cancelled`. Says whether there was a flight.
@@ -25,9 +29,12 @@ impl<K, T, E> Flights<K, T, E> {
     where
         Q: Equivalent<K> + ?Sized,
     {
+        let lingering;
         let mut locked = self.table.shard(hash).lock();
+        lingering = locked.lingering.forget(hash, key);
         let Some((key, id)) = locked.forget(hash, key) else {
-            return false;
+            drop(locked);
+            return lingering.is_some();
         };
         let released = locked.dismiss(id, || Err(CallError::Cancelled));
         drop(locked);
@@ -45,6 +52,7 @@ impl<K, T, E> Flights<K, T, E> {
             locked.closed = !planted(Fault::StaysOpen);
             let missed = if planted(Fault::CloseMissesForgotten) { locked.forgotten.len() } else { 0 };
             let keys = locked.forget_all();
+            let lingering = locked.lingering.clear();
             let ids: Vec<u64> = locked.forgotten.keys().copied().skip(missed).collect();
             let released: Vec<Released<T, E>> =
                 ids.into_iter().filter_map(|id| locked.dismiss(id, || Err(CallError::Closed))).collect();
@@ -52,7 +60,7 @@ impl<K, T, E> Flights<K, T, E> {
             for released in released {
                 released.wake(&self.following);
             }
-            drop(keys);
+            drop((keys, lingering));
         }
     }
 

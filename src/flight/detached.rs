@@ -197,6 +197,7 @@ where
                 self.table.shard(hash).lock().counters.overloaded += 1;
                 Self::ended_ticket(self.refuse(CallError::Overloaded).result)
             }
+            Entered::Lingers(result, _) => Self::ended_ticket(result),
             Entered::Refused(error) => Self::ended_ticket(self.refuse(error).result),
         }
     }
@@ -302,7 +303,7 @@ impl<K, T, E> Queued<K, T, E> {
         let removed = if offered.is_some() { None } else { locked.remove(self.hash, self.id) };
         let (key, released) = match removed {
             None => (None, None),
-            Some(Removed { key, followers, slot }) => {
+            Some(Removed { key, followers, slot, .. }) => {
                 (key, Released::publish(followers, slot, &mut locked.counters, || Err(error)))
             }
         };

@@ -224,7 +224,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
         let (key, released) = match removed {
             None => (None, None),
             Some(Removed { key, .. }) if planted(Fault::AbsentAreForgotten) => (key, None),
-            Some(Removed { key, followers, slot }) => {
+            Some(Removed { key, followers, slot, .. }) => {
                 let publish = |failure| Released::publish(followers, slot, &mut locked.counters, || failure);
                 (key, self.slot.failure().and_then(publish))
             }

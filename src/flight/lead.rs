@@ -4,8 +4,10 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use super::linger::Kept;
 use super::release::Released;
 use super::run::{Ran, attempt};
+use super::settings::quietly;
 use super::table::Removed;
 use super::{At, Flight, waits};
 use crate::sync::{self, Fault, Instant, planted};
@@ -95,6 +97,8 @@ impl<K, T, E> At<'_, K, T, E> {
         #[cfg(all(test, sync_coalesce_shuttle))]
         super::models::end_too_soon(self, ran);
 
+        let now = flights.settings.linger.is_on().then(sync::now);
+        let mut gone = Vec::new();
         let mut locked = shard.lock();
         let draining = locked.count_end(ran);
         let offered = match elections {
@@ -105,11 +109,22 @@ impl<K, T, E> At<'_, K, T, E> {
         let removed = if offered.is_some() || stays { None } else { locked.remove(hash, id) };
         let (key, released) = match removed {
             None => (None, None),
-            Some(Removed { key, followers, slot }) => {
+            Some(Removed { mut key, mark, followers, slot }) => {
                 let slot = slot.filter(|_| !unfollowed);
                 let released = Released::publish(followers, slot, &mut locked.counters, || ran.shared());
                 if let (Some(released), Ran::Value { cost, .. }) = (&released, ran) {
                     locked.counters.cost_saved += cost * count(released.followers());
+                }
+                let until = now.and_then(|now| Some((now, flights.settings.linger.until(ran, now)?)));
+                if let Some((ended, until)) = until {
+                    // A flight that was forgotten has no key.
+                    if let Some(key) = key.take() {
+                        if planted(Fault::LingersLate) {
+                            drop(locked);
+                            locked = shard.lock();
+                        }
+                        gone = locked.lingering.put(Kept { key, hash, id, mark, result: ran.shared(), ended, until });
+                    }
                 }
                 (key, released)
             }
@@ -119,6 +134,9 @@ impl<K, T, E> At<'_, K, T, E> {
         waits::end_lead();
         if let Some(slot) = offered.filter(|_| !planted(Fault::OffersToNobody)) {
             slot.wake_one();
+        }
+        for kept in gone {
+            quietly(|| drop(kept));
         }
         let followers = released.map_or(0, |released| released.wake(&flights.following));
         flights.tell_drain(draining);

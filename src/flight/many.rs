@@ -84,6 +84,7 @@ impl<K, T, E> Flights<K, T, E> {
                 }
                 Entered::Follows(follow) => parts.follows.push((place, Absent(Some(follow)))),
                 Entered::Bypasses(why) => parts.bypasses.push((place, why)),
+                Entered::Lingers(result, _) => results[place] = result,
                 Entered::Refused(error) => results[place] = self.refuse(error).result,
             }
         }

@@ -9,6 +9,7 @@ mod few;
 mod follow;
 mod handle;
 mod lead;
+mod linger;
 mod many;
 #[cfg(all(test, sync_coalesce_shuttle))]
 mod models;
@@ -23,6 +24,7 @@ mod tests;
 pub(crate) mod waits;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::Equivalent;
 
@@ -31,6 +33,7 @@ pub use self::detached::Ticket;
 pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
 pub use self::handle::Flight;
 pub(crate) use self::lead::Lead;
+use self::linger::{Found, Kept};
 pub(crate) use self::pool::Pool;
 pub(crate) use self::run::message;
 use self::run::{Ran, attempt};
@@ -38,7 +41,8 @@ pub(crate) use self::settings::{Policy, Settings, quietly};
 use self::slot::{Failure, Slot};
 use self::table::{Lock, Record, Shard, Table};
 use self::waits::Waiting;
-use crate::sync::{self, AtomicU64, Fault, Me, Monitor, Ordering, planted};
+use crate::outcome::Shared;
+use crate::sync::{self, AtomicU64, Fault, Instant, Me, Monitor, Ordering, planted};
 use crate::{Bypass, CallError, FlightId, FlightInfo, Mark, OnDeadlock, Outcome, Overflow, Refused, Role, Stats};
 
 /// All flights of one coalescer.
@@ -59,6 +63,8 @@ pub(crate) enum Entered<'a, K, T, E> {
     Follows(Follow<'a, K, T, E>),
     /// Its closure is to be run by [`Flights::bypass`], for this reason.
     Bypasses(Bypass),
+    /// The result of a flight that has ended, and how long ago that was.
+    Lingers(Shared<T, E>, Duration),
     Refused(CallError<E>),
 }
 
@@ -89,12 +95,16 @@ struct Made<K, T, E> {
     label: Option<Arc<str>>,
     /// Of the last leader, if the caller takes a lead that was free.
     failure: Option<Failure<T, E>>,
+    /// When it entered, if results linger.
+    now: Option<Instant>,
+    /// A result for its key that will not do any more.
+    stale: Option<Kept<K, T, E>>,
 }
 
 impl<K, T, E> Flights<K, T, E> {
     pub(crate) fn new(shards: usize, settings: Settings<K, T, E>) -> Self {
         Self {
-            table: Table::new(shards),
+            table: Table::new(shards, settings.linger.most),
             marks: AtomicU64::new(0),
             following: Bound::new(settings.max_followers_in_all),
             impatient: Bound::new(settings.max_impatient),
@@ -120,7 +130,9 @@ impl<K, T, E> Flights<K, T, E> {
     {
         let shard = self.table.shard(hash);
         // What is made here outlives each guard, as it must: a key's Drop is user code.
-        let mut made = Made { waits, key: None, absent_since: None, label: None, failure: None };
+        let mut made =
+            Made { waits, key: None, absent_since: None, label: None, failure: None, now: None, stale: None };
+        made.now = self.settings.linger.is_on().then(sync::now);
         if shard.seems_empty() {
             made.key = Some(key.to_owned());
         }
@@ -169,6 +181,16 @@ impl<K, T, E> Flights<K, T, E> {
                 let at_new = At { id: record.id, ..at };
                 locked.supersede(hash, at.id, record);
                 return Ok(Entered::Leads(Lead::new(at_new)));
+            }
+        }
+        if let Some(now) = made.now.filter(|_| made.absent_since != Some(locked.last_id())) {
+            match locked.lingering.find(hash, key, now, after) {
+                Some(Found::Result(result, age)) => {
+                    locked.counters.lingered += 1;
+                    return Ok(Entered::Lingers(result, age));
+                }
+                Some(Found::Stale(kept)) => made.stale = Some(kept),
+                None => {}
             }
         }
         let Some(owned) = made.key.take() else {

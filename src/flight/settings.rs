@@ -4,6 +4,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use super::linger::Linger;
 use super::run::Ran;
 use crate::{Observer, OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
 
@@ -36,6 +37,7 @@ pub(crate) struct Settings<K, T, E> {
     pub(crate) max_batch: usize,
     pub(crate) on_full_pool: OnFullPool,
     pub(crate) on_last_ticket: OnLastTicket,
+    pub(crate) linger: Linger,
     pub(crate) observers: Vec<Box<dyn Observer>>,
 }
 
@@ -58,6 +60,7 @@ impl<K, T, E> Settings<K, T, E> {
             max_batch: usize::MAX,
             on_full_pool: OnFullPool::Reject,
             on_last_ticket: OnLastTicket::Leave,
+            linger: Linger { values: None, errors: None, most: 1_000 },
             observers: Vec::new(),
         }
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 use super::few::{Few, Hashed};
+use super::linger::Lingering;
 use super::release::Released;
 use super::run::Ran;
 use super::slot::Slot;
@@ -28,25 +29,25 @@ pub(crate) struct Table<K, T, E> {
 /// A shard's lock, on cache lines of its own so that neighbours do not slow each other down.
 #[repr(align(128))]
 pub(crate) struct Lock<K, T, E> {
-    /// As many as there were joinable flights when it was last unlocked.
-    flights: AtomicU64,
+    /// As many as there were joinable flights and lingering results when it was last unlocked.
+    filled: AtomicU64,
     shard: Mutex<Shard<K, T, E>>,
 }
 
 /// A shard that is locked.
 pub(crate) struct Locked<'a, K, T, E> {
-    flights: &'a AtomicU64,
+    filled: &'a AtomicU64,
     shard: MutexGuard<'a, Shard<K, T, E>>,
 }
 
 impl<K, T, E> Lock<K, T, E> {
     pub(crate) fn lock(&self) -> Locked<'_, K, T, E> {
-        Locked { flights: &self.flights, shard: self.shard.lock() }
+        Locked { filled: &self.filled, shard: self.shard.lock() }
     }
 
-    /// Whether there was no joinable flight a moment ago: only a hint, but one that costs no lock.
+    /// Whether there was nothing to be found a moment ago: only a hint, but one that costs no lock.
     pub(crate) fn seems_empty(&self) -> bool {
-        self.flights.load(Ordering::Relaxed) == 0
+        self.filled.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -66,7 +67,8 @@ impl<K, T, E> DerefMut for Locked<'_, K, T, E> {
 
 impl<K, T, E> Drop for Locked<'_, K, T, E> {
     fn drop(&mut self) {
-        self.flights.store(self.shard.in_flight(), Ordering::Relaxed);
+        let filled = self.shard.in_flight() + self.shard.lingering.len() as u64;
+        self.filled.store(filled, Ordering::Relaxed);
     }
 }
 
@@ -76,6 +78,8 @@ pub(crate) struct Shard<K, T, E> {
     flights: Few<Entry<K, T, E>>,
     /// Those that run on after `forget` or `cancel`, by flight id: their leaders find their records here.
     pub(crate) forgotten: BTreeMap<u64, Record<T, E>>,
+    /// What is kept of flights that have ended.
+    pub(super) lingering: Lingering<K, T, E>,
     /// The threads that run a closure for themselves alone.
     pub(crate) alone: Vec<Me>,
     /// No call begins any more.
@@ -128,6 +132,7 @@ pub(crate) struct Record<T, E> {
 pub(crate) struct Removed<K, T, E> {
     /// To be dropped under no lock; a flight that was forgotten has none.
     pub(crate) key: Option<K>,
+    pub(crate) mark: u64,
     pub(crate) followers: u64,
     pub(crate) slot: Option<Arc<Slot<T, E>>>,
 }
@@ -157,11 +162,11 @@ impl<T, E> Record<T, E> {
 }
 
 impl<K, T, E> Table<K, T, E> {
-    /// A table of `shards` shards, rounded up to a power of two of at least 1.
-    pub(crate) fn new(shards: usize) -> Self {
+    /// A table of `shards` shards, rounded up to a power of two of at least 1, which share the bound on what lingers.
+    pub(crate) fn new(shards: usize, lingering: usize) -> Self {
         let count = shards.clamp(1, MAX_SHARDS).next_power_of_two();
-        let shard = |index| Mutex::new(Shard::new(index as u64, count as u64));
-        let lock = |index| Lock { flights: AtomicU64::new(0), shard: shard(index) };
+        let shard = |index| Mutex::new(Shard::new(index as u64, count as u64, lingering.div_ceil(count)));
+        let lock = |index| Lock { filled: AtomicU64::new(0), shard: shard(index) };
         Self { shards: (0..count).map(lock).collect() }
     }
 
@@ -180,10 +185,11 @@ impl<K, T, E> Table<K, T, E> {
 }
 
 impl<K, T, E> Shard<K, T, E> {
-    fn new(first_id: u64, id_step: u64) -> Self {
+    fn new(first_id: u64, id_step: u64, lingering: usize) -> Self {
         Self {
             flights: Few::new(),
             forgotten: BTreeMap::new(),
+            lingering: Lingering::new(lingering),
             alone: Vec::new(),
             closed: false,
             draining: false,
@@ -271,7 +277,7 @@ impl<K, T, E> Shard<K, T, E> {
     #[inline]
     pub(crate) fn remove(&mut self, hash: u64, id: u64) -> Option<Removed<K, T, E>> {
         let (key, record) = self.take(hash, id)?;
-        Some(Removed { key, followers: record.followers, slot: record.slot })
+        Some(Removed { key, mark: record.mark, followers: record.followers, slot: record.slot })
     }
 
     #[inline]

@@ -86,6 +86,8 @@ pub(crate) enum Fault {
     CountsApart,
     /// A follower that leaves early does not give back its place under the bound.
     LeaverKeepsPlace,
+    /// A result begins to linger some time after its flight was removed.
+    LingersLate,
     /// A caller joins a flight that is older than its mark.
     JoinsOlder,
     /// A caller supersedes a flight that began after its mark.

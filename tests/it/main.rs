@@ -11,6 +11,7 @@ mod errors;
 mod examples;
 mod golang;
 mod key;
+mod linger;
 #[cfg(sync_coalesce_lock_cycles)]
 mod lock_cycles;
 mod observe;

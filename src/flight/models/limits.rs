@@ -183,3 +183,31 @@ fn no_more_run_alone_than_may() {
 fn a_bound_on_the_impatient_taken_in_two_steps_is_caught() {
     catches(Fault::CountsApart, "two run alone", impatient_crowd);
 }
+
+/// ```text
+/// leader                          caller
+///                                 finds the flight, and follows
+/// end: remove, publish, linger
+///                                 or finds its result: there is no moment with neither
+/// ```
+fn end_of_a_flight_that_lingers() {
+    let crowd = Crowd::new(building().linger(Duration::MAX));
+    let part = |number| {
+        let crowd = &crowd;
+        move |seen: &Seen| {
+            crowd.call(seen, 1, plainly, |_| crowd.alone(|| Ok(number))).unwrap();
+        }
+    };
+    crowd.settle(together([&part(1), &part(2), &part(3)]));
+    assert_eq!(crowd.calls.stats().underlying_calls, 1, "one call is enough");
+}
+
+#[test]
+fn a_result_lingers_as_soon_as_its_flight_is_gone() {
+    holds(end_of_a_flight_that_lingers);
+}
+
+#[test]
+fn a_result_that_lingers_too_late_is_caught() {
+    catches(Fault::LingersLate, "one call is enough", end_of_a_flight_that_lingers);
+}

@@ -1,0 +1,129 @@
+//! Results that are kept for a short time after their flights.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hashbrown::{Equivalent, HashTable};
+
+use super::run::Ran;
+use crate::Mark;
+use crate::outcome::Shared;
+use crate::sync::Instant;
+
+/// For how long, and how many.
+#[derive(Clone, Copy)]
+pub(crate) struct Linger {
+    pub(crate) values: Option<Duration>,
+    pub(crate) errors: Option<Duration>,
+    pub(crate) most: usize,
+}
+
+/// The results of one shard. Nobody sweeps them but those who come by: each that is put in takes out what has expired.
+pub(super) struct Lingering<K, T, E> {
+    kept: HashTable<Kept<K, T, E>>,
+    /// The hashes of those that are kept, by when they expire, and by their flights' ids.
+    order: BTreeMap<(Instant, u64), u64>,
+    most: usize,
+}
+
+/// A result that is kept. Dropping one is user code.
+pub(super) struct Kept<K, T, E> {
+    pub(super) key: K,
+    pub(super) hash: u64,
+    /// Of its flight.
+    pub(super) id: u64,
+    /// The last mark before its flight began.
+    pub(super) mark: u64,
+    pub(super) result: Shared<T, E>,
+    pub(super) ended: Instant,
+    pub(super) until: Instant,
+}
+
+/// What there was for a key.
+pub(super) enum Found<K, T, E> {
+    Result(Shared<T, E>, Duration),
+    /// One that will not do any more, taken out to be dropped under no lock.
+    Stale(Kept<K, T, E>),
+}
+
+impl Linger {
+    pub(crate) fn is_on(&self) -> bool {
+        self.values.is_some() || self.errors.is_some()
+    }
+
+    /// Until when a result that is there now is kept, if it is.
+    pub(super) fn until<T, E>(&self, ran: &Ran<T, E>, now: Instant) -> Option<Instant> {
+        let linger = match ran {
+            Ran::Value { .. } => self.values?,
+            Ran::Error(_) => self.errors?,
+            Ran::Panicked { .. } | Ran::Miscounted { .. } => return None,
+        };
+        // What is too far away for the clock is kept for as long as the clock can tell, more or less.
+        let far = || now.checked_add(Duration::from_secs(u64::from(u32::MAX)));
+        now.checked_add(linger).or_else(far)
+    }
+}
+
+impl<K, T, E> Lingering<K, T, E> {
+    pub(super) fn new(most: usize) -> Self {
+        Self { kept: HashTable::new(), order: BTreeMap::new(), most }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// The result for this key, unless it has expired, or is that of a flight begun before `after`. `Q: Eq` may panic
+    /// here; nothing has changed by then.
+    pub(super) fn find<Q>(&mut self, hash: u64, key: &Q, now: Instant, after: Option<Mark>) -> Option<Found<K, T, E>>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let kept = self.kept.find(hash, |kept| kept.hash == hash && key.equivalent(&kept.key))?;
+        if now < kept.until && after.is_none_or(|mark| kept.mark >= mark.0) {
+            return Some(Found::Result(kept.result.clone(), now.saturating_duration_since(kept.ended)));
+        }
+        let id = kept.id;
+        self.take(hash, id).map(Found::Stale)
+    }
+
+    /// Takes out the result for this key.
+    pub(super) fn forget<Q>(&mut self, hash: u64, key: &Q) -> Option<Kept<K, T, E>>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let id = self.kept.find(hash, |kept| kept.hash == hash && key.equivalent(&kept.key))?.id;
+        self.take(hash, id)
+    }
+
+    /// Puts in the result of a flight whose key has no other here; what begins a flight has seen to that. Returns what
+    /// had to go for it: all that has expired, and the one that would expire first if there are too many.
+    pub(super) fn put(&mut self, kept: Kept<K, T, E>) -> Vec<Kept<K, T, E>> {
+        let now = kept.ended;
+        self.order.insert((kept.until, kept.id), kept.hash);
+        self.kept.insert_unique(kept.hash, kept, |kept| kept.hash);
+        let mut gone = Vec::new();
+        while let Some((&(until, id), &hash)) = self.order.first_key_value() {
+            if until > now && self.kept.len() <= self.most {
+                break;
+            }
+            gone.extend(self.take(hash, id));
+        }
+        gone
+    }
+
+    /// Takes out everything.
+    pub(super) fn clear(&mut self) -> HashTable<Kept<K, T, E>> {
+        self.order.clear();
+        std::mem::take(&mut self.kept)
+    }
+
+    fn take(&mut self, hash: u64, id: u64) -> Option<Kept<K, T, E>> {
+        let (kept, _) = self.kept.find_entry(hash, |kept| kept.id == id).ok()?.remove();
+        self.order.remove(&(kept.until, id));
+        if self.kept.capacity() > 64 && self.kept.len() < self.kept.capacity() / 8 {
+            self.kept.shrink_to(self.kept.len() * 2, |kept| kept.hash);
+        }
+        Some(kept)
+    }
+}
