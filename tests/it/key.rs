@@ -7,7 +7,6 @@ mod errors;
 mod fields;
 mod generated;
 mod golden;
-mod golden_rules;
 mod handwritten;
 mod harmless;
 mod kept;
@@ -15,6 +14,8 @@ mod pointers;
 mod presets;
 #[path = "../keys/round_trip.rs"]
 mod round_trip;
+#[path = "../keys/row.rs"]
+mod row;
 mod rules;
 mod same;
 mod secret;

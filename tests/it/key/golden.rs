@@ -2,48 +2,72 @@
 //! Python one beside that file. Whoever changes one changes the keys in every shared store: that takes a new context, and
 //! a new file of golden keys.
 
-use serde::Deserialize;
-use sync_coalesce::Key;
+use std::collections::HashSet;
+
+use serde_json::Value;
+use sync_coalesce::{Key, KeyPreset};
 
 use super::round_trip::KeptAsText;
+use super::row::Row;
 use super::{key, key_of_json};
 
-/// A line of the file: a document, and its key if it has one. `$` in the document stands for a text so many times over.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    json: String,
-    fill: Option<(String, usize)>,
-    key: Option<Key>,
-}
-
-fn lines() -> Vec<Line> {
+fn rows() -> Vec<Row> {
     let lines = include_str!("../../keys/golden-2026-11.jsonl").lines();
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-impl Line {
-    fn document(&self) -> String {
-        match &self.fill {
-            Some((text, times)) => self.json.replace('$', &text.repeat(*times)),
-            None => self.json.clone(),
-        }
+#[test]
+fn documents_have_the_keys_they_always_had() {
+    let (with_key, without): (Vec<_>, Vec<_>) = rows().into_iter().partition(|row| row.key.is_some());
+    assert!(with_key.len() >= 180 && without.len() >= 30, "{} and {}", with_key.len(), without.len());
+    for row in with_key {
+        let json = row.document();
+        let value: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(row.key_of(&value).ok(), row.key, "{row:?}");
+        assert_eq!(row.key_of(&KeptAsText { json: &json }).ok(), row.key, "{row:?}, kept as text");
+    }
+    for row in without {
+        // A `Value` cannot be asked: reading it drops one of two members of a name without a word.
+        row.key_of(&KeptAsText { json: row.document() }).unwrap_err();
     }
 }
 
 #[test]
-fn documents_have_the_keys_they_always_had() {
-    let (with_key, without): (Vec<_>, Vec<_>) = lines().into_iter().partition(|line| line.key.is_some());
-    assert!(with_key.len() >= 100 && without.len() >= 20, "{} and {}", with_key.len(), without.len());
-    for line in with_key {
-        let json = line.document();
-        assert_eq!(Some(key_of_json(&json)), line.key, "{}", line.json);
-        assert_eq!(Key::of(&KeptAsText { json: &json }).ok(), line.key, "{}, kept as text", line.json);
+fn a_row_without_a_rule_has_the_key_that_is_made_without_one() {
+    let plain: Vec<_> = rows().into_iter().filter(|row| row.is_plain() && row.key.is_some()).collect();
+    assert!(plain.len() >= 100, "{}", plain.len());
+    for row in plain {
+        assert_eq!(Some(key_of_json(&row.document())), row.key, "{row:?}");
+        assert_eq!(Key::of(&KeptAsText { json: row.document() }).ok(), row.key, "{row:?}, kept as text");
     }
-    for line in without {
-        // A `Value` cannot be asked: reading it drops one of two members of a name without a word.
-        Key::of(&KeptAsText { json: line.document() }).unwrap_err();
+}
+
+#[test]
+fn presets_make_the_keys_they_always_made() {
+    let by_row: HashSet<Key> = rows().into_iter().filter_map(|row| row.key).collect();
+    let request = serde_json::json!({
+        "model": "m",
+        "messages": [{"role": "user", "content": [
+            {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}},
+        ]}],
+        "cache_control": {"type": "ephemeral"}, "prompt_cache_key": "k", "metadata": {"user_id": "u"}, "user": "u",
+        "stream": true,
+    });
+    let mut by_preset = HashSet::new();
+    for preset in [
+        KeyPreset::openai_chat(),
+        KeyPreset::openai_responses(),
+        KeyPreset::openai_embeddings(),
+        KeyPreset::anthropic_messages(),
+        KeyPreset::perplexity_chat(),
+    ] {
+        for preset in [preset, preset.ignore_attribution().ignore_stream()] {
+            let key = preset.rule("tenant a").unwrap().key(&request).unwrap();
+            assert!(by_row.contains(&key), "{preset:?} makes {key}");
+            by_preset.insert(key);
+        }
     }
+    assert_eq!(by_preset.len(), 10);
 }
 
 #[test]

@@ -84,6 +84,15 @@ fn a_namespace_or_a_salt_without_a_text_is_an_error() {
 }
 
 #[test]
+fn a_namespace_and_a_salt_are_as_deep_as_a_request_may_be() {
+    let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
+    rule().salt(&nested(127)).unwrap().key(&nested(127)).unwrap();
+    KeyRule::new(&nested(127)).unwrap().key(&nested(127)).unwrap();
+    assert_eq!(rule().salt(&nested(128)).unwrap_err().kind(), &KeyErrorKind::TooDeep);
+    assert_eq!(KeyRule::new(&nested(128)).unwrap_err().kind(), &KeyErrorKind::TooDeep);
+}
+
+#[test]
 fn the_same_errors_have_the_same_places_by_a_rule() {
     #[derive(Serialize)]
     struct Request {
