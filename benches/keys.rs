@@ -1,21 +1,23 @@
 //! What a key costs, beside a bare hash of the same bytes, the crates that make canonical JSON, and `to_vec`, which has
 //! to be paid anyway to send the request.
-//!
-//! `cargo bench --bench keys` prints a table of ratios first, for which the contenders take turns, and then criterion's
-//! own figures. `benches/keys.md` says what is in the rows and what came of it.
+
+mod support;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use criterion::{BenchmarkId, Criterion, Throughput};
 use serde::Serialize;
 use serde_json::Value;
-use sync_coalesce::Key;
+use sync_coalesce::{Key, KeyPreset, SharedText};
+
+use self::support::is_quick;
+use self::support::report::{Report, figure};
+use self::support::rounds::{Entry, Samples, alternate, entry};
 
 #[derive(Serialize)]
-struct Chat {
+struct Chat<C> {
     model: String,
-    messages: Vec<Message>,
+    messages: Vec<Message<C>>,
     temperature: f64,
     max_tokens: u32,
     seed: u64,
@@ -23,9 +25,22 @@ struct Chat {
 }
 
 #[derive(Serialize)]
-struct Message {
+struct Message<C> {
     role: &'static str,
-    content: String,
+    content: C,
+}
+
+fn chat<C: From<String>>(messages: usize, bytes_each: usize) -> Chat<C> {
+    let role = |index| if index % 2 == 0 { "user" } else { "assistant" };
+    let message = |index| Message { role: role(index), content: prose(bytes_each, index).into() };
+    Chat {
+        model: "a-model-2026-11".to_owned(),
+        messages: (0..messages).map(message).collect(),
+        temperature: 0.7,
+        max_tokens: 1024,
+        seed: 42,
+        stream: false,
+    }
 }
 
 #[derive(Serialize)]
@@ -51,22 +66,6 @@ fn prose(bytes: usize, salt: usize) -> String {
     text
 }
 
-fn chat(messages: usize, bytes_each: usize) -> Chat {
-    Chat {
-        model: "a-model-2026-11".to_owned(),
-        messages: (0..messages)
-            .map(|index| Message {
-                role: if index % 2 == 0 { "user" } else { "assistant" },
-                content: prose(bytes_each, index),
-            })
-            .collect(),
-        temperature: 0.7,
-        max_tokens: 1024,
-        seed: 42,
-        stream: false,
-    }
-}
-
 fn items(count: u32) -> Vec<Item> {
     (0..count)
         .map(|index| Item {
@@ -82,106 +81,108 @@ fn items(count: u32) -> Vec<Item> {
         .collect()
 }
 
-type Contender<'r> = (&'static str, Box<dyn Fn() + 'r>);
+/// A round of 1, 10, 100 or 1,000 calls: as many as it takes to fill 200 microseconds.
+fn timed<'r, T>(name: &'static str, call: impl Fn() -> T + 'r) -> Entry<'r, 1> {
+    let round = move |calls: u32| {
+        let start = Instant::now();
+        (0..calls).for_each(|_| drop(black_box(call())));
+        start.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
+    };
+    let mut calls = None;
+    entry(name, move || {
+        // In the first round, which is not counted. The first call of all has to grow its buffers.
+        let enough = || [1, 10, 100, 1_000].into_iter().find(|&calls| round(calls) * f64::from(calls) > 200.0);
+        let calls = *calls.get_or_insert_with(|| enough().unwrap_or(1_000));
+        [round(calls)]
+    })
+}
 
-/// The contenders for one request; the first is the measure of all others.
-fn contenders<'r, R: Serialize>(request: &'r R, bytes: &'r [u8]) -> Vec<Contender<'r>> {
-    vec![
-        ("BLAKE3", Box::new(move || _ = black_box(blake3::hash(black_box(bytes))))),
-        ("Key::of", Box::new(move || _ = black_box(Key::of(black_box(request)).unwrap()))),
-        ("to_vec", Box::new(move || _ = black_box(serde_json::to_vec(black_box(request)).unwrap()))),
-        (
-            "to_vec + BLAKE3",
-            Box::new(move || _ = black_box(blake3::hash(&serde_json::to_vec(black_box(request)).unwrap()))),
-        ),
-        (
-            "serde_json_canonicalizer + BLAKE3",
-            Box::new(move || {
-                let text = serde_json_canonicalizer::to_vec(black_box(request)).unwrap();
-                _ = black_box(blake3::hash(&text));
-            }),
-        ),
-        (
-            "serde_jcs + BLAKE3",
-            Box::new(move || _ = black_box(blake3::hash(&serde_jcs::to_vec(black_box(request)).unwrap()))),
-        ),
+type Row = [String; 10];
+
+/// A row of the table: `key`'s time, and each contender's as a multiple of that of a hash over the request's bytes.
+fn row<R: Serialize>(name: &str, at_most: &str, request: &R, key: impl Fn(&R) -> Key) -> Row {
+    let bytes = serde_json::to_vec(request).unwrap();
+    let hashed = |text: Vec<u8>| blake3::hash(&text);
+    let to_vec = || serde_json::to_vec(black_box(request)).unwrap();
+    let entries = vec![
+        timed("BLAKE3", || blake3::hash(black_box(&bytes))),
+        timed("key", || key(black_box(request))),
+        timed("to_vec", to_vec),
+        timed("to_vec + BLAKE3", || hashed(to_vec())),
+        timed("serde_json_canonicalizer + BLAKE3", || {
+            hashed(serde_json_canonicalizer::to_vec(black_box(request)).unwrap())
+        }),
+        timed("serde_jcs + BLAKE3", || hashed(serde_jcs::to_vec(black_box(request)).unwrap())),
+    ];
+    // A few rounds of a small request could all fall into one bad moment.
+    let rounds = if bytes.len() < 1_000_000 { 301 } else { 31 };
+    let samples = alternate(if is_quick() { 2 } else { rounds }, entries);
+    let [hash, key, to_vec, both, canonicalizer, jcs] = samples.as_slice() else { unreachable!() };
+    let times = |sample: &Samples<1>, base: &Samples<1>| format!("{:.2}", sample.best(0) / base.best(0));
+    [
+        name.to_owned(),
+        figure(hash.best(0)),
+        figure(key.best(0)),
+        times(key, hash),
+        at_most.to_owned(),
+        times(to_vec, hash),
+        times(both, hash),
+        times(canonicalizer, hash),
+        times(jcs, hash),
+        times(key, to_vec),
     ]
 }
 
-/// A row of the table: each contender's time as a multiple of the first one's.
-///
-/// The contenders take turns in short rounds, and the best round of each counts: whatever else the machine does can only
-/// add to a time.
-fn ratios(name: &str, contenders: &[Contender<'_>], quick: bool) {
-    let (rounds, slice) = if quick { (3, Duration::from_millis(1)) } else { (300, Duration::from_micros(500)) };
-    let timed = |run: &dyn Fn(), calls: u32| {
-        let start = Instant::now();
-        (0..calls).for_each(|_| run());
-        start.elapsed() / calls
-    };
-    let calls: Vec<u32> = contenders
-        .iter()
-        .map(|(_, run)| {
-            run();
-            let once = timed(run, 1).as_nanos().max(100);
-            u32::try_from(slice.as_nanos() / once).unwrap().max(1)
-        })
-        .collect();
-    let mut best = vec![Duration::MAX; contenders.len()];
-    let start = Instant::now();
-    for round in 0..rounds {
-        for (((_, run), &calls), best) in contenders.iter().zip(&calls).zip(&mut best) {
-            *best = timed(run, calls).min(*best);
-        }
-        if round >= 30 && start.elapsed() > Duration::from_secs(4) {
-            break;
-        }
-    }
-    let of = |this: Duration, that: Duration| this.as_secs_f64() / that.as_secs_f64();
-    print!("| {name} | {:.2} µs |", best[0].as_secs_f64() * 1e6);
-    best[1..].iter().for_each(|&this| print!(" {:.2} |", of(this, best[0])));
-    println!(" {:.2} |", of(best[1], best[2]));
+/// Two rows: the request as its type, and as a `Value`.
+fn rows<R: Serialize>(name: &str, at_most: &str, request: &R) -> [Row; 2] {
+    let value: Value = serde_json::to_value(request).unwrap();
+    let untyped = format!("{name}, `Value`");
+    [row(name, at_most, request, of), row(&untyped, at_most, &value, of)]
 }
 
-fn row<R: Serialize>(criterion: &mut Option<&mut Criterion>, name: &str, request: &R, quick: bool) {
-    let bytes = serde_json::to_vec(request).unwrap();
-    let value: Value = serde_json::from_slice(&bytes).unwrap();
-    let kinds = [("typed", contenders(request, &bytes)), ("`Value`", contenders(&value, &bytes))];
-    for (kind, contenders) in &kinds {
-        let name = format!("{name}, {kind}");
-        let Some(criterion) = criterion else {
-            ratios(&name, contenders, quick);
-            continue;
-        };
-        let mut group = criterion.benchmark_group(&name);
-        group.throughput(Throughput::Bytes(bytes.len() as u64));
-        group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
-        for (contender, run) in contenders {
-            group.bench_function(BenchmarkId::from_parameter(contender), |bencher| bencher.iter(run));
-        }
-        group.finish();
-    }
-}
-
-fn rows(mut criterion: Option<&mut Criterion>, quick: bool) {
-    row(&mut criterion, "chat, 1 KB", &chat(4, 210), quick);
-    row(&mut criterion, "chat, 100 KB, messages of 500 bytes", &chat(184, 500), quick);
-    row(&mut criterion, "chat, 100 KB, messages of 4 KB", &chat(24, 4000), quick);
-    row(&mut criterion, "chat, 100 KB, messages of 12 KB", &chat(8, 12_000), quick);
-    row(&mut criterion, "chat, 5 MB, messages of 20 KB", &chat(245, 20_000), quick);
-    row(&mut criterion, "chat, 5 MB, messages of 100 KB", &chat(50, 100_000), quick);
-    row(&mut criterion, "5 MB of 30,000 objects", &items(30_000), quick);
+fn of<R: Serialize>(request: &R) -> Key {
+    Key::of(request).unwrap()
 }
 
 fn main() {
-    let quick = std::env::var_os("BENCH_QUICK").is_some() || std::env::args().any(|argument| argument == "--test");
-    let names = contenders(&(), b"").into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-    println!("| request | {} | `Key::of` of `to_vec` |", names.join(" | "));
-    println!("|---|{}", "---|".repeat(names.len() + 1));
-    rows(None, quick);
-    if !quick && std::env::var_os("BENCH_TABLE").is_none() {
-        let mut criterion = Criterion::default().configure_from_args();
-        rows(Some(&mut criterion), quick);
-        criterion.final_summary();
+    let chats = [
+        ("chat, 1 KB", "2.0", 4, 210),
+        ("chat, 100 KB, messages of 500 bytes", "3.0", 184, 500),
+        ("chat, 100 KB, messages of 4 KB", "3.0", 24, 4_000),
+        ("chat, 100 KB, messages of 12 KB", "3.0", 8, 12_000),
+        ("chat, 5 MB, messages of 20 KB", "1.15", 245, 20_000),
+        ("chat, 5 MB, messages of 100 KB", "1.15", 50, 100_000),
+    ];
+    let mut table: Vec<Row> = Vec::new();
+    for (name, at_most, messages, bytes_each) in chats {
+        table.extend(rows(name, at_most, &chat::<String>(messages, bytes_each)));
     }
+    let rule = KeyPreset::anthropic_messages().rule("tenant").unwrap().drop("/seed").unwrap();
+    let by_rule = |chat: &Chat<String>| rule.key(chat).unwrap();
+    table.push(row("chat, 100 KB, messages of 500 bytes, by a rule", "-", &chat(184, 500), by_rule));
+    table.push(row(
+        "chat, 5 MB, messages of 100 KB, each a `SharedText`",
+        "100 µs",
+        &chat::<SharedText>(50, 100_000),
+        of,
+    ));
+    table.extend(rows("30,000 objects, 5 MB", "16", &items(30_000)));
+
+    let mut report = Report::new("keys");
+    report
+        .paragraph("Microseconds for BLAKE3 over the bytes of `to_vec` and for the key; then multiples of the former.");
+    let head = [
+        "",
+        "BLAKE3, µs",
+        "key, µs",
+        "key",
+        "wanted",
+        "`to_vec`",
+        "`to_vec` and BLAKE3",
+        "serde_json_canonicalizer",
+        "serde_jcs",
+        "key, of `to_vec`",
+    ];
+    report.table(head, table);
+    report.finish([]);
 }

@@ -37,6 +37,10 @@ impl<const N: usize> Samples<N> {
         median(self.rounds.iter().map(|round| round[figure]))
     }
 
+    pub fn best(&self, figure: usize) -> f64 {
+        self.rounds.iter().map(|round| round[figure]).fold(f64::INFINITY, f64::min)
+    }
+
     pub fn worst(&self, figure: usize) -> f64 {
         self.rounds.iter().map(|round| round[figure]).fold(0.0, f64::max)
     }
