@@ -339,7 +339,7 @@ pub use policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
 mod request;
 pub use request::Request;
 
-#[cfg(any(feature = "budget", feature = "ledger", feature = "pace", feature = "retry"))]
+#[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
 pub mod stack;
 
 mod stats;
@@ -351,6 +351,6 @@ pub use stream::{Stream, StreamBuilder, StreamCoalesce, StreamError, StreamReque
 mod sync;
 
 // Its examples are of all features.
-#[cfg(all(doctest, feature = "budget", feature = "ledger", feature = "pace", feature = "retry"))]
+#[cfg(all(doctest, feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

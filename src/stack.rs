@@ -13,10 +13,16 @@ pub use self::budget::{
     Usage,
 };
 
-#[cfg(any(feature = "budget", feature = "pace", feature = "retry"))]
+#[cfg(feature = "cache")]
+mod cache;
+#[cfg(feature = "cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+pub use self::cache::{Cache, CacheBuilder, CacheError, CacheStats};
+
+#[cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))]
 mod clock;
-#[cfg(any(feature = "budget", feature = "pace", feature = "retry"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "budget", feature = "pace", feature = "retry"))))]
+#[cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))))]
 pub use self::clock::{Clock, ManualClock};
 
 #[cfg(feature = "ledger")]

@@ -75,6 +75,11 @@ impl Clock {
         }
     }
 
+    #[cfg(feature = "cache")]
+    pub(crate) fn is_system(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(crate) fn has_passed(&self, moment: Instant) -> bool {
         match &self.0 {
             None => sync::has_passed(moment),

@@ -1,0 +1,95 @@
+//! What a cache has counted.
+
+use serde::Serialize;
+
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+
+/// The counters of a [`Cache`](super::Cache).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Looks that found a value.
+    pub hits: u64,
+    /// Looks that found none.
+    pub misses: u64,
+    /// Part of the misses: a leader's second look found a value that another flight had left meanwhile.
+    pub late_hits: u64,
+    /// Values that went to make room.
+    pub evictions: u64,
+    /// Values whose time had passed when they were asked for, or swept out.
+    pub expirations: u64,
+    /// Live: values that are kept. One whose time has passed counts until it is swept out or replaced.
+    pub entries: u64,
+}
+
+impl CacheStats {
+    /// Hits, late ones too, for each look; 0 if there was none.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "as near as a double comes")]
+    pub fn hit_ratio(&self) -> f64 {
+        match self.hits + self.misses {
+            0 => 0.0,
+            looks => (self.hits + self.late_hits) as f64 / looks as f64,
+        }
+    }
+}
+
+pub(super) struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    late_hits: AtomicU64,
+    evictions: AtomicU64,
+    expirations: AtomicU64,
+}
+
+/// What is counted once, whoever sees it first.
+pub(super) struct Once(AtomicU64);
+
+impl Once {
+    pub(super) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+impl Counters {
+    pub(super) fn new() -> Self {
+        let [hits, misses, late_hits, evictions, expirations] = [0; 5].map(AtomicU64::new);
+        Self { hits, misses, late_hits, evictions, expirations }
+    }
+
+    pub(super) fn count_look(&self, has_found: bool) {
+        let counter = if has_found { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_late_hit(&self) {
+        self.late_hits.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_eviction(&self) {
+        self.evictions.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_expiration(&self, expired: &Once) {
+        if expired.0.fetch_add(1, Relaxed) == 0 {
+            self.expirations.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(super) fn stats(&self, entries: u64) -> CacheStats {
+        CacheStats {
+            hits: self.hits.load(Relaxed),
+            misses: self.misses.load(Relaxed),
+            late_hits: self.late_hits.load(Relaxed),
+            evictions: self.evictions.load(Relaxed),
+            expirations: self.expirations.load(Relaxed),
+            entries,
+        }
+    }
+
+    pub(super) fn reset(&self) {
+        for counter in [&self.hits, &self.misses, &self.late_hits, &self.evictions, &self.expirations] {
+            counter.store(0, Relaxed);
+        }
+    }
+}
