@@ -1,5 +1,6 @@
 //! Why a call gave no value.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -87,8 +88,14 @@ impl<E> CallError<E> {
     /// The same error with another type for what the closure returned; all but [`Failed`](CallError::Failed) stay as
     /// they are.
     pub fn map_failed<F>(self, map: impl FnOnce(Arc<E>) -> F) -> CallError<F> {
-        match self {
-            Self::Failed(error) => CallError::Failed(Arc::new(map(error))),
+        let Ok(error) = self.try_map_failed(|error| Ok::<_, Infallible>(map(error)));
+        error
+    }
+
+    /// As [`map_failed`](CallError::map_failed), where what the closure returned may become something else altogether.
+    pub(crate) fn try_map_failed<F, X>(self, map: impl FnOnce(Arc<E>) -> Result<F, X>) -> Result<CallError<F>, X> {
+        let error = match self {
+            Self::Failed(error) => CallError::Failed(Arc::new(map(error)?)),
             Self::LeaderPanicked { message } => CallError::LeaderPanicked { message },
             Self::TimedOut => CallError::TimedOut,
             Self::Cancelled => CallError::Cancelled,
@@ -97,7 +104,8 @@ impl<E> CallError<E> {
             Self::Closed => CallError::Closed,
             Self::BadKey(error) => CallError::BadKey(error),
             Self::WrongCount { expected, got } => CallError::WrongCount { expected, got },
-        }
+        };
+        Ok(error)
     }
 }
 

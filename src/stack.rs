@@ -25,6 +25,12 @@ mod clock;
 #[cfg_attr(docsrs, doc(cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))))]
 pub use self::clock::{Clock, ManualClock};
 
+mod compose;
+#[cfg(feature = "pace")]
+#[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
+pub use self::compose::PaceStatus;
+pub use self::compose::{Stack, StackBuilder, StackError, StackOutcome, StackRequest, StackStats, Via};
+
 #[cfg(feature = "ledger")]
 mod ledger;
 #[cfg(feature = "redb")]

@@ -12,6 +12,8 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 pub use self::builder::BudgetBuilder;
 pub use self::error::{BudgetError, Limit};
 use self::period::Period;
@@ -65,7 +67,7 @@ struct Books {
 }
 
 /// What a budget has and what became of the rest.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct BudgetStatus {
     /// Spent in this period.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
 use super::BudgetError;
 
 const PER_DOLLAR: f64 = 1e9;
@@ -92,6 +95,16 @@ pub(super) fn from_dollars(dollars: f64) -> Result<u64, BudgetError> {
 #[expect(clippy::cast_precision_loss, reason = "as near as a double comes")]
 pub(super) fn to_dollars(nanodollars: u64) -> f64 {
     nanodollars as f64 / PER_DOLLAR
+}
+
+/// As an object with `tokens` and `dollars`.
+impl Serialize for Spend {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Spend", 2)?;
+        object.serialize_field("tokens", &self.tokens)?;
+        object.serialize_field("dollars", &self.dollars())?;
+        object.end()
+    }
 }
 
 impl fmt::Display for Spend {

@@ -1,0 +1,204 @@
+//! [`Stack`]: the layers around a call, in the one order in which they fit together.
+
+mod builder;
+mod error;
+mod lead;
+mod request;
+mod stats;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use hashbrown::Equivalent;
+
+pub use self::builder::StackBuilder;
+pub use self::error::StackError;
+#[cfg(feature = "ledger")]
+use self::lead::Once;
+#[cfg(feature = "pace")]
+use self::lead::Pacing;
+#[cfg(feature = "budget")]
+use self::lead::Spending;
+pub use self::request::{StackOutcome, StackRequest, Via};
+use self::stats::Counters;
+#[cfg(feature = "pace")]
+pub use self::stats::PaceStatus;
+pub use self::stats::StackStats;
+#[cfg(feature = "cache")]
+use super::Cache;
+#[cfg(feature = "retry")]
+use super::Retry;
+use crate::SyncCoalesce;
+
+/// A paid call with all that goes around it: one builder, one call. Any layer may be missing.
+///
+/// ```text
+/// cache → coalesce → [ leader: cache again → ledger → reserve → retry ( pace → work ) → commit → ledger → cache ] → all
+/// ```
+///
+/// Whoever finds its value in the cache, or follows, spends no pace and no money. The leader keeps the value before its
+/// followers are released, so there is no gap between a miss and a fill. A permit of the pacer is held for one attempt
+/// and not while a retry waits.
+///
+/// `K` is the key, `T` the value, `E` the error of the work. The key says all that makes two calls the same: for two
+/// independent samples of one question, put a number into it.
+///
+/// # What happens when something fails
+///
+/// | what happens | budget | ledger | cache | who asked gets |
+/// |---|---|---|---|---|
+/// | the ledger has the result | untouched | as it was | filled | the value |
+/// | the ledger refuses | untouched | as it was | as it was | [`Ledger`](StackError::Ledger) |
+/// | the budget refuses | untouched | absent | as it was | [`Budget`](StackError::Budget) |
+/// | the pacer refuses, at the first attempt or a later one | given back | absent | as it was | [`Pace`](StackError::Pace) |
+/// | the work fails for good | given back | absent | as it was | [`Failed`](StackError::Failed), [`Exhausted`](StackError::Exhausted) |
+/// | the work panics | given back | unknown | as it was | its own panic; followers [`LeaderPanicked`](crate::CallError::LeaderPanicked) |
+/// | the work is done, and its cost panics | all that was reserved is spent | done | filled | the value |
+/// | the work is done, and the ledger cannot be written | spent | unknown | filled | the value; it is [counted](StackStats::uncommitted) |
+/// | the work is done, and `K: Clone` or a time to live panics | spent | done | as it was | the value |
+/// | the process dies during the work | gone | unknown | gone | |
+/// | a follower leaves at its deadline, or is cancelled | | | | its own error; the leader goes on |
+///
+/// An error of the work says that nothing was done: with a ledger it can be done again. Where that is not certain, as
+/// after a time-out, let the work panic, or ask the provider. A failed attempt counts as free of charge.
+///
+/// # Blocking
+///
+/// The leader while its work runs, in the pacer's line, and between two attempts; a follower until the leader has
+/// ended. No lock is held meanwhile. The coalescer sees no wait in the pacer: where work asks the same pacer again, give
+/// it a [time-out](StackBuilder::pace_timeout).
+///
+/// # Examples
+///
+/// Each layer stands behind the Cargo feature of its name.
+///
+/// ```
+/// # #[cfg(all(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use sync_coalesce::Key;
+/// use sync_coalesce::stack::{Budget, Cache, Ledger, Pacer, Retry, Spend, Stack, StackError};
+///
+/// let pacer = Pacer::builder().per_second(50.0).burst(5).build()?;
+/// let budget = Budget::builder().dollars(1.0)?.build()?;
+/// let stack: Stack<Key, String, u16> = Stack::builder()
+///     .cache(Cache::builder(1_000).time_to_live(Duration::from_secs(60)).build()?)
+///     .ledger(Ledger::in_memory(), |key: &Key| Some((*key.as_bytes(), *key)))
+///     .budget(budget.clone(), Spend::of_dollars(0.10)?, |answer: &String| Spend::of_tokens(answer.len() as u64))
+///     .retry(Retry::new(|status: &u16| *status == 503).base_delay(Duration::from_millis(1)))
+///     .pace(pacer)
+///     .build();
+///
+/// let mut replies = [Err(503), Ok("Lima".to_owned())].into_iter();
+/// let question = Key::of("What is the capital of Peru?")?;
+/// for _ in 0..2 {
+///     assert_eq!(*stack.try_call(&question, || replies.next().unwrap()).unwrap(), "Lima");
+/// }
+/// assert_eq!(stack.stats().attempts, 2);
+/// assert_eq!(budget.status().total, Spend::of_tokens(4));
+///
+/// let forbidden = stack.try_call(&Key::of("something else")?, || Err(403));
+/// assert!(matches!(forbidden, Err(StackError::Failed { attempts: 1, .. })));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(all(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry")))]
+/// # fn main() {}
+/// ```
+pub struct Stack<K, T, E = Infallible> {
+    coalesce: SyncCoalesce<K, Arc<T>, StackError<E>>,
+    counters: Counters,
+    #[cfg(feature = "cache")]
+    cache: Option<Cache<K, T>>,
+    #[cfg(feature = "ledger")]
+    ledger: Option<Box<Once<K, T, E>>>,
+    #[cfg(feature = "budget")]
+    budget: Option<Spending<T>>,
+    #[cfg(feature = "retry")]
+    retry: Option<Retry<E>>,
+    #[cfg(feature = "pace")]
+    pace: Pacing<E>,
+}
+
+impl<K, T, E> Stack<K, T, E> {
+    /// What builds one: without any layer it coalesces and nothing else.
+    pub fn builder() -> StackBuilder<K, T, E> {
+        StackBuilder::new()
+    }
+
+    /// The coalescer in the middle, to cancel, forget, close, drain and look at flights.
+    ///
+    /// What is called by it goes past all layers.
+    #[must_use]
+    pub fn coalescer(&self) -> &SyncCoalesce<K, Arc<T>, StackError<E>> {
+        &self.coalesce
+    }
+
+    /// A call with wishes of its own; see [`StackRequest`].
+    pub fn request<'a, Q: ?Sized>(&'a self, key: &'a Q) -> StackRequest<'a, Q, K, T, E> {
+        StackRequest::new(self, key)
+    }
+}
+
+impl<K, T, E> Stack<K, T, E>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    /// The value of `work`, which cannot fail, through all layers.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_call`](Stack::try_call).
+    pub fn call<Q>(&self, key: &Q, mut work: impl FnMut() -> T) -> Result<Arc<T>, StackError<E>>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        self.try_call(key, || Ok(work()))
+    }
+
+    /// The value of `work`, through all layers. It runs once for each attempt.
+    ///
+    /// # Blocking
+    ///
+    /// See [`Stack`].
+    ///
+    /// # Panics
+    ///
+    /// A panic in `work` goes on to the caller whose closure it was.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError`] says which layer refused, or what the work returned.
+    pub fn try_call<Q>(&self, key: &Q, work: impl FnMut() -> Result<T, E>) -> Result<Arc<T>, StackError<E>>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        self.request(key).try_call(work).result
+    }
+
+    /// What all layers have counted. Each layer is read at a moment of its own.
+    #[must_use]
+    pub fn stats(&self) -> StackStats {
+        StackStats::of(self)
+    }
+}
+
+impl<K, T, E> fmt::Debug for Stack<K, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Stack");
+        text.field("coalesce", &self.coalesce);
+        #[cfg(feature = "cache")]
+        text.field("cache", &self.cache);
+        #[cfg(feature = "ledger")]
+        text.field("ledger", &self.ledger.is_some());
+        #[cfg(feature = "budget")]
+        text.field("budget", &self.budget.as_ref().map(|spending| &spending.budget));
+        #[cfg(feature = "retry")]
+        text.field("retry", &self.retry);
+        #[cfg(feature = "pace")]
+        text.field("pace", &self.pace.pacer);
+        text.finish_non_exhaustive()
+    }
+}

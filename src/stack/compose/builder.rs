@@ -1,0 +1,199 @@
+//! What is fixed when a stack is built.
+
+use std::fmt;
+use std::sync::Arc;
+#[cfg(feature = "pace")]
+use std::time::Duration;
+
+#[cfg(feature = "ledger")]
+use serde::{Serialize, de::DeserializeOwned};
+
+#[cfg(feature = "pace")]
+use super::lead::Pacing;
+#[cfg(feature = "budget")]
+use super::lead::Spending;
+use super::stats::Counters;
+use super::{Stack, StackError};
+#[cfg(feature = "ledger")]
+use crate::Key;
+#[cfg(feature = "cache")]
+use crate::stack::Cache;
+#[cfg(feature = "ledger")]
+use crate::stack::Ledger;
+#[cfg(feature = "pace")]
+use crate::stack::Pacer;
+#[cfg(feature = "retry")]
+use crate::stack::Retry;
+#[cfg(feature = "budget")]
+use crate::stack::{Budget, Spend};
+use crate::{Builder, SyncCoalesce};
+
+/// Builds a [`Stack`]. Layers are given in any order, and always go in the same one; given twice, the last one counts.
+#[must_use]
+pub struct StackBuilder<K, T, E> {
+    stack: Stack<K, T, E>,
+}
+
+impl<K, T, E> StackBuilder<K, T, E> {
+    pub(super) fn new() -> Self {
+        let stack = Stack {
+            coalesce: SyncCoalesce::new(),
+            counters: Counters::new(),
+            #[cfg(feature = "cache")]
+            cache: None,
+            #[cfg(feature = "ledger")]
+            ledger: None,
+            #[cfg(feature = "budget")]
+            budget: None,
+            #[cfg(feature = "retry")]
+            retry: None,
+            #[cfg(feature = "pace")]
+            pace: Pacing { pacer: None, timeout: None, on_error: None },
+        };
+        Self { stack }
+    }
+
+    /// The coalescer, as this builder makes it; one with the defaults without this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sync_coalesce::SyncCoalesce;
+    /// use sync_coalesce::stack::Stack;
+    ///
+    /// let stack: Stack<String, u32> = Stack::builder()
+    ///     .coalesce(SyncCoalesce::builder().name("answers").timeout(Duration::from_secs(30)))
+    ///     .build();
+    /// assert_eq!(*stack.call("answer", || 42)?, 42);
+    /// # Ok::<(), sync_coalesce::stack::StackError<std::convert::Infallible>>(())
+    /// ```
+    pub fn coalesce(mut self, builder: Builder<K, Arc<T>, StackError<E>>) -> Self {
+        self.stack.coalesce = builder.build();
+        self
+    }
+
+    /// The cache that is asked first, and filled by who leads.
+    #[cfg(feature = "cache")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+    pub fn cache(mut self, cache: Cache<K, T>) -> Self {
+        self.stack.cache = Some(cache);
+        self
+    }
+
+    /// The ledger, and what a call is in it: under which key, and with which fingerprint, both made of the key of the
+    /// call. `None` leaves the call to the other layers. If `entry` panics, nothing was done, and the panic is the
+    /// work's.
+    ///
+    /// The call's key should hold both: calls that share a flight share the ledger's record.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::Key;
+    /// use sync_coalesce::stack::{Ledger, LedgerError, Stack, StackError};
+    ///
+    /// // The header `Idempotency-Key`, and the request that came with it.
+    /// let stack: Stack<(String, Key), u32> = Stack::builder()
+    ///     .ledger(Ledger::in_memory(), |(header, request): &(String, Key)| Some((header.clone(), *request)))
+    ///     .build();
+    /// let order = ("order 17".to_owned(), Key::of("two boxes")?);
+    /// assert_eq!(*stack.call(&order, || 1)?, 1);
+    /// assert_eq!(*stack.call(&order, || 2)?, 1);
+    ///
+    /// let other = ("order 17".to_owned(), Key::of("three boxes")?);
+    /// assert!(matches!(stack.call(&other, || 3), Err(StackError::Ledger(LedgerError::OtherRequest))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "ledger")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "ledger")))]
+    pub fn ledger<I: AsRef<[u8]>>(
+        mut self,
+        ledger: Ledger,
+        entry: impl Fn(&K) -> Option<(I, Key)> + Send + Sync + 'static,
+    ) -> Self
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.stack.ledger = Some(Box::new(move |key, work| {
+            let (id, fingerprint) = entry(key)?;
+            Some(ledger.run_once(id, &fingerprint, work))
+        }));
+        self
+    }
+
+    /// The budget; what a call may cost at most, unless its request [says](super::StackRequest::at_most) something
+    /// else; and what it did cost, from its value.
+    ///
+    /// `most` is set aside for all attempts of a call together. If `cost` panics, `most` counts as spent.
+    #[cfg(feature = "budget")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
+    pub fn budget(mut self, budget: Budget, most: Spend, cost: impl Fn(&T) -> Spend + Send + Sync + 'static) -> Self {
+        self.stack.budget = Some(Spending { budget, most, cost: Box::new(cost) });
+        self
+    }
+
+    /// What asks again after an error that may pass.
+    #[cfg(feature = "retry")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
+    pub fn retry(mut self, retry: Retry<E>) -> Self {
+        self.stack.retry = Some(retry);
+        self
+    }
+
+    /// What each attempt waits for, retries too.
+    #[cfg(feature = "pace")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
+    pub fn pace(mut self, pacer: Pacer) -> Self {
+        self.stack.pace.pacer = Some(pacer);
+        self
+    }
+
+    /// How long an attempt waits for the pacer; without this, until it is let through.
+    #[cfg(feature = "pace")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
+    pub fn pace_timeout(mut self, timeout: Duration) -> Self {
+        self.stack.pace.timeout = Some(timeout);
+        self
+    }
+
+    /// What the pacer is to learn from the error of an attempt: a 429 should [throttle](Pacer::throttled) it. A panic
+    /// in it is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::stack::{Adaptive, Pacer, Stack};
+    ///
+    /// let pacer = Pacer::builder().per_second(10.0).adaptive(Adaptive::default()).build()?;
+    /// let stack: Stack<String, String, u16> = Stack::builder()
+    ///     .pace(pacer.clone())
+    ///     .pace_learns(|pacer, status| {
+    ///         if *status == 429 {
+    ///             pacer.throttled(None);
+    ///         }
+    ///     })
+    ///     .build();
+    /// assert!(stack.try_call("question", || Err(429)).is_err());
+    /// assert_eq!(pacer.rate(), Some(7.0));
+    /// # Ok::<(), sync_coalesce::stack::PaceError>(())
+    /// ```
+    #[cfg(feature = "pace")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
+    pub fn pace_learns(mut self, on_error: impl Fn(&Pacer, &E) + Send + Sync + 'static) -> Self {
+        self.stack.pace.on_error = Some(Box::new(on_error));
+        self
+    }
+
+    /// The stack.
+    #[must_use]
+    pub fn build(self) -> Stack<K, T, E> {
+        self.stack
+    }
+}
+
+impl<K, T, E> fmt::Debug for StackBuilder<K, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StackBuilder").field(&self.stack).finish()
+    }
+}

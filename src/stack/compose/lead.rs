@@ -1,0 +1,200 @@
+//! What a leader does: the layers from the outermost to the work itself.
+
+use std::hash::Hash;
+use std::sync::Arc;
+#[cfg(feature = "pace")]
+use std::time::Duration;
+
+use hashbrown::Equivalent;
+
+use super::{Stack, StackError};
+#[cfg(any(feature = "budget", feature = "pace"))]
+use crate::flight::quietly;
+#[cfg(feature = "pace")]
+use crate::stack::Pacer;
+#[cfg(feature = "retry")]
+use crate::stack::RetryError;
+#[cfg(feature = "budget")]
+use crate::stack::{Budget, Spend};
+#[cfg(feature = "ledger")]
+use crate::stack::{LedgerError, Recorded};
+
+/// All that is done once: within it the work may run several times.
+#[cfg(any(feature = "budget", feature = "ledger"))]
+type Whole<'a, T, E> = &'a mut dyn FnMut() -> Result<T, StackError<E>>;
+
+/// One attempt.
+type Attempt<'a, T, E> = &'a mut dyn FnMut() -> Result<T, E>;
+
+/// A ledger that knows how to write a `T`. `None` if the key is not for the ledger, and nothing ran.
+#[cfg(feature = "ledger")]
+pub(super) type Once<K, T, E> =
+    dyn Fn(&K, Whole<'_, T, E>) -> Option<Result<Recorded<T>, LedgerError<StackError<E>>>> + Send + Sync;
+
+#[cfg(feature = "budget")]
+pub(super) struct Spending<T> {
+    pub(super) budget: Budget,
+    pub(super) most: Spend,
+    pub(super) cost: Box<dyn Fn(&T) -> Spend + Send + Sync>,
+}
+
+#[cfg(feature = "pace")]
+pub(super) struct Pacing<E> {
+    pub(super) pacer: Option<Pacer>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) on_error: Option<Box<OnError<E>>>,
+}
+
+#[cfg(feature = "pace")]
+type OnError<E> = dyn Fn(&Pacer, &E) + Send + Sync;
+
+/// What a leader has to tell of, besides its result.
+#[derive(Default)]
+pub(super) struct Told {
+    #[cfg(feature = "cache")]
+    pub(super) is_cached: bool,
+    #[cfg(feature = "ledger")]
+    pub(super) is_replay: bool,
+    #[cfg(feature = "budget")]
+    pub(super) most: Option<Spend>,
+    #[cfg(feature = "budget")]
+    pub(super) spent: Option<Spend>,
+}
+
+impl<K, T, E> Stack<K, T, E>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    pub(super) fn lead<Q>(
+        &self,
+        #[cfg_attr(
+            not(any(feature = "cache", feature = "ledger")),
+            expect(unused_variables, reason = "for layers that are off")
+        )]
+        key: &Q,
+        #[cfg_attr(
+            not(any(feature = "budget", feature = "cache", feature = "ledger")),
+            expect(unused_variables, reason = "for layers that are off")
+        )]
+        told: &mut Told,
+        mut work: impl FnMut() -> Result<T, E>,
+    ) -> Result<Arc<T>, StackError<E>>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        // Between this caller's look and its flight, another flight may have begun, filled the cache and ended.
+        #[cfg(feature = "cache")]
+        if let Some(value) = self.cache.as_ref().and_then(|cache| cache.look_again(key)) {
+            told.is_cached = true;
+            return Ok(value);
+        }
+        let mut attempt = || {
+            self.counters.attempts.add();
+            work()
+        };
+        let mut whole = || self.retried(&mut attempt);
+        #[cfg(feature = "budget")]
+        let mut whole = || self.within_budget(told.most, &mut told.spent, &mut whole);
+        #[cfg(feature = "ledger")]
+        let mut whole = || self.once(&key.to_owned(), &mut told.is_replay, &mut whole);
+        let value = Arc::new(whole()?);
+        #[cfg(feature = "cache")]
+        if let Some(cache) = &self.cache {
+            cache.fill(|| key.to_owned(), &value);
+        }
+        Ok(value)
+    }
+
+    #[cfg(feature = "ledger")]
+    fn once(&self, key: &K, is_replay: &mut bool, whole: Whole<'_, T, E>) -> Result<T, StackError<E>> {
+        let Some(recorded) = self.ledger.as_ref().and_then(|once| once(key, whole)) else {
+            return whole();
+        };
+        match recorded {
+            Ok(recorded) => {
+                *is_replay = recorded.is_replay;
+                if recorded.is_replay {
+                    self.counters.replayed.add();
+                }
+                if recorded.committed.is_err() {
+                    self.counters.uncommitted.add();
+                }
+                Ok(recorded.value)
+            }
+            Err(error) => {
+                let error = StackError::of_ledger(error);
+                if matches!(error, StackError::Ledger(_)) {
+                    self.counters.refused_by_ledger.add();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    #[cfg(feature = "budget")]
+    fn within_budget(
+        &self,
+        most: Option<Spend>,
+        spent: &mut Option<Spend>,
+        whole: Whole<'_, T, E>,
+    ) -> Result<T, StackError<E>> {
+        let Some(spending) = &self.budget else { return whole() };
+        let most = most.unwrap_or(spending.most);
+        let reservation = spending.budget.reserve(most).map_err(|error| {
+            self.counters.refused_by_budget.add();
+            StackError::Budget(error)
+        })?;
+        let value = whole()?;
+        // It is done and will be billed: a cost that panics must not make it free.
+        let cost = quietly(|| Some((spending.cost)(&value))).unwrap_or(most);
+        reservation.commit(cost);
+        *spent = Some(cost);
+        Ok(value)
+    }
+
+    fn retried(&self, attempt: Attempt<'_, T, E>) -> Result<T, StackError<E>> {
+        #[cfg(feature = "retry")]
+        if let Some(retry) = &self.retry {
+            // That the pacer refuses is no error of the work: like a value, it ends the retries.
+            let ended = retry.run(|| match self.paced(attempt) {
+                Ok(result) => result.map(Ok),
+                Err(refused) => Ok(Err(refused)),
+            });
+            return match ended {
+                Ok(result) => result,
+                Err(RetryError::Exhausted { attempts, last }) => {
+                    Err(StackError::Exhausted { attempts, last: Arc::new(last) })
+                }
+                Err(RetryError::NotRetryable { attempts, error }) => {
+                    Err(StackError::Failed { attempts, error: Arc::new(error) })
+                }
+            };
+        }
+        self.paced(attempt)?.map_err(|error| StackError::Failed { attempts: 1, error: Arc::new(error) })
+    }
+
+    #[cfg_attr(
+        not(feature = "pace"),
+        expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "for a layer that is off")
+    )]
+    fn paced(&self, attempt: Attempt<'_, T, E>) -> Result<Result<T, E>, StackError<E>> {
+        #[cfg(feature = "pace")]
+        if let Some(pacer) = &self.pace.pacer {
+            let permit = match self.pace.timeout {
+                None => Ok(pacer.acquire()),
+                Some(timeout) => pacer.acquire_timeout(timeout),
+            };
+            let _permit = permit.map_err(|error| {
+                self.counters.refused_by_pace.add();
+                StackError::Pace(error)
+            })?;
+            let result = attempt();
+            if let (Err(error), Some(tell)) = (&result, &self.pace.on_error) {
+                quietly(|| tell(pacer, error));
+            }
+            return Ok(result);
+        }
+        Ok(attempt())
+    }
+}

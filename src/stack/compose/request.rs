@@ -1,0 +1,123 @@
+//! One caller's wishes for a call through the stack, and what came of it.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashbrown::Equivalent;
+
+use super::lead::Told;
+use super::{Stack, StackError};
+#[cfg(feature = "budget")]
+use crate::stack::Spend;
+use crate::{Request, Role};
+
+/// One call with wishes of its own, made by [`Stack::request`]. Nothing happens until one of the two verbs at the end.
+#[must_use = "a request does nothing until `call` or `try_call`"]
+pub struct StackRequest<'a, Q: ?Sized, K, T, E> {
+    stack: &'a Stack<K, T, E>,
+    key: &'a Q,
+    request: Request<'a, Q, K, Arc<T>, StackError<E>, RandomState>,
+    told: Told,
+}
+
+/// What came of one call made by a [`StackRequest`].
+#[derive(Debug)]
+#[non_exhaustive]
+#[must_use]
+pub struct StackOutcome<T, E> {
+    /// The value, or why there is none.
+    pub result: Result<Arc<T>, StackError<E>>,
+    /// Where it came from.
+    pub via: Via,
+}
+
+/// Where a result came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Via {
+    /// The cache had it, at the first look or at the leader's second.
+    Cache,
+    /// This caller led, and the ledger had it.
+    Ledger,
+    /// The call in flight, in which this caller played this part.
+    Flight(Role),
+}
+
+impl<'a, Q: ?Sized, K, T, E> StackRequest<'a, Q, K, T, E> {
+    pub(super) fn new(stack: &'a Stack<K, T, E>, key: &'a Q) -> Self {
+        let request = stack.coalesce.request(key);
+        Self { stack, key, request, told: Told::default() }
+    }
+
+    /// As [`Request::timeout`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.request = self.request.timeout(timeout);
+        self
+    }
+
+    /// As [`Request::deadline`].
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.request = self.request.deadline(deadline);
+        self
+    }
+
+    /// As [`Request::patience`]. Who runs alone goes through all layers that a leader goes through; a ledger tells it
+    /// that the key is [in progress](crate::stack::LedgerError::InProgress).
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.request = self.request.patience(patience);
+        self
+    }
+
+    /// What the call may cost at most, in place of what the builder says.
+    #[cfg(feature = "budget")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
+    pub fn at_most(mut self, most: Spend) -> Self {
+        self.told.most = Some(most);
+        self
+    }
+}
+
+impl<Q, K, T, E> StackRequest<'_, Q, K, T, E>
+where
+    Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    K: Hash + Eq + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    /// As [`Stack::call`].
+    pub fn call(self, mut work: impl FnMut() -> T) -> StackOutcome<T, E> {
+        self.try_call(|| Ok(work()))
+    }
+
+    /// As [`Stack::try_call`].
+    pub fn try_call(self, work: impl FnMut() -> Result<T, E>) -> StackOutcome<T, E> {
+        let Self { stack, key, request, mut told } = self;
+        #[cfg(feature = "cache")]
+        if let Some(value) = stack.cache.as_ref().and_then(|cache| cache.get(key)) {
+            return StackOutcome { result: Ok(value), via: Via::Cache };
+        }
+        let outcome = request.try_call(|_| stack.lead(key, &mut told, work));
+        let via = Via::Flight(outcome.role);
+        #[cfg(feature = "ledger")]
+        let via = if told.is_replay { Via::Ledger } else { via };
+        #[cfg(feature = "cache")]
+        let via = if told.is_cached { Via::Cache } else { via };
+        #[cfg(feature = "budget")]
+        if let (Some(spending), Some(spent), Role::Leader { followers }) = (&stack.budget, told.spent, outcome.role) {
+            spending.budget.count_saved(spent, followers);
+        }
+        let result = match outcome.result {
+            Ok(shared) => Ok(Arc::clone(&*shared)),
+            Err(error) => Err(StackError::of_call(error)),
+        };
+        StackOutcome { result, via }
+    }
+}
+
+impl<Q: fmt::Debug + ?Sized, K, T, E> fmt::Debug for StackRequest<'_, Q, K, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StackRequest").field("request", &self.request).finish_non_exhaustive()
+    }
+}

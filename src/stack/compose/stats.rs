@@ -1,0 +1,118 @@
+//! What a stack and its layers have counted.
+
+use std::hash::Hash;
+
+use serde::Serialize;
+
+use super::Stack;
+use crate::Stats;
+#[cfg(feature = "budget")]
+use crate::stack::BudgetStatus;
+#[cfg(feature = "cache")]
+use crate::stack::CacheStats;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+
+/// What a [`Stack`] and its layers have counted.
+///
+/// With `serde` it becomes one JSON object, with an object for each layer.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct StackStats {
+    /// Runs of the work, those that failed too.
+    pub attempts: u64,
+    /// Calls that led and were refused by the budget.
+    pub refused_by_budget: u64,
+    /// Calls that led and were not let through by the pacer in time.
+    pub refused_by_pace: u64,
+    /// Calls that led and were refused by the ledger.
+    pub refused_by_ledger: u64,
+    /// Calls that led and found their result in the ledger.
+    pub replayed: u64,
+    /// Results that are in no ledger because it could not be written: their keys are unknown now.
+    pub uncommitted: u64,
+    /// What the coalescer counted. Calls that the cache answered did not come to it.
+    pub coalesce: Stats,
+    /// What the cache counted, for all who use it; `None` if there is none.
+    #[cfg(feature = "cache")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+    pub cache: Option<CacheStats>,
+    /// What the budget has, for all who use it; `None` if there is none.
+    #[cfg(feature = "budget")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
+    pub budget: Option<BudgetStatus>,
+    /// What the pacer does, for all who use it; `None` if there is none.
+    #[cfg(feature = "pace")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
+    pub pace: Option<PaceStatus>,
+}
+
+/// What a pacer does now.
+#[cfg(feature = "pace")]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PaceStatus {
+    /// Calls per second that are let through; `None` if there is no limit.
+    pub rate: Option<f64>,
+    /// How many callers wait for a permit.
+    pub waiting: usize,
+    /// How many permits there are.
+    pub running: u32,
+}
+
+pub(super) struct Counter(AtomicU64);
+
+pub(super) struct Counters {
+    pub(super) attempts: Counter,
+    pub(super) refused_by_budget: Counter,
+    pub(super) refused_by_pace: Counter,
+    pub(super) refused_by_ledger: Counter,
+    pub(super) replayed: Counter,
+    pub(super) uncommitted: Counter,
+}
+
+impl Counter {
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Counters {
+    pub(super) fn new() -> Self {
+        let [attempts, refused_by_budget, refused_by_pace, refused_by_ledger, replayed, uncommitted] =
+            [0; 6].map(|zero| Counter(AtomicU64::new(zero)));
+        Self { attempts, refused_by_budget, refused_by_pace, refused_by_ledger, replayed, uncommitted }
+    }
+}
+
+impl StackStats {
+    pub(super) fn of<K, T, E>(stack: &Stack<K, T, E>) -> Self
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        T: Send + Sync + 'static,
+    {
+        let counters = &stack.counters;
+        Self {
+            attempts: counters.attempts.get(),
+            refused_by_budget: counters.refused_by_budget.get(),
+            refused_by_pace: counters.refused_by_pace.get(),
+            refused_by_ledger: counters.refused_by_ledger.get(),
+            replayed: counters.replayed.get(),
+            uncommitted: counters.uncommitted.get(),
+            coalesce: stack.coalesce.stats(),
+            #[cfg(feature = "cache")]
+            cache: stack.cache.as_ref().map(crate::stack::Cache::stats),
+            #[cfg(feature = "budget")]
+            budget: stack.budget.as_ref().map(|spending| spending.budget.status()),
+            #[cfg(feature = "pace")]
+            pace: stack.pace.pacer.as_ref().map(|pacer| PaceStatus {
+                rate: pacer.rate(),
+                waiting: pacer.waiting(),
+                running: pacer.running(),
+            }),
+        }
+    }
+}
