@@ -1,8 +1,9 @@
-//! The layers that people put around a paid call besides coalescing: pacing, retries, a budget, a ledger. Each is a
-//! plain blocking object that can be used alone, behind a Cargo feature of its own name.
+//! The layers that people put around a paid call besides coalescing: a cache, pacing, retries, a budget, a ledger. Each
+//! is a plain blocking object that can be used alone, behind a Cargo feature of its own name.
 //!
-//! Together they go in this order around a call that leads: the ledger, the budget, then retries, and in each attempt
-//! the pacer. Followers pass none of them, and so spend no pace and no money.
+//! A [`Stack`] puts those that it is given around a call, in the one order in which they fit together: the cache, the
+//! coalescer, and then, for the call that leads, the ledger, the budget, retries, and in each attempt the pacer.
+//! Followers pass none of these, and so spend no pace and no money.
 
 #[cfg(feature = "budget")]
 mod budget;

@@ -22,9 +22,8 @@ use crate::{CallError, SyncCoalesce};
 /// A cache is a handle: its clones are one cache. Where there is no room, the value goes that was asked for least
 /// recently. Any value can be kept, a `None` too, and errors are not.
 ///
-/// What is above the capacity goes a moment after it came, in the thread of one of the next callers. A value is dropped
-/// by whichever thread uses the cache then, under a lock of the cache: the `Drop` of a key or a value must not call
-/// back.
+/// What is above the capacity goes a moment later, in the thread of one of the next callers. There it can be dropped
+/// under a lock of the cache, so the `Drop` of a key or a value must not call back.
 ///
 /// # Examples
 ///

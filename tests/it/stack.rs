@@ -1,7 +1,11 @@
-//! The layers around a paid call, each alone.
+//! The layers around a paid call, each alone and all together.
 
 #[cfg(feature = "budget")]
 mod budget;
+#[cfg(feature = "cache")]
+mod cache;
+#[cfg(all(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
+mod compose;
 #[cfg(feature = "ledger")]
 mod ledger;
 #[cfg(feature = "pace")]
@@ -10,12 +14,13 @@ mod pace;
 mod retry;
 
 /// Handles are for all threads.
-#[cfg(all(feature = "budget", feature = "ledger", feature = "pace", feature = "retry"))]
+#[cfg(all(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
 #[test]
 fn the_layers_can_be_shared() {
-    use sync_coalesce::stack::{Budget, Ledger, ManualClock, Pacer, Permit, Reservation, Retry};
+    use sync_coalesce::stack::{Budget, Cache, Ledger, ManualClock, Pacer, Permit, Reservation, Retry, Stack};
 
     fn is_shared<T: Send + Sync>() {}
 
     is_shared::<(Budget, Reservation, Ledger, ManualClock, Pacer, Permit, Retry<String>)>();
+    is_shared::<(Cache<u32, String>, Stack<u32, String, String>)>();
 }

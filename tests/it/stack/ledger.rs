@@ -1,7 +1,7 @@
 //! The ledger: in memory, on disk, and with processes that are killed.
 
 #[cfg(feature = "redb")]
-mod disk;
+pub(crate) mod disk;
 
 use std::convert::Infallible;
 use std::error::Error;
