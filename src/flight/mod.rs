@@ -34,7 +34,7 @@ pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
 pub use self::handle::Flight;
 pub(crate) use self::lead::Lead;
 use self::linger::{Found, Kept};
-pub(crate) use self::pool::Pool;
+pub(crate) use self::pool::{Pool, lending};
 pub(crate) use self::run::message;
 use self::run::{Ran, attempt};
 pub(crate) use self::settings::{Policy, Settings, quietly};

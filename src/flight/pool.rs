@@ -64,7 +64,7 @@ sync::per_thread! {
 }
 
 /// Runs `wait`, which blocks and runs no user code. If this thread is one of a crew, another one takes its place.
-pub(super) fn lending<R>(wait: impl FnOnce() -> R) -> R {
+pub(crate) fn lending<R>(wait: impl FnOnce() -> R) -> R {
     // In the destructors of a thread's own values there may be none any more.
     let crew = CREW.try_with(|crew| crew.borrow().clone()).ok().flatten();
     let Some(crew) = crew.filter(|_| !planted(Fault::BlockedKeepsPlace)) else { return wait() };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::StreamError;
 use super::settings::Settings;
+use crate::flight::lending;
 use crate::flight::waits::{Leader, Waiting, leads_something};
 use crate::sync::{self, Fault, Instant, Monitor, MonitorGuard, has_passed, planted};
 
@@ -151,15 +152,24 @@ impl<C, E> Log<C, E> {
     ) -> Option<MonitorGuard<'a, State<C, E>>> {
         let step = state.steps;
         state.asleep += 1;
+        // Not under the lock: a thread of a pool may have to start another one that takes its place.
+        drop(state);
+        let over = lending(|| self.sleep_through(step, deadline));
+        let mut state = self.lock();
+        state.asleep -= 1;
+        over.then_some(state)
+    }
+
+    /// Whether this step was over before the deadline passed.
+    fn sleep_through(&self, step: u64, deadline: Option<Instant>) -> bool {
+        let mut state = self.lock();
         while state.steps == step {
             if deadline.is_some_and(has_passed) {
-                state.asleep -= 1;
-                return None;
+                return false;
             }
             state = self.state.wait(state, deadline);
         }
-        state.asleep -= 1;
-        Some(state)
+        true
     }
 
     /// Puts in the source that was opened; it comes back if the stream was cut off meanwhile.

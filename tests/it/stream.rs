@@ -7,6 +7,7 @@ mod deadlock;
 mod ends;
 mod limits;
 mod model;
+mod pool;
 mod reading;
 mod types;
 mod user_code;
