@@ -35,7 +35,7 @@ use crate::SyncCoalesce;
 /// A paid call with all that goes around it: one builder, one call. Any layer may be missing.
 ///
 /// ```text
-/// cache → coalesce → [ leader: cache again → ledger → reserve → retry ( pace → work ) → commit → ledger → cache ] → all
+/// cache → coalesce → [ leader: cache → ledger → reserve → retry ( pace → work ) → commit → ledger → cache ] → all
 /// ```
 ///
 /// Whoever finds its value in the cache, or follows, spends no pace and no money. The leader keeps the value before its
@@ -50,16 +50,19 @@ use crate::SyncCoalesce;
 /// | what happens | budget | ledger | cache | who asked gets |
 /// |---|---|---|---|---|
 /// | the ledger has the result | untouched | as it was | filled | the value |
-/// | the ledger refuses | untouched | as it was | as it was | [`Ledger`](StackError::Ledger) |
-/// | the budget refuses | untouched | absent | as it was | [`Budget`](StackError::Budget) |
-/// | the pacer refuses, at the first attempt or a later one | given back | absent | as it was | [`Pace`](StackError::Pace) |
-/// | the work fails for good | given back | absent | as it was | [`Failed`](StackError::Failed), [`Exhausted`](StackError::Exhausted) |
-/// | the work panics | given back | unknown | as it was | its own panic; followers [`LeaderPanicked`](crate::CallError::LeaderPanicked) |
-/// | the work is done, and its cost panics | all that was reserved is spent | done | filled | the value |
-/// | the work is done, and the ledger cannot be written | spent | unknown | filled | the value; it is [counted](StackStats::uncommitted) |
-/// | the work is done, and `K: Clone` or a time to live panics | spent | done | as it was | the value |
+/// | the ledger refuses | untouched | as it was | as it was | [`StackError::Ledger`] |
+/// | the budget refuses | untouched | absent | as it was | [`StackError::Budget`] |
+/// | the pacer refuses, any attempt | given back | absent | as it was | [`StackError::Pace`] |
+/// | the work fails for good | given back | absent | as it was | [`StackError::Failed`] or `Exhausted` |
+/// | the work panics | given back | unknown | as it was | its own panic; followers [`LeaderPanicked`] |
+/// | it is done, and its cost panics | all that was reserved is spent | done | filled | the value |
+/// | it is done, and the ledger cannot be written | spent | unknown | filled | the value, and it is [counted] |
+/// | it is done, and `K: Clone` or a time to live panics | spent | done | as it was | the value |
 /// | the process dies during the work | gone | unknown | gone | |
-/// | a follower leaves at its deadline, or is cancelled | | | | its own error; the leader goes on |
+/// | a follower leaves, or is cancelled | | | | its own error; the leader goes on |
+///
+/// [`LeaderPanicked`]: crate::CallError::LeaderPanicked
+/// [counted]: StackStats::uncommitted
 ///
 /// An error of the work says that nothing was done: with a ledger it can be done again. Where that is not certain, as
 /// after a time-out, let the work panic, or ask the provider. A failed attempt counts as free of charge.
@@ -67,8 +70,8 @@ use crate::SyncCoalesce;
 /// # Blocking
 ///
 /// The leader while its work runs, in the pacer's line, and between two attempts; a follower until the leader has
-/// ended. No lock is held meanwhile. The coalescer sees no wait in the pacer: where work asks the same pacer again, give
-/// it a [time-out](StackBuilder::pace_timeout).
+/// ended. No lock is held meanwhile. The coalescer sees no wait in the pacer: where work asks the same pacer again,
+/// give it a [time-out](StackBuilder::pace_timeout).
 ///
 /// # Examples
 ///
