@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Key, KeyError, KeyFields, KeyRule};
 
 /// What makes keys of requests, for [`wrap`](crate::SyncCoalesce::wrap): a closure `Fn(&R) -> K`, or a
-/// [`KeyRule`](crate::KeyRule).
+/// [`KeyRule`].
 ///
 /// # Examples
 ///
