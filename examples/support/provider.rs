@@ -4,10 +4,11 @@
 
 #![allow(dead_code, reason = "each program that includes this file uses a part of it")]
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -72,6 +73,7 @@ impl Provider {
             next_slot: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             calls: AtomicU64::new(0),
+            arrivals: Mutex::default(),
             events: Arc::default(),
             texts: AtomicU64::new(0),
             answered: [const { AtomicU64::new(0) }; STATUSES.len()],
@@ -99,6 +101,11 @@ impl Provider {
     /// Texts that came to the endpoint for embeddings, in requests that were answered with 200.
     pub(crate) fn texts(&self) -> u64 {
         self.desk.texts.load(Ordering::Acquire)
+    }
+
+    /// The most requests that came to the two endpoints in one second, whichever second that was.
+    pub(crate) fn busiest_second(&self) -> usize {
+        self.desk.arrivals().most
     }
 
     /// Requests to the endpoints that were answered with `status`.
@@ -148,10 +155,32 @@ struct Desk {
     admitted: AtomicU64,
     calls: AtomicU64,
     texts: AtomicU64,
+    arrivals: Mutex<Arrivals>,
     answered: [AtomicU64; STATUSES.len()],
 }
 
+/// When requests came, as far back as a second before the last one.
+#[derive(Default)]
+struct Arrivals {
+    last_second: VecDeque<Instant>,
+    most: usize,
+}
+
 impl Desk {
+    fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_arrival(&self) {
+        let mut arrivals = self.arrivals();
+        let now = Instant::now();
+        while arrivals.last_second.front().is_some_and(|came| now.duration_since(*came) >= Duration::from_secs(1)) {
+            arrivals.last_second.pop_front();
+        }
+        arrivals.last_second.push_back(now);
+        arrivals.most = arrivals.most.max(arrivals.last_second.len());
+    }
+
     fn handle(&self, request: &Request<Vec<u8>>) -> Response<Body> {
         let path = request.uri().path();
         if path == embeddings::PATH {
@@ -163,6 +192,7 @@ impl Desk {
             return reply(404, None, &shapes::refused(Vendor::OpenAi, &refusal, 0));
         };
         let number = self.calls.fetch_add(1, Ordering::AcqRel) + 1;
+        self.note_arrival();
         let outcome = if request.method() == Method::POST {
             self.consider(vendor, request.headers(), request.body())
         } else {

@@ -1,4 +1,4 @@
-//! A blocking HTTP/1.1 server on loopback: a thread and a descriptor per connection, stopped with nothing left behind.
+//! A blocking HTTP/1.1 server: a thread and a descriptor per connection, stopped with nothing left behind.
 //!
 //! What HTTP says is `ureq-proto`'s part, which the client has in it anyway; it does no input or output, so sockets and
 //! threads are ours. An answer under way is the only thing that a server being dropped waits for.
@@ -66,10 +66,26 @@ impl Server {
     where
         H: Fn(&Request<Vec<u8>>) -> Response<Body> + Send + Sync + 'static,
     {
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), handler)
+    }
+
+    /// A server on this address, whose port is 0 for any that is free.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be bound, or the thread that accepts cannot be made.
+    pub(crate) fn start_at<H>(address: SocketAddr, handler: H) -> io::Result<Server>
+    where
+        H: Fn(&Request<Vec<u8>>) -> Response<Body> + Send + Sync + 'static,
+    {
         // The standard library lets 128 clients queue for being accepted. Of a larger burst some are dropped then, and
         // try again a second later.
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // A port is kept for a minute after connections that a killed process left. Windows would let two servers share
+        // it instead.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
         socket.listen(QUEUE)?;
         let listener = TcpListener::from(socket);
         let address = listener.local_addr()?;
