@@ -137,8 +137,13 @@ impl Client {
         Ok(Reply {
             id: body["id"].as_str().unwrap_or_default().to_owned(),
             text: text.ok_or(SendError::Shape("the answer holds no text"))?,
-            dollars: (tokens(input) * self.price.input + tokens(output) * self.price.output) / 1e6,
+            dollars: self.dollars(tokens(input), tokens(output)),
         })
+    }
+
+    /// United States dollars for so many tokens of a request and of its answer.
+    pub(crate) fn dollars(&self, input: f64, output: f64) -> f64 {
+        (input * self.price.input + output * self.price.output) / 1e6
     }
 }
 

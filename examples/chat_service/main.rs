@@ -1,0 +1,92 @@
+//! A chat service that survives the burst: a thread for each request, conversations in a database, one call for all who
+//! ask the same.
+//!
+//! `cargo run --release --features example-chat-service --example chat_service`, and `-- --help` for what it can do.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use clap::Parser;
+use crossbeam_channel::RecvTimeoutError;
+use sync_coalesce::SyncCoalesce;
+
+use crate::args::Args;
+use crate::conversations::{Conversations, Floor};
+use crate::report::{Posts, Report};
+use crate::service::Service;
+use crate::store::Store;
+use crate::support::provider::server::Server;
+use crate::upstream::Upstream;
+
+mod args;
+mod conversations;
+mod failure;
+mod report;
+mod service;
+mod store;
+#[path = "../support/mod.rs"]
+mod support;
+mod upstream;
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("chat_service: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), String> {
+    let store = Store::open(args.database.as_deref()).map_err(|error| {
+        let file = args.database.as_ref().map_or("a temporary file".to_owned(), |file| file.display().to_string());
+        format!("{file}: {error}")
+    })?;
+    let connections = usize::try_from(args.concurrency).unwrap_or(usize::MAX);
+    let (client, provider) = args.endpoint.open(connections)?;
+    let model = match (&args.endpoint.model, &provider) {
+        (Some(model), _) => model.clone(),
+        (None, Some(_)) => "loopback".to_owned(),
+        (None, None) => return Err("--url needs --model".into()),
+    };
+    let conversations = Arc::new(Conversations {
+        store,
+        upstream: Upstream::new(client, model, args)?,
+        coalesce: SyncCoalesce::builder().name("turns").build(),
+        floor: Floor::default(),
+        patience: args.patience(),
+        repeat_window: args.repeat_window(),
+    });
+    let report = Report {
+        conversations: Arc::clone(&conversations),
+        provider: provider.map(Arc::new),
+        began: Instant::now(),
+        posts: Mutex::new(Posts::default()),
+    };
+    let service = Arc::new(Service { conversations, report });
+
+    let (interrupt, interrupted) = crossbeam_channel::bounded(1);
+    let on_interrupt = move || {
+        if interrupt.try_send(()).is_err() {
+            std::process::exit(130);
+        }
+    };
+    ctrlc::set_handler(on_interrupt).map_err(|error| format!("cannot wait for Ctrl-C: {error}"))?;
+    let handler = Arc::clone(&service);
+    let server = Server::start_at(args.listen, move |request| handler.handle(request))
+        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    // Whoever started it may have closed its output, which is no reason to end.
+    let _ = writeln!(io::stdout(), "listening on http://{}", server.address());
+
+    if let Ok(()) | Err(RecvTimeoutError::Timeout) = interrupted.recv_timeout(args.run_for()) {
+        eprintln!("chat_service: ending");
+    }
+    // From now on an interrupt finds nobody who would take it.
+    drop(interrupted);
+    drop(server);
+    let _ = writeln!(io::stdout(), "{}", service.report.stats());
+    Ok(())
+}
