@@ -93,7 +93,7 @@ impl Server {
         let seen = Arc::clone(&stopping);
         let accepting = thread::Builder::new()
             .name("accept".into())
-            .spawn(move || Service { handler: &handler, stopping: &seen }.accept(&listener))?;
+            .spawn(move || Service { handler: &handler, stopping: &seen }.accept(listener))?;
         Ok(Server { address, stopping, accepting: Some(accepting) })
     }
 
@@ -118,7 +118,7 @@ impl<H> Service<'_, H>
 where
     H: Fn(&Request<Vec<u8>>) -> Response<Body> + Sync,
 {
-    fn accept(&self, listener: &TcpListener) {
+    fn accept(&self, listener: TcpListener) {
         // The scope joins the threads of all connections, those too that are no longer in the list.
         thread::scope(|scope| {
             let mut open: Vec<(Arc<TcpStream>, ScopedJoinHandle<'_, ()>)> = Vec::new();
@@ -143,6 +143,8 @@ where
                     open.push((stream, thread));
                 }
             }
+            // While it is open the system lets clients in, for whom nobody is there any more.
+            drop(listener);
             for (stream, _) in &open {
                 // Idle keep-alive connections wait for a next request; the end of the stream is what they get. The
                 // other direction stays open for answers under way.
