@@ -2,6 +2,8 @@
 
 mod batch;
 mod chat;
+#[cfg(feature = "example-chat-service")]
+mod chat_service;
 mod costs;
 mod crowd;
 mod deadlock;

@@ -59,6 +59,8 @@ fn build_examples() -> PathBuf {
         "--profile",
         profile,
     ]);
+    #[cfg(feature = "example-chat-service")]
+    cargo.args(["--example", "chat_service", "--features", "example-chat-service"]);
     cargo.arg("--target-dir").arg(target_folder);
     // What cargo tells this test of its own package, it must not tell the build: build scripts that look at it would
     // run again, here and in the next build outside, and all that depends on them would be compiled anew each time.
@@ -134,7 +136,18 @@ impl Running {
 
     #[cfg(unix)]
     pub(crate) fn interrupt(&self) {
-        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        self.signal("-INT");
+    }
+
+    /// Kills it, and does not wait until it is gone, as dropping it does.
+    #[cfg(all(unix, feature = "example-chat-service"))]
+    pub(crate) fn kill(&self) {
+        self.signal("-KILL");
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
