@@ -18,17 +18,17 @@ fn a_reader_that_waits_on_a_thread_of_a_pool_lends_its_place() {
     bounded(|| {
         let coalesce: Arc<SyncCoalesce<u64, u32>> = Arc::new(SyncCoalesce::builder().pool_threads(1).build());
         let streams: Arc<Streams> = Arc::new(StreamCoalesce::new());
-        let ((pulls, pulled), (go, gone)) = (mpsc::channel(), mpsc::channel());
+        let ((begins, begun), (go, gone)) = (mpsc::channel(), mpsc::channel());
         let inner = Arc::clone(&coalesce);
         let source = iter::from_fn(move || {
-            pulls.send(()).unwrap();
+            begins.send(()).unwrap();
             gone.recv_timeout(LIMIT).unwrap();
             Some(Ok(*inner.detach(&2, |_| Ok(7)).wait().unwrap()))
         });
         let mut stream = streams.stream("a", move || Ok(source)).unwrap();
         thread::scope(|scope| {
             let puller = scope.spawn(move || *stream.next().unwrap().unwrap());
-            pulled.recv_timeout(LIMIT).unwrap();
+            begun.recv_timeout(LIMIT).unwrap();
             let reading = Arc::clone(&streams);
             let ticket = coalesce.detach(&1, move |_| {
                 let mut stream = reading.stream("a", || Ok(iter::empty())).unwrap();
