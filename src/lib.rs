@@ -285,9 +285,9 @@
 //!
 //! # Memory
 //!
-//! There is an entry for each flight that is running and nothing for those that have ended; tables shrink. A lone call
-//! allocates its `Arc<T>` and, if the key has to be, the key. A flight that is followed allocates one meeting point,
-//! and nothing for each follower.
+//! There is an entry for each flight that is running and nothing for those that have ended, unless their results
+//! [linger](Builder::linger); tables shrink. A lone call allocates its `Arc<T>` and, if the key has to be, the key. A
+//! flight that is followed allocates one meeting point, and nothing for each follower.
 //!
 //! # Platforms
 //!
@@ -306,10 +306,10 @@ pub use builder::Builder;
 pub mod chat;
 pub use chat::KeyPreset;
 
-mod detach;
-
 mod coalesce;
 pub use coalesce::SyncCoalesce;
+
+mod detach;
 
 mod error;
 pub use error::CallError;
