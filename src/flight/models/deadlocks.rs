@@ -305,7 +305,7 @@ fn wait_before_a_wait() {
             match entered {
                 Entered::Leads(lead) => drop(lead.run(|_| Ok(0))),
                 Entered::Follows(follow) => drop(follow.wait(sync::now(), Limits::default())),
-                Entered::Bypasses(_) | Entered::Refused(_) => {}
+                Entered::Bypasses(_) | Entered::Lingers(..) | Entered::Refused(_) => {}
             }
             Ok(0)
         });

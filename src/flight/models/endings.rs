@@ -134,7 +134,7 @@ fn abandoned_lead() {
                 Waited::Over(outcome) => assert!(matches!(outcome.result, Err(CallError::LeaderPanicked { .. }))),
                 Waited::Leads(_) | Waited::Impatient => unreachable!("nothing was wished for"),
             },
-            Entered::Bypasses(_) | Entered::Refused(_) => unreachable!("nothing was wished for"),
+            Entered::Bypasses(_) | Entered::Lingers(..) | Entered::Refused(_) => unreachable!("nothing was wished for"),
         }
     };
     together([&|_| part(), &|_| part()]);
