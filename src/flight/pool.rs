@@ -190,7 +190,7 @@ impl Crew {
             drop(state);
             job.run();
             let mut state = self.state.lock();
-            if state.active > self.threads {
+            if state.active > self.threads && !planted(Fault::SpareStays) {
                 state.active -= 1;
                 return;
             }

@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     WaitsWhileClaiming,
     /// A pool thread that blocks keeps its place, so that no spare takes it.
     BlockedKeepsPlace,
+    /// A pool thread that is one too many goes on when its job is done.
+    SpareStays,
     /// A flight that waits for a thread and is thrown away is left as it is.
     DroppedJobEndsNothing,
     /// A closure that was cancelled while it waited for a thread is run all the same.
