@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use hashbrown::Equivalent;
 
+use super::quiet::Quiet;
 use super::release::Released;
 use super::{Flights, pool};
 use crate::CallError;
 use crate::sync::{self, Fault, Instant, Me, has_passed, planted};
 
 impl<K, T, E> Flights<K, T, E> {
-    /// Lets later callers start afresh; present followers stay. Says whether there was a flight, or a result that lingered.
+    /// Lets later callers start afresh; present followers stay. Says whether there was a flight, or a result that
+    /// lingered.
     pub(crate) fn forget<Q>(&self, hash: u64, key: &Q) -> bool
     where
         Q: Equivalent<K> + ?Sized,
@@ -47,6 +49,8 @@ impl<K, T, E> Flights<K, T, E> {
 
     /// Wakes every follower with `Closed`, and refuses calls from now on.
     pub(crate) fn close(&self) {
+        // Dropped when all shards are closed: a key whose Drop panics must not keep the others open.
+        let mut dropped = Vec::new();
         for shard in self.table.shards() {
             let mut locked = shard.lock();
             locked.closed = !planted(Fault::StaysOpen);
@@ -60,7 +64,7 @@ impl<K, T, E> Flights<K, T, E> {
             for released in released {
                 released.wake(&self.following);
             }
-            drop((keys, lingering));
+            dropped.push((keys.into_iter().map(Quiet::new).collect::<Vec<_>>(), lingering));
         }
     }
 

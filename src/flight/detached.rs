@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use hashbrown::Equivalent;
 
 use super::pool::{self, Job, NotTaken, Pool};
+use super::quiet::quietly;
 use super::release::Released;
-use super::settings::quietly;
 use super::slot::{Slot, Woken};
 use super::table::Removed;
 use super::waits::{self, Waiting};

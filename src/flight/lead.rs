@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::linger::Kept;
+use super::quiet::Quiet;
 use super::release::Released;
 use super::run::{Ran, attempt};
-use super::settings::quietly;
 use super::table::Removed;
 use super::{At, Flight, waits};
 use crate::sync::{self, Fault, Instant, planted};
@@ -123,7 +123,14 @@ impl<K, T, E> At<'_, K, T, E> {
                             drop(locked);
                             locked = shard.lock();
                         }
-                        gone = locked.lingering.put(Kept { key, hash, id, mark, result: ran.shared(), ended, until });
+                        gone = locked.lingering.put(Kept {
+                            result: Quiet::new((key, ran.shared())),
+                            hash,
+                            id,
+                            mark,
+                            ended,
+                            until,
+                        });
                     }
                 }
                 (key, released)
@@ -135,11 +142,10 @@ impl<K, T, E> At<'_, K, T, E> {
         if let Some(slot) = offered.filter(|_| !planted(Fault::OffersToNobody)) {
             slot.wake_one();
         }
-        for kept in gone {
-            quietly(|| drop(kept));
-        }
         let followers = released.map_or(0, |released| released.wake(&flights.following));
         flights.tell_drain(draining);
+        // User code, which may take its time: nobody waits for this thread any more.
+        drop(gone);
         if let Some(duration) = ran_for {
             let ended = Ended { followers, duration, outcome: ran.kind() };
             flights.settings.observe(|observer| observer.ended(&self.name(), &ended));

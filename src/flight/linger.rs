@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hashbrown::{Equivalent, HashTable};
 
+use super::quiet::Quiet;
 use super::run::Ran;
 use crate::Mark;
 use crate::outcome::Shared;
@@ -26,15 +27,15 @@ pub(super) struct Lingering<K, T, E> {
     most: usize,
 }
 
-/// A result that is kept. Dropping one is user code.
+/// A result that is kept.
 pub(super) struct Kept<K, T, E> {
-    pub(super) key: K,
+    /// To be dropped under no lock.
+    pub(super) result: Quiet<(K, Shared<T, E>)>,
     pub(super) hash: u64,
     /// Of its flight.
     pub(super) id: u64,
     /// The last mark before its flight began.
     pub(super) mark: u64,
-    pub(super) result: Shared<T, E>,
     pub(super) ended: Instant,
     pub(super) until: Instant,
 }
@@ -44,6 +45,16 @@ pub(super) enum Found<K, T, E> {
     Result(Shared<T, E>, Duration),
     /// One that will not do any more, taken out to be dropped under no lock.
     Stale(Kept<K, T, E>),
+}
+
+impl<K, T, E> Kept<K, T, E> {
+    /// Compares the hashes first, so that `Q: Eq` hardly ever runs for another key.
+    fn is_for<Q>(&self, hash: u64, key: &Q) -> bool
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.hash == hash && self.result.get().is_some_and(|(own, _)| key.equivalent(own))
+    }
 }
 
 impl Linger {
@@ -79,9 +90,10 @@ impl<K, T, E> Lingering<K, T, E> {
     where
         Q: Equivalent<K> + ?Sized,
     {
-        let kept = self.kept.find(hash, |kept| kept.hash == hash && key.equivalent(&kept.key))?;
+        let kept = self.kept.find(hash, |kept| kept.is_for(hash, key))?;
         if now < kept.until && after.is_none_or(|mark| kept.mark >= mark.0) {
-            return Some(Found::Result(kept.result.clone(), now.saturating_duration_since(kept.ended)));
+            let (_, result) = kept.result.get()?;
+            return Some(Found::Result(result.clone(), now.saturating_duration_since(kept.ended)));
         }
         let id = kept.id;
         self.take(hash, id).map(Found::Stale)
@@ -92,7 +104,7 @@ impl<K, T, E> Lingering<K, T, E> {
     where
         Q: Equivalent<K> + ?Sized,
     {
-        let id = self.kept.find(hash, |kept| kept.hash == hash && key.equivalent(&kept.key))?.id;
+        let id = self.kept.find(hash, |kept| kept.is_for(hash, key))?.id;
         self.take(hash, id)
     }
 

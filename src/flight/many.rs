@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
+use super::quiet::Quiet;
 use super::run::{Ran, attempt_many};
-use super::settings::quietly;
 use super::waits::Chain;
 use super::{Entered, Flights, Follow, Lead, Limits, Waited, Waits};
 use crate::outcome::Shared;
@@ -100,7 +100,8 @@ impl<K, T, E> Flights<K, T, E> {
         ask: &mut impl FnMut(&[&Q]) -> Rans<T, E>,
     ) -> Vec<Shared<T, E>> {
         let mut results = Vec::with_capacity(keys.len());
-        // Dropping keys is user code: when nobody waits for this thread any more.
+        // Dropping keys is user code: when nobody waits for this thread any more, and quietly, for two that panic would
+        // end the process.
         let mut owned = Vec::with_capacity(keys.len());
         let mut leads = leads.into_iter();
         for keys in keys.chunks(self.settings.max_batch) {
@@ -113,7 +114,7 @@ impl<K, T, E> Flights<K, T, E> {
             match ran {
                 Ok(rans) => {
                     for (ran, lead) in rans.into_iter().zip(leads.by_ref()) {
-                        owned.push(lead.finish(&ran, ran_for));
+                        owned.push(lead.finish(&ran, ran_for).map(Quiet::new));
                         results.push(ran.into_result());
                     }
                 }
@@ -122,12 +123,9 @@ impl<K, T, E> Flights<K, T, E> {
                         leads.by_ref().skip(1).for_each(std::mem::forget);
                     }
                     for (place, lead) in leads.enumerate() {
-                        owned.push(lead.finish(&panicked, ran_for.filter(|_| place < keys.len())));
+                        owned.push(lead.finish(&panicked, ran_for.filter(|_| place < keys.len())).map(Quiet::new));
                     }
-                    // The caller is owed its own panic, not that of a key's Drop.
-                    for key in owned {
-                        quietly(|| drop(key));
-                    }
+                    drop(owned);
                     // It goes on from here.
                     results.push(panicked.into_result());
                     return results;

@@ -14,6 +14,7 @@ mod many;
 #[cfg(all(test, sync_coalesce_shuttle))]
 mod models;
 mod pool;
+mod quiet;
 mod release;
 mod run;
 mod settings;
@@ -35,9 +36,10 @@ pub use self::handle::Flight;
 pub(crate) use self::lead::Lead;
 use self::linger::{Found, Kept};
 pub(crate) use self::pool::{Pool, lending};
+pub(crate) use self::quiet::{Quiet, quietly};
 pub(crate) use self::run::message;
 use self::run::{Ran, attempt};
-pub(crate) use self::settings::{Policy, Settings, quietly};
+pub(crate) use self::settings::{Policy, Settings};
 use self::slot::{Failure, Slot};
 use self::table::{Lock, Record, Shard, Table};
 use self::waits::Waiting;
@@ -89,12 +91,12 @@ enum Waits {
 /// What is known of a caller, and has been made for it between two attempts.
 struct Made<K, T, E> {
     waits: Waits,
-    key: Option<K>,
+    key: Quiet<K>,
     /// The key was in no flight when this was the id of the shard's last one.
     absent_since: Option<u64>,
     label: Option<Arc<str>>,
     /// Of the last leader, if the caller takes a lead that was free.
-    failure: Option<Failure<T, E>>,
+    failure: Failure<T, E>,
     /// When it entered, if results linger.
     now: Option<Instant>,
     /// A result for its key that will not do any more.
@@ -129,12 +131,19 @@ impl<K, T, E> Flights<K, T, E> {
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let shard = self.table.shard(hash);
-        // What is made here outlives each guard, as it must: a key's Drop is user code.
-        let mut made =
-            Made { waits, key: None, absent_since: None, label: None, failure: None, now: None, stale: None };
+        // What is made here outlives each guard and is dropped quietly, as it must: a key's Drop is user code.
+        let mut made = Made {
+            waits,
+            key: Quiet::NONE,
+            absent_since: None,
+            label: None,
+            failure: Quiet::NONE,
+            now: None,
+            stale: None,
+        };
         made.now = self.settings.linger.is_on().then(sync::now);
         if shard.seems_empty() {
-            made.key = Some(key.to_owned());
+            made.key = Quiet::new(key.to_owned());
         }
         loop {
             let missing = match self.try_enter(shard, &mut shard.lock(), hash, key, after, &mut made) {
@@ -142,7 +151,7 @@ impl<K, T, E> Flights<K, T, E> {
                 Err(missing) => missing,
             };
             match missing {
-                Missing::Key => made.key = Some(key.to_owned()),
+                Missing::Key => made.key = Quiet::new(key.to_owned()),
                 Missing::Label => made.label = self.settings.key_label.map(|label| label(&key.to_owned()).into()),
             }
         }
@@ -182,9 +191,7 @@ impl<K, T, E> Flights<K, T, E> {
                 locked.supersede(hash, at.id, record);
                 return Ok(Entered::Leads(Lead::new(at_new)));
             }
-        }
-        if let Some(now) = made.now.filter(|_| made.absent_since != Some(locked.last_id())) {
-            match locked.lingering.find(hash, key, now, after) {
+            match made.now.and_then(|now| locked.lingering.find(hash, key, now, after)) {
                 Some(Found::Result(result, age)) => {
                     locked.counters.lingered += 1;
                     return Ok(Entered::Lingers(result, age));
@@ -337,7 +344,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         let waits = *waits;
         let Some(leader) = record.leader else {
             let (lead, failed) = self.take_lead(record, counters, me);
-            *failure = Some(failed);
+            *failure = failed;
             return Ok(Entered::Leads(lead));
         };
         if planted(Fault::MakesSlotAgain) {
@@ -385,7 +392,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
 
     /// Takes a lead that is free.
     fn take_lead(self, record: &mut Record<T, E>, counters: &mut Stats, me: Me) -> (Lead<'a, K, T, E>, Failure<T, E>) {
-        let failure = record.slot.as_ref().map_or_else(Failure::none, |slot| slot.take_lead(me.number));
+        let failure = record.slot.as_ref().map_or(Quiet::NONE, |slot| slot.take_lead(me.number));
         record.leader = Some(me);
         record.runs += 1;
         counters.underlying_calls += 1;

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::settings::quietly;
+use super::quiet::quietly;
 use crate::sync::{self, Fault, Mutex, Receiver, Sender, planted};
 
 /// The work of a detached flight. Dropped, it ends the flight.

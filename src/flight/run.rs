@@ -4,7 +4,8 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use super::settings::{Cost, quietly};
+use super::quiet::quietly;
+use super::settings::Cost;
 use crate::outcome::Shared;
 use crate::{CallError, EndedAs};
 

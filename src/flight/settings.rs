@@ -1,10 +1,9 @@
 //! What is fixed for all flights of a coalescer, and the user code among it.
 
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::linger::Linger;
+use super::quiet::quietly;
 use super::run::Ran;
 use crate::{Observer, OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
 
@@ -99,15 +98,4 @@ impl<K, T, E> Settings<K, T, E> {
     pub(super) fn is_timed(&self) -> bool {
         self.track_age || self.is_observed()
     }
-}
-
-/// Runs user code whose panic is nobody's business.
-pub(crate) fn quietly<R: Default>(code: impl FnOnce() -> R) -> R {
-    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|payload| {
-        // What it panicked with may panic in its Drop, and what that panics with too: the second one is never dropped.
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            mem::forget(again);
-        }
-        R::default()
-    })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
-use super::settings::quietly;
+use super::quiet::Quiet;
 use super::waits::Leader;
 use crate::outcome::Shared;
 use crate::sync::{self, Fault, Instant, Monitor, Mutex, Sender, has_passed, planted};
@@ -49,8 +49,7 @@ struct Register<T, E> {
 }
 
 /// Why the last leader failed. To be dropped under no lock: the last reference to an error is dropped by user code.
-#[must_use]
-pub(super) struct Failure<T, E>(Option<Shared<T, E>>);
+pub(super) type Failure<T, E> = Quiet<Shared<T, E>>;
 
 /// A result that was published, and who is to be told of it under no lock.
 #[must_use]
@@ -73,7 +72,7 @@ impl<T, E> Slot<T, E> {
     /// The slot of a flight that `thread` leads.
     pub(crate) fn new(thread: u64) -> Self {
         let lane = |_| Monitor::new(Lane { state: State::Led, asleep: 0 });
-        let register = Register { failure: Failure::none(), result: None, tickets: BTreeMap::new(), last_ticket: 0 };
+        let register = Register { failure: Quiet::NONE, result: None, tickets: BTreeMap::new(), last_ticket: 0 };
         Self { lanes: array::from_fn(lane), register: Mutex::new(register), leader: Leader::new(thread) }
     }
 
@@ -88,7 +87,7 @@ impl<T, E> Slot<T, E> {
         let asleep = self.set(|| State::Ended(result.clone()));
         let mut register = self.register.lock();
         register.result = Some(result);
-        let (tickets, failure) = (mem::take(&mut register.tickets), register.failure.take());
+        let (tickets, failure) = (mem::take(&mut register.tickets), mem::replace(&mut register.failure, Quiet::NONE));
         drop(register);
         Published { slot: self, tickets, asleep, _failure: failure }
     }
@@ -96,7 +95,7 @@ impl<T, E> Slot<T, E> {
     /// Offers the lead to the followers, and wakes nobody yet. `failure` is the result if all of them leave.
     pub(crate) fn offer(&self, failure: Shared<T, E>) {
         self.leader.clear();
-        self.register.lock().failure = Failure(Some(failure));
+        self.register.lock().failure = Quiet::new(failure);
         self.set(|| State::Free);
     }
 
@@ -104,14 +103,14 @@ impl<T, E> Slot<T, E> {
     /// with.
     pub(super) fn take_lead(&self, thread: u64) -> Failure<T, E> {
         if !matches!(self.look(), Woken::Free) {
-            return Failure::none();
+            return Quiet::NONE;
         }
         self.leader.set(if planted(Fault::ElectedUnnamed) { 0 } else { thread });
         if planted(Fault::LeadStaysFree) {
-            return Failure::none();
+            return Quiet::NONE;
         }
         self.set(|| State::Led);
-        self.register.lock().failure.take()
+        mem::replace(&mut self.register.lock().failure, Quiet::NONE)
     }
 
     /// Sets the state in all lanes; says in which of them somebody sleeps.
@@ -173,7 +172,7 @@ impl<T, E> Slot<T, E> {
 
     /// What the lead is offered with, if it is.
     pub(super) fn failure(&self) -> Option<Shared<T, E>> {
-        self.register.lock().failure.0.clone()
+        self.register.lock().failure.get().cloned()
     }
 
     /// Blocks until the flight ends, its lead is free, or `until` passes. A result that is there beats a time that has
@@ -211,24 +210,6 @@ impl<T, E> Published<T, E> {
                 // Nobody listens any more where a ticket is being dropped.
                 let _ = ticket.send(result);
             }
-        }
-    }
-}
-
-impl<T, E> Failure<T, E> {
-    pub(super) fn none() -> Self {
-        Self(None)
-    }
-
-    fn take(&mut self) -> Self {
-        Self(self.0.take())
-    }
-}
-
-impl<T, E> Drop for Failure<T, E> {
-    fn drop(&mut self) {
-        if let Some(failure) = self.0.take() {
-            quietly(|| drop(failure));
         }
     }
 }

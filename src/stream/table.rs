@@ -8,8 +8,8 @@ use super::log::{End, Log};
 use super::map::{Entry, Streams, same_key};
 use super::settings::Settings;
 use super::{StreamError, StreamStats};
-use crate::flight::quietly;
 use crate::flight::waits::Waiting;
+use crate::flight::{Quiet, quietly};
 use crate::sync::{Fault, Mutex, planted};
 use crate::{CallError, FlightId};
 
@@ -62,8 +62,9 @@ impl<K, C, E> Table<K, C, E> {
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        // Declared before each guard, so that a key that was made in vain is dropped under no lock.
-        let mut made = None;
+        // Declared before each guard, so that a key that was made in vain is dropped under no lock; and quietly, or the
+        // place that is returned could get lost.
+        let mut made = Quiet::NONE;
         loop {
             let mut streams = self.streams.lock();
             if streams.closed {
@@ -78,7 +79,7 @@ impl<K, C, E> Table<K, C, E> {
                 return Ok(Entered::Opens(streams.begin(hash, key)));
             }
             drop(streams);
-            made = Some(key.to_owned());
+            made = Quiet::new(key.to_owned());
         }
     }
 

@@ -176,3 +176,16 @@ fn results_are_dropped_under_no_lock_and_a_panic_in_that_harms_nobody() {
         assert_idle(&coalesce);
     });
 }
+
+#[test]
+fn a_stale_result_whose_drop_panics_does_not_strand_the_flight_that_replaces_it() {
+    bounded(|| {
+        let coalesce = Arc::new(SyncCoalesce::builder().linger(LONG).build());
+        drop(coalesce.call(&13, || Asks(Arc::clone(&coalesce), 13)).unwrap());
+        let mark = coalesce.mark();
+        // The caller holds the new lead when the old value, which nobody else has, is dropped.
+        let fresh = coalesce.request(&13).after(mark).call(|_| Asks(Arc::clone(&coalesce), 14));
+        assert_eq!(fresh.result.unwrap().1, 14);
+        assert_idle(&coalesce);
+    });
+}

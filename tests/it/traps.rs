@@ -1,10 +1,10 @@
 //! Traps that caught other coalescers.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Barrier, LazyLock};
 use std::thread;
 
 use sync_coalesce::{CallError, Key, Role, SyncCoalesce};
@@ -83,6 +83,8 @@ fn no_lock_is_held_while_keys_values_errors_closures_or_cost_run() {
 thread_local! {
     /// What the keys of this thread panic in.
     static PANIC_IN: Cell<&'static str> = const { Cell::new("") };
+    /// Where the next key that this thread clones waits twice.
+    static MEET_IN_CLONE: RefCell<Option<Arc<Barrier>>> = const { RefCell::new(None) };
 }
 
 fn trap(place: &'static str) {
@@ -115,6 +117,10 @@ impl Eq for Trapped {}
 impl Clone for Trapped {
     fn clone(&self) -> Self {
         trap("clone");
+        if let Some(meeting) = MEET_IN_CLONE.take() {
+            meeting.wait();
+            meeting.wait();
+        }
         Self(self.0)
     }
 }
@@ -188,6 +194,40 @@ fn a_panicking_drop_of_the_key_costs_no_follower_its_value() {
             let value = coalesce.call(&key, || unreachable!("a flight is on"));
             assert_eq!(*value.unwrap(), 7);
             assert_eq!(leader.join().unwrap(), Some("drop"));
+        });
+        assert_idle(&coalesce);
+    });
+}
+
+/// ```text
+/// caller                      leader
+/// finds no flight
+/// clones its key ...
+///                             leads
+/// ... and joins: the clone
+/// is dropped, and panics
+/// ```
+#[test]
+fn a_panicking_drop_of_a_key_made_in_vain_costs_its_caller_nothing() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<Trapped, u8> = SyncCoalesce::new();
+        let key = Trapped(1);
+        let meeting = Arc::new(Barrier::new(2));
+        thread::scope(|scope| {
+            let caller = scope.spawn(|| {
+                MEET_IN_CLONE.set(Some(Arc::clone(&meeting)));
+                PANIC_IN.set("drop");
+                let value = coalesce.call(&key, || unreachable!("a flight is on"));
+                assert_eq!(PANIC_IN.get(), "", "no key was made in vain");
+                *value.unwrap()
+            });
+            meeting.wait();
+            let led = coalesce.call(&key, || {
+                meeting.wait();
+                until_following(&coalesce, 1);
+                7
+            });
+            assert_eq!((*led.unwrap(), caller.join().unwrap()), (7, 7));
         });
         assert_idle(&coalesce);
     });

@@ -1,0 +1,47 @@
+//! User code whose panic is nobody's business.
+
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs it; what it returns is the default if it panics.
+pub(crate) fn quietly<R: Default>(code: impl FnOnce() -> R) -> R {
+    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|payload| {
+        // What it panicked with may panic in its Drop, and what that panics with too: the second one is never dropped.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            mem::forget(again);
+        }
+        R::default()
+    })
+}
+
+/// A user's value, or none, that is dropped quietly.
+///
+/// A function that returns a lead or a place must not have anything in its hands whose Drop may panic: the compiler
+/// forgets a value that is on its way out when something that is dropped after it panics (Rust's issue 47949), and a
+/// lead that is forgotten is never ended.
+#[must_use]
+pub(crate) struct Quiet<V>(Option<V>);
+
+impl<V> Quiet<V> {
+    pub(crate) const NONE: Self = Self(None);
+
+    pub(crate) fn new(value: V) -> Self {
+        Self(Some(value))
+    }
+
+    pub(crate) fn get(&self) -> Option<&V> {
+        self.0.as_ref()
+    }
+
+    pub(crate) fn take(&mut self) -> Option<V> {
+        self.0.take()
+    }
+}
+
+impl<V> Drop for Quiet<V> {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            quietly(|| drop(value));
+        }
+    }
+}
