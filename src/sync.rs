@@ -48,12 +48,10 @@ pub(crate) fn me() -> Me {
     per_thread! {
         static ME: Cell<Option<Me>> = Cell::new(None);
     }
-    ME.with(|me| {
-        me.get().unwrap_or_else(|| {
-            let number = THREADS.fetch_add(1, Ordering::Relaxed) + 1;
-            me.set(Some(Me { id: thread::current().id(), number }));
-            Me { id: thread::current().id(), number }
-        })
+    ME.with(Cell::get).unwrap_or_else(|| {
+        let me = Me { id: thread::current().id(), number: THREADS.fetch_add(1, Ordering::Relaxed) + 1 };
+        ME.with(|remembered| remembered.set(Some(me)));
+        me
     })
 }
 

@@ -20,6 +20,12 @@ impl<V: Hashed> Few<V> {
         Self { first: None, others: HashTable::new() }
     }
 
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.others.is_empty()
+    }
+
+    #[inline]
     pub(super) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.others.len()
     }
@@ -44,7 +50,8 @@ impl<V: Hashed> Few<V> {
     }
 
     /// Puts in a value that is not there.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
     pub(super) fn insert(&mut self, value: V) {
         if self.first.is_none() {
             self.first = Some(value);
@@ -57,10 +64,14 @@ impl<V: Hashed> Few<V> {
     #[inline]
     pub(super) fn remove(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<V> {
         let is_it = |value: &V| value.hash() == hash && is_it(value);
-        if self.first.as_ref().is_some_and(&is_it) {
-            return self.first.take();
-        }
-        if self.others.is_empty() { None } else { self.remove_other(hash, is_it) }
+        let first = self.first.take_if(|first| is_it(first));
+        if first.is_some() || self.others.is_empty() { first } else { self.remove_other(hash, is_it) }
+    }
+
+    /// Takes out the first value, if it is the one.
+    #[inline]
+    pub(super) fn take_first(&mut self, is_it: impl Fn(&V) -> bool) -> Option<V> {
+        self.first.take_if(|first| is_it(first))
     }
 
     fn remove_other(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<V> {

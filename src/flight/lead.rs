@@ -1,14 +1,13 @@
 //! The leader's part: run the closure, then end the flight or hand it over.
 
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::linger::Kept;
-use super::quiet::Quiet;
+use super::quiet::{Quiet, quietly};
 use super::release::Released;
 use super::run::{Ran, attempt};
-use super::table::Removed;
+use super::table::{Locked, Removed};
 use super::{At, Flight, waits};
 use crate::sync::{self, Fault, Instant, planted};
 use crate::{Ended, Outcome, Role};
@@ -36,7 +35,7 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
         let (followers, key) = self.into_at().end(&ran, ran_for);
         if matches!(ran, Ran::Panicked { .. }) {
             // The caller is owed its own panic, not that of a key's Drop.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(key)));
+            quietly(|| drop(key));
         }
         Outcome { result: ran.into_result(), role: Role::Leader { followers } }
     }
@@ -82,12 +81,14 @@ impl<K, T, E> Drop for Lead<'_, K, T, E> {
     }
 }
 
-impl<K, T, E> At<'_, K, T, E> {
+impl<'a, K, T, E> At<'a, K, T, E> {
     /// Hands the lead over if the policy says so and somebody waits. Else removes the flight and publishes its result
     /// in one step: a caller finds the flight without a result, or no flight. Returns how many followers were released,
     /// and the key to be dropped under no lock.
     ///
     /// A lead that was not run was not told of either, so there is nothing to tell of its end: `ran_for` is none.
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
     fn end(self, ran: &Ran<T, E>, ran_for: Option<Duration>) -> (u64, Option<K>) {
         let At { flights, shard, hash, id } = self;
         // The policy is user code. Until the flight has ended this thread leads it, so what it asks here is refused
@@ -97,41 +98,65 @@ impl<K, T, E> At<'_, K, T, E> {
         #[cfg(all(test, sync_coalesce_shuttle))]
         super::models::end_too_soon(self, ran);
 
-        let now = flights.settings.linger.is_on().then(sync::now);
-        let mut gone = Vec::new();
+        let kept = if flights.settings.linger.is_on() { flights.settings.linger.span(ran, sync::now()) } else { None };
+        let stays = planted(Fault::PanicEndsNothing) && matches!(ran, Ran::Panicked { .. });
         let mut locked = shard.lock();
+        if unfollowed {
+            if let Some((record, _)) = locked.record(hash, id) {
+                record.slot = None;
+            }
+        }
         let draining = locked.count_end(ran);
+        // The usual case, short and apart: nobody has followed, and nothing is kept.
+        let lone = if kept.is_some() || stays { None } else { locked.remove_lone(id) };
+        let (followers, key) = if lone.is_some() {
+            drop(locked);
+            waits::end_lead();
+            flights.tell_drain(draining);
+            (0, lone)
+        } else {
+            self.end_shared(locked, ran, elections, kept, draining)
+        };
+        if let Some(duration) = ran_for {
+            let ended = Ended { followers, duration, outcome: ran.kind() };
+            flights.settings.observe(|observer| observer.ended(&self.name(), &ended));
+        }
+        (followers, key)
+    }
+
+    /// The same where somebody followed, or the result is to be kept.
+    #[inline(never)]
+    fn end_shared(
+        self,
+        mut locked: Locked<'a, K, T, E>,
+        ran: &Ran<T, E>,
+        elections: u32,
+        kept: Option<(Instant, Instant)>,
+        draining: bool,
+    ) -> (u64, Option<K>) {
+        let At { flights, shard, hash, id } = self;
         let offered = match elections {
             0 => None, // as the other arm would find, but without a look into the table
             _ => locked.record(hash, id).and_then(|(record, _)| record.offer_lead(elections, || ran.shared())),
         };
         let stays = planted(Fault::PanicEndsNothing) && matches!(ran, Ran::Panicked { .. });
         let removed = if offered.is_some() || stays { None } else { locked.remove(hash, id) };
+        let mut gone = Vec::new();
         let (key, released) = match removed {
             None => (None, None),
             Some(Removed { mut key, mark, followers, slot }) => {
-                let slot = slot.filter(|_| !unfollowed);
                 let released = Released::publish(followers, slot, &mut locked.counters, || ran.shared());
                 if let (Some(released), Ran::Value { cost, .. }) = (&released, ran) {
                     locked.counters.cost_saved += cost * count(released.followers());
                 }
-                let until = now.and_then(|now| Some((now, flights.settings.linger.until(ran, now)?)));
-                if let Some((ended, until)) = until {
-                    // A flight that was forgotten has no key.
-                    if let Some(key) = key.take() {
-                        if planted(Fault::LingersLate) {
-                            drop(locked);
-                            locked = shard.lock();
-                        }
-                        gone = locked.lingering.put(Kept {
-                            result: Quiet::new((key, ran.shared())),
-                            hash,
-                            id,
-                            mark,
-                            ended,
-                            until,
-                        });
+                // A flight that was forgotten has no key.
+                if let (Some((ended, until)), Some(key)) = (kept, key.take_if(|_| kept.is_some())) {
+                    if planted(Fault::LingersLate) {
+                        drop(locked);
+                        locked = shard.lock();
                     }
+                    let (key, result) = (Quiet::new(key), Quiet::new(ran.shared()));
+                    gone = locked.lingering.put(Kept { key, result, hash, id, mark, ended, until });
                 }
                 (key, released)
             }
@@ -146,10 +171,6 @@ impl<K, T, E> At<'_, K, T, E> {
         flights.tell_drain(draining);
         // User code, which may take its time: nobody waits for this thread any more.
         drop(gone);
-        if let Some(duration) = ran_for {
-            let ended = Ended { followers, duration, outcome: ran.kind() };
-            flights.settings.observe(|observer| observer.ended(&self.name(), &ended));
-        }
         (followers, key)
     }
 }

@@ -27,10 +27,10 @@ pub(super) struct Lingering<K, T, E> {
     most: usize,
 }
 
-/// A result that is kept.
+/// A result that is kept. To be dropped under no lock.
 pub(super) struct Kept<K, T, E> {
-    /// To be dropped under no lock.
-    pub(super) result: Quiet<(K, Shared<T, E>)>,
+    pub(super) key: Quiet<K>,
+    pub(super) result: Quiet<Shared<T, E>>,
     pub(super) hash: u64,
     /// Of its flight.
     pub(super) id: u64,
@@ -53,7 +53,7 @@ impl<K, T, E> Kept<K, T, E> {
     where
         Q: Equivalent<K> + ?Sized,
     {
-        self.hash == hash && self.result.get().is_some_and(|(own, _)| key.equivalent(own))
+        self.hash == hash && self.key.get().is_some_and(|own| key.equivalent(own))
     }
 }
 
@@ -62,8 +62,8 @@ impl Linger {
         self.values.is_some() || self.errors.is_some()
     }
 
-    /// Until when a result that is there now is kept, if it is.
-    pub(super) fn until<T, E>(&self, ran: &Ran<T, E>, now: Instant) -> Option<Instant> {
+    /// From when until when a result that is there now is kept, if it is.
+    pub(super) fn span<T, E>(&self, ran: &Ran<T, E>, now: Instant) -> Option<(Instant, Instant)> {
         let linger = match ran {
             Ran::Value { .. } => self.values?,
             Ran::Error(_) => self.errors?,
@@ -71,7 +71,7 @@ impl Linger {
         };
         // What is too far away for the clock is kept for as long as the clock can tell, more or less.
         let far = || now.checked_add(Duration::from_secs(u64::from(u32::MAX)));
-        now.checked_add(linger).or_else(far)
+        Some((now, now.checked_add(linger).or_else(far)?))
     }
 }
 
@@ -92,7 +92,7 @@ impl<K, T, E> Lingering<K, T, E> {
     {
         let kept = self.kept.find(hash, |kept| kept.is_for(hash, key))?;
         if now < kept.until && after.is_none_or(|mark| kept.mark >= mark.0) {
-            let (_, result) = kept.result.get()?;
+            let result = kept.result.get()?;
             return Some(Found::Result(result.clone(), now.saturating_duration_since(kept.ended)));
         }
         let id = kept.id;

@@ -88,6 +88,18 @@ enum Waits {
     ByTicket,
 }
 
+impl Waits {
+    /// Whom the record of a flight that such a caller begins has as its leader.
+    #[inline]
+    fn leader(self) -> Me {
+        match self {
+            // Nobody runs its closure yet, and no thread has the number 0.
+            Self::ByTicket => Me { number: 0, ..sync::me() },
+            Self::Now | Self::Later => sync::me(),
+        }
+    }
+}
+
 /// What is known of a caller, and has been made for it between two attempts.
 struct Made<K, T, E> {
     waits: Waits,
@@ -119,6 +131,8 @@ impl<K, T, E> Flights<K, T, E> {
     ///
     /// User code here: `Q: Eq` under the shard's lock, before anything has changed, and `Q::to_owned` and the label
     /// under none. If one of them panics, or asks this coalescer again, no flight is harmed.
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
     pub(crate) fn enter<Q>(&self, hash: u64, key: &Q, after: Option<Mark>) -> Entered<'_, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -126,25 +140,52 @@ impl<K, T, E> Flights<K, T, E> {
         self.enter_waiting(Waits::Now, hash, key, after)
     }
 
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
     fn enter_waiting<Q>(&self, waits: Waits, hash: u64, key: &Q, after: Option<Mark>) -> Entered<'_, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let shard = self.table.shard(hash);
+        // The usual case, short and apart: the shard seems to hold nothing, and does. The key is made under no lock.
+        let mut spare = Quiet::NONE;
+        if shard.seems_empty() {
+            let owned = key.to_owned();
+            let mut locked = shard.lock();
+            if locked.is_idle() {
+                let lead = self.begin(&mut locked, shard, hash, owned, waits.leader());
+                return Entered::Leads(lead);
+            }
+            drop(locked);
+            spare = Quiet::new(owned);
+        }
+        self.enter_filled(shard, waits, hash, key, after, spare)
+    }
+
+    /// The same where there are flights or results that linger. `owned` is the key, if it has been made already.
+    #[inline(never)]
+    fn enter_filled<'a, Q>(
+        &'a self,
+        shard: &'a Lock<K, T, E>,
+        waits: Waits,
+        hash: u64,
+        key: &Q,
+        after: Option<Mark>,
+        owned: Quiet<K>,
+    ) -> Entered<'a, K, T, E>
+    where
+        Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
         // What is made here outlives each guard and is dropped quietly, as it must: a key's Drop is user code.
         let mut made = Made {
             waits,
-            key: Quiet::NONE,
+            key: owned,
             absent_since: None,
             label: None,
             failure: Quiet::NONE,
-            now: None,
+            now: self.settings.linger.is_on().then(sync::now),
             stale: None,
         };
-        made.now = self.settings.linger.is_on().then(sync::now);
-        if shard.seems_empty() {
-            made.key = Quiet::new(key.to_owned());
-        }
         loop {
             let missing = match self.try_enter(shard, &mut shard.lock(), hash, key, after, &mut made) {
                 Ok(entered) => return entered,
@@ -173,11 +214,7 @@ impl<K, T, E> Flights<K, T, E> {
             locked.counters.closed += 1;
             return Ok(Entered::Refused(CallError::Closed));
         }
-        let me = match made.waits {
-            // Nobody runs its closure yet, and no thread has the number 0.
-            Waits::ByTicket => Me { number: 0, ..sync::me() },
-            Waits::Now | Waits::Later => sync::me(),
-        };
+        let me = made.waits.leader();
         // Another caller may have taken the lead while the key was made; if the shard has begun no flight, none has.
         if made.absent_since != Some(locked.last_id()) {
             if let Some((record, counters)) = locked.find(hash, key) {
@@ -186,7 +223,7 @@ impl<K, T, E> Flights<K, T, E> {
                 if after.is_none_or(|mark| is_new(mark) || planted(Fault::JoinsOlder)) {
                     return at.join(record, counters, me, made);
                 }
-                let record = self.begin(locked, me);
+                let record = self.record(locked, me);
                 let at_new = At { id: record.id, ..at };
                 locked.supersede(hash, at.id, record);
                 return Ok(Entered::Leads(Lead::new(at_new)));
@@ -204,13 +241,30 @@ impl<K, T, E> Flights<K, T, E> {
             made.absent_since = Some(locked.last_id());
             return Err(Missing::Key);
         };
-        let record = self.begin(locked, me);
-        let at = At { flights: self, shard, hash, id: record.id };
-        locked.insert(hash, owned, record);
-        Ok(Entered::Leads(Lead::new(at)))
+        Ok(Entered::Leads(self.begin(locked, shard, hash, owned, me)))
     }
 
-    fn begin(&self, locked: &mut Shard<K, T, E>, me: Me) -> Record<T, E> {
+    /// Begins a flight for a key that is in none.
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
+    fn begin<'a>(
+        &'a self,
+        locked: &mut Shard<K, T, E>,
+        shard: &'a Lock<K, T, E>,
+        hash: u64,
+        key: K,
+        me: Me,
+    ) -> Lead<'a, K, T, E> {
+        let record = self.record(locked, me);
+        let at = At { flights: self, shard, hash, id: record.id };
+        locked.insert(hash, key, record);
+        Lead::new(at)
+    }
+
+    /// The record of a flight that begins now, which is counted.
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
+    fn record(&self, locked: &mut Shard<K, T, E>, me: Me) -> Record<T, E> {
         locked.counters.underlying_calls += 1;
         locked.counters.running += 1;
         let began = self.settings.is_timed().then(sync::now);

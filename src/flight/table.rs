@@ -66,6 +66,7 @@ impl<K, T, E> DerefMut for Locked<'_, K, T, E> {
 }
 
 impl<K, T, E> Drop for Locked<'_, K, T, E> {
+    #[inline]
     fn drop(&mut self) {
         let filled = self.shard.in_flight() + self.shard.lingering.len() as u64;
         self.filled.store(filled, Ordering::Relaxed);
@@ -207,6 +208,12 @@ impl<K, T, E> Shard<K, T, E> {
         self.flights.len() as u64
     }
 
+    /// Whether there is nothing here that a caller could find, and no reason to refuse it.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.closed && self.flights.is_empty() && self.lingering.len() == 0
+    }
+
     #[cfg(all(test, not(sync_coalesce_shuttle)))]
     pub(crate) fn capacity(&self) -> usize {
         self.flights.capacity()
@@ -286,6 +293,13 @@ impl<K, T, E> Shard<K, T, E> {
             Some(entry) => Some((Some(entry.key), entry.record)),
             None => self.forgotten.remove(&id).map(|record| (None, record)),
         }
+    }
+
+    /// Takes out a flight that nobody ever followed, if it is the shard's first.
+    #[inline]
+    pub(crate) fn remove_lone(&mut self, id: u64) -> Option<K> {
+        let lone = self.flights.take_first(|entry| entry.record.id == id && entry.record.slot.is_none())?;
+        Some(lone.key)
     }
 
     /// Lets the flight for `key` run on where nobody can join it. The key is returned to be dropped outside the lock.

@@ -1,5 +1,6 @@
 //! A key as text and as bytes.
 
+use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
@@ -57,6 +58,18 @@ fn order_equality_and_hash_are_those_of_the_bytes() {
     let hasher = RandomState::new();
     assert_ne!(hasher.hash_one(Key::from_bytes(last)), hasher.hash_one(high));
     assert_eq!(hasher.hash_one(Key::from_bytes(*high.as_bytes())), hasher.hash_one(high));
+    // Bytes that are no digest spread too.
+    let numbered = |number: u8, place: usize| {
+        let mut bytes = [0; 32];
+        bytes[place] = number;
+        Key::from_bytes(bytes)
+    };
+    let keys = (1..=255).flat_map(|number| {
+        let everywhere = Key::from_bytes([number; 32]);
+        (0..32).map(move |place| numbered(number, place)).chain([everywhere])
+    });
+    let seen: HashSet<u64> = keys.map(|key| hasher.hash_one(key)).collect();
+    assert_eq!(seen.len(), 255 * 33);
 }
 
 #[test]
