@@ -273,8 +273,22 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     ///
     /// # Blocking
     ///
-    /// For `timeout` at most; `Duration::MAX` is no limit. A closure that drains while another one drains too waits for
-    /// it in vain: give a timeout.
+    /// For `timeout` at most; `Duration::MAX` is no limit.
+    ///
+    /// **This wait is in no graph of waits**, so it is never refused. If this thread leads a flight that another
+    /// running closure waits for, or drains in its closure while another closure drains too, only the timeout ends it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sync_coalesce::SyncCoalesce;
+    ///
+    /// let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
+    /// let ticket = coalesce.detach("key", |_flight| Ok(1));
+    /// assert!(coalesce.drain(Duration::from_secs(60)));
+    /// assert_eq!(**ticket.try_wait().unwrap().as_ref().unwrap(), 1);
+    /// ```
     #[must_use]
     pub fn drain(&self, timeout: Duration) -> bool {
         self.flights.drain(timeout)

@@ -206,10 +206,14 @@
 //! assert!(*was_refused.unwrap());
 //! ```
 //!
-//! **Only waits in this crate are seen.** A closure that waits for a thread by a join, a channel, a mutex or a pool,
-//! while that thread follows the closure's own flight, is a circle that no graph of ours has in it.
+//! **Only waits for flights, tickets and streams are seen.** A closure that waits for a thread by a join, a channel, a
+//! mutex or a pool, while that thread follows the closure's own flight, is a circle that no graph of ours has in it.
 //! [`patience`](Request::patience) ends it (the follower runs its own closure), or a [`timeout`](Request::timeout) (it
 //! gives up).
+//!
+//! [`drain`](SyncCoalesce::drain) is not seen either: if its thread leads a flight that another running closure waits
+//! for, only its timeout ends it. Nor is a wait in the stack's pacer, or one by a ticket's own
+//! [`receiver`](Ticket::receiver).
 //!
 //! # Rayon
 //!
