@@ -34,8 +34,14 @@ use crate::{Builder, Bypass, CallError, FlightInfo, Key, KeyFn, KeyRule, Mark, O
 /// A panic in a closure goes on to the caller whose closure it was, and its followers get
 /// [`CallError::LeaderPanicked`]; the next call runs afresh. With `panic = "abort"` the process ends, as anywhere.
 ///
-/// A panic in the `Hash`, `Eq`, `Clone` or `Drop` of a key goes on to the caller in whose thread it happens, and harms
-/// no flight. `Eq` runs under a lock: it must not call back into the same coalescer.
+/// A panic in the `Hash`, `Eq` or `Clone` of a key goes on to the caller in whose thread it happens, and harms no
+/// flight. `Eq` runs under a lock: it must not call back into the same coalescer.
+///
+/// A panic in the `Drop` of a key goes on to the caller who takes the key's flight out: by a single call that leads it
+/// to its end, unless the closure panicked too; by [`forget`](SyncCoalesce::forget) or
+/// [`cancel`](SyncCoalesce::cancel); or as the last to leave it. It goes no further where the key was made in vain, was
+/// a batch's, is dropped by [`close`](SyncCoalesce::close), or [lingered](Builder::linger) with its result, whose
+/// `Drop` is treated alike.
 ///
 /// # Examples
 ///
