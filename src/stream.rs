@@ -131,7 +131,7 @@ impl<K, C, E, S> StreamCoalesce<K, C, E, S> {
     /// Ends all streams with [`StreamError::Closed`] and refuses calls from now on, for good.
     ///
     /// Readers that wait are woken; each still gets the chunks that are in the log. A pull under way is not
-    /// interrupted: it ends as it returns, with what it pulled, and the source is dropped then.
+    /// interrupted: its reader gets `Closed` when it returns, and the source is dropped then.
     pub fn close(&self) {
         self.table.close();
     }

@@ -42,8 +42,10 @@ impl<K, C, E, S> StreamBuilder<K, C, E, S> {
         self
     }
 
-    /// How long a caller whose request says nothing waits for others, all its waits in one stream together; without
-    /// this, as long as they take. `Duration::MAX` is no limit.
+    /// The [`timeout`](crate::StreamRequest::timeout) of a caller whose request says nothing; without this, none.
+    ///
+    /// It is one deadline for the whole stream, by the clock and counted from the call. Nobody past it pulls, so it
+    /// ends a lone reader too. `Duration::MAX` is no limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = Some(timeout);
         self

@@ -27,8 +27,9 @@ pub enum StreamError<E> {
         /// How many chunks this reader has missed.
         missed: u64,
     },
-    /// This reader's deadline passed while another one was pulling; the others go on. Streaming again joins them, from
-    /// the first chunk.
+    /// This reader's deadline passed before the next chunk was there: while another reader pulled it, or before this
+    /// one began to, which nobody does past its deadline. The others go on. Streaming again joins them, from the first
+    /// chunk, or opens a new source if there are none.
     TimedOut,
     /// Somebody cancelled the stream. Streaming again opens a new source.
     Cancelled,

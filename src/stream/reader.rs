@@ -30,6 +30,10 @@ use crate::sync::Instant;
 /// [`next`](Iterator::next) returns at once where another reader has pulled the next chunk. Else it pulls in this
 /// thread, or waits for the reader that does, until that has the chunk or this reader's deadline passes.
 ///
+/// A pull of its own is not interrupted: a deadline, [`cancel`](crate::StreamCoalesce::cancel) and
+/// [`close`](crate::StreamCoalesce::close) take effect only when it returns. After `cancel` and `close` what it pulled
+/// is dropped; after a deadline it has that chunk, and no other that it would have to pull.
+///
 /// # Panics
 ///
 /// A panic of the source goes on to the reader that pulled; the others get [`StreamError::SourcePanicked`], and so does

@@ -35,19 +35,23 @@ impl<'a, Q: ?Sized, K, C, E, S> StreamRequest<'a, Q, K, C, E, S> {
         Self { streams, key, limit: None }
     }
 
-    /// How long to wait for others, from now to the last chunk; `Duration::MAX` is no limit, and zero takes what is
+    /// How long the stream may take this reader, to its last chunk; `Duration::MAX` is no limit, and zero takes what is
     /// there.
     ///
-    /// It bounds the waits for another caller that opens the source or pulls from it. A pull of this reader's own is
-    /// not interrupted: give the source a timeout too. Replaces an earlier [`deadline`](StreamRequest::deadline), and
-    /// the builder's default.
+    /// It is one [`deadline`](StreamRequest::deadline) for the whole stream, by the clock and counted from the call of
+    /// [`stream`](StreamRequest::stream), whatever the time goes by in. Nobody past it pulls, so it ends a lone reader
+    /// too. Replaces an earlier `deadline`, and the builder's default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limit = Some(Limit::Timeout(timeout));
         self
     }
 
-    /// Until when to wait for others. Chunks that are there beat a deadline that has passed, and nobody past its
-    /// deadline pulls. Replaces an earlier [`timeout`](StreamRequest::timeout), and the builder's default.
+    /// Until when to wait for another caller that opens the source or pulls from it, and to pull from it.
+    ///
+    /// Chunks that are there, and the end, beat a deadline that has passed. Nobody past its deadline pulls: a lone
+    /// reader is ended by it too, at the first chunk that it would have to pull. An opening or a pull of this caller's
+    /// own is not interrupted: give the source a timeout too. Replaces an earlier [`timeout`](StreamRequest::timeout),
+    /// and the builder's default.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.limit = Some(Limit::Deadline(deadline));
         self
@@ -62,6 +66,14 @@ where
     E: Send + Sync,
     S: BuildHasher,
 {
+    /// As [`StreamCoalesce::stream`].
+    ///
+    /// # Blocking
+    ///
+    /// As [`StreamCoalesce::stream`], by the timeout or deadline of this request where it has one.
+    ///
+    /// # Panics
+    ///
     /// As [`StreamCoalesce::stream`].
     ///
     /// # Errors
