@@ -123,7 +123,7 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     ///
     /// Such a caller's role is [`Lingering`](crate::Role::Lingering), and its closure does not run. It is for bursts
     /// that are a little spread out; for what is to be kept longer, or by size, take a cache. The time begins when the
-    /// flight ends, and a call reads the clock once more for it. [`forget`](SyncCoalesce::forget),
+    /// flight ends, and calls read the clock for it. [`forget`](SyncCoalesce::forget),
     /// [`cancel`](SyncCoalesce::cancel) and [`close`](SyncCoalesce::close) drop what lingers, and
     /// [`after`](crate::Request::after) takes nothing that is older than its mark. Nothing sweeps but the calls
     /// themselves: what has expired goes when another result of the same shard comes.

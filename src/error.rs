@@ -50,7 +50,7 @@ use crate::KeyError;
 #[non_exhaustive]
 pub enum CallError<E> {
     /// The closure that ran returned this error, and everyone who shared the flight has the same one.
-    /// Errors are not kept: asking again runs afresh.
+    /// Asking again runs afresh, unless errors [linger](crate::Builder::linger_errors).
     Failed(Arc<E>),
     /// The closure that ran panicked in another thread, which saw its own panic. Asking again runs afresh.
     LeaderPanicked {

@@ -35,14 +35,36 @@
 //!
 //! # Nothing is kept afterwards
 //!
-//! A flight is over before its result is handed out. A call that begins after another one returned runs afresh, after a
-//! success as after an error. To keep values, put a cache in front.
+//! A flight is over before its result is handed out. Unless results are told to [linger](#results-that-linger), a call
+//! that begins after another one returned runs afresh, after a success as after an error. To keep values for longer,
+//! put a cache in front.
 //!
 //! ```
 //! use sync_coalesce::SyncCoalesce;
 //!
 //! let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
 //! assert_eq!(*coalesce.call("key", || 1).unwrap(), 1);
+//! assert_eq!(*coalesce.call("key", || 2).unwrap(), 2);
+//! ```
+//!
+//! # Results that linger
+//!
+//! For bursts that are a little spread out, the builder can have each value [linger](Builder::linger) after its flight,
+//! and each error for a [time of its own](Builder::linger_errors). Who comes in that time gets the result, and its
+//! closure does not run. [`max_lingering`](Builder::max_lingering) bounds how many are kept, and
+//! [`forget`](SyncCoalesce::forget) drops one.
+//!
+//! ```
+//! use std::time::Duration;
+//! use sync_coalesce::{Role, SyncCoalesce};
+//!
+//! let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::builder().linger(Duration::from_secs(3600)).build();
+//! assert_eq!(*coalesce.call("key", || 1).unwrap(), 1);
+//! let late = coalesce.request("key").call(|_| 2);
+//! assert_eq!(*late.result.unwrap(), 1);
+//! assert!(matches!(late.role, Role::Lingering { .. }));
+//!
+//! assert!(coalesce.forget("key"));
 //! assert_eq!(*coalesce.call("key", || 2).unwrap(), 2);
 //! ```
 //!
