@@ -303,6 +303,23 @@
 //! assert_eq!((stats.calls(), stats.underlying_calls, stats.cost_spent), (1, 1, 0.25));
 //! ```
 //!
+//! # Around the call
+//!
+//! Besides coalescing, people put layers around a paid call. Here each is a plain blocking object behind a Cargo
+//! feature, to be used alone or with others:
+//!
+//! - `cache`: [`stack::Cache`] keeps values, so many and for so long.
+//! - `pace`: [`stack::Pacer`] lets through so many calls per second, and so many at once.
+//! - `retry`: [`stack::Retry`] asks again after errors that may pass.
+//! - `budget`: [`stack::Budget`] caps tokens and money.
+//! - `ledger`: [`stack::Ledger`] does not do again what is done; with `redb`, after a restart neither.
+//!
+//! With any of these features, [`stack::Stack`] puts the layers that it is given around a call, in the one order in
+//! which they fit together.
+//!
+//! [`chat::alternate`] needs no feature. It makes of a conversation one whose roles take turns, for providers that
+//! demand it; do that before the key is made, so that what the provider would see as one conversation is one.
+//!
 //! # Panics
 //!
 //! A panic in the leader's closure goes on to the leader's own caller. Its followers get [`CallError::LeaderPanicked`],
