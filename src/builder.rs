@@ -165,8 +165,10 @@ impl<K, T, E, S> Builder<K, T, E, S> {
 
     /// How many threads run detached flights, at least 1; 16 without this. They start when there is work for them.
     ///
-    /// A thread that blocks in a wait of this crate, for another flight, does not count: another one takes its place,
-    /// and ends when there are too many again. Waits made elsewhere (a join, a channel, a mutex) are not seen.
+    /// A thread that blocks in a wait for a flight, a ticket or a stream, or in [`drain`](SyncCoalesce::drain), does
+    /// not count: another one takes its place, and ends when there are too many again. Any other wait keeps the
+    /// thread's place: in a join, a channel, a mutex, a ticket's raw receiver, or a layer of the stack, such as
+    /// [`Pacer::acquire`](crate::stack::Pacer::acquire).
     pub fn pool_threads(mut self, threads: usize) -> Self {
         self.pool_threads = threads.max(1);
         self
@@ -204,14 +206,19 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     }
 
     /// What a flight is called in the chain of a [`Deadlock`](crate::CallError::Deadlock); by default its coalescer's
-    /// name and its number. Only a thread that leads something and is about to follow calls it, under no lock.
+    /// name and its number.
+    ///
+    /// The label is made for each [`detach`](SyncCoalesce::detach), and for a follower whose thread leads something, as
+    /// it is about to wait: that of a batch's key, when the batch comes to wait for it. `label` gets an owned key, made
+    /// by `to_owned`. Both run in the caller's thread and under no lock, and a panic in them goes on to the caller.
     pub fn key_label(mut self, label: fn(&K) -> String) -> Self {
         self.settings.key_label = Some(label);
         self
     }
 
-    /// Whether [`FlightInfo::age`](crate::FlightInfo::age) is known though there is no observer. Off by default:
-    /// reading the clock costs as much as half a lone call.
+    /// Whether [`FlightInfo::age`](crate::FlightInfo::age) is known though neither an observer nor
+    /// [linger](Builder::linger) asks for time; with one of them it always is. Off by default: reading the clock costs
+    /// as much as half a lone call.
     pub fn track_age(mut self, track_age: bool) -> Self {
         self.settings.track_age = track_age;
         self

@@ -68,7 +68,8 @@ pub enum CallError<E> {
         /// builder's [`key_label`](crate::Builder::key_label), or by coalescer name and flight number.
         chain: Arc<[Arc<str>]>,
     },
-    /// There were as many followers as the builder allows. Asking again later may help.
+    /// There were as many followers as the builder allows, or the pool had no place for a detached flight. Asking again
+    /// later may help.
     Overloaded,
     /// The coalescer was closed. Asking again cannot help.
     Closed,

@@ -329,8 +329,9 @@
 //! # Memory
 //!
 //! There is an entry for each flight that is running and nothing for those that have ended, unless their results
-//! [linger](Builder::linger); tables shrink. A lone call allocates its `Arc<T>` and, if the key has to be, the key. A
-//! flight that is followed allocates one meeting point, and nothing for each follower.
+//! [linger](Builder::linger); tables shrink. A lone call allocates its `Arc<T>` and, if the key has to be, the key. The
+//! first follower or ticket of a flight makes its meeting point. Nothing else is made for a follower, unless its thread
+//! leads something: that takes a label and an edge in the graph of waits. A [`Ticket`] has a channel and a label.
 //!
 //! # Platforms
 //!

@@ -25,7 +25,8 @@ pub struct Outcome<T, E> {
 pub enum Role {
     /// Its closure ran, and this many callers got the result from it.
     Leader {
-        /// How many followers were waiting when the closure returned.
+        /// How many followers were given this result; 0 also if the lead was handed over to one of them, the flight was
+        /// cancelled, or the coalescer closed.
         followers: u64,
     },
     /// It waited for another caller's closure, or left before that returned.

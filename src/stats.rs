@@ -117,8 +117,8 @@ pub struct FlightInfo<K> {
     pub key: K,
     /// How many callers are waiting for its result.
     pub followers: u64,
-    /// How long the closure has been running; `None` unless the builder's [`track_age`](crate::Builder::track_age)
-    /// asked for it, since reading the clock costs as much as half a lone call.
+    /// How long ago the flight began. `None` unless the builder's [`track_age`](crate::Builder::track_age), an observer
+    /// or [linger](crate::Builder::linger) asked for time, since reading the clock costs as much as half a lone call.
     pub age: Option<Duration>,
     /// The thread that runs the closure; `None` while a follower is being elected, and while a detached flight waits
     /// for a thread.
