@@ -57,12 +57,13 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// # Blocking
     ///
     /// While `work` runs, and after that until each key that another caller leads has its result, or until the
-    /// builder's [`timeout`](crate::Builder::timeout), which is counted from the end of `work`.
+    /// builder's [`timeout`](crate::Builder::timeout) or [`patience`](crate::Builder::patience), which are counted from
+    /// the end of `work`.
     ///
     /// # Panics
     ///
     /// A panic in `work` goes on to the caller, when every key that it had claimed is released: followers get
-    /// [`CallError::LeaderPanicked`].
+    /// [`CallError::LeaderPanicked`]. So does a panic in the `Hash`, `Eq` or `to_owned` of a key.
     ///
     /// # Errors
     ///
@@ -194,16 +195,52 @@ where
     S: BuildHasher,
 {
     /// As [`SyncCoalesce::call_many`].
+    ///
+    /// # Blocking
+    ///
+    /// As [`SyncCoalesce::call_many`], by the timeout, deadline and patience of this batch where it has them.
+    ///
+    /// # Panics
+    ///
+    /// As [`SyncCoalesce::call_many`].
+    ///
+    /// # Errors
+    ///
+    /// For each key on its own: those of [`SyncCoalesce::call_many`].
     pub fn call(self, mut work: impl FnMut(&[&Q]) -> Vec<T>) -> Vec<Result<Arc<T>, CallError<E>>> {
         self.run(|keys| Ok(work(keys)), Ok)
     }
 
     /// As [`SyncCoalesce::try_call_many`].
+    ///
+    /// # Blocking
+    ///
+    /// As [`call`](RequestMany::call).
+    ///
+    /// # Panics
+    ///
+    /// As [`SyncCoalesce::call_many`].
+    ///
+    /// # Errors
+    ///
+    /// For each key on its own: those of [`SyncCoalesce::try_call_many`].
     pub fn try_call(self, work: impl FnMut(&[&Q]) -> Result<Vec<T>, E>) -> Vec<Result<Arc<T>, CallError<E>>> {
         self.run(work, Ok)
     }
 
     /// As [`SyncCoalesce::try_call_each`].
+    ///
+    /// # Blocking
+    ///
+    /// As [`call`](RequestMany::call).
+    ///
+    /// # Panics
+    ///
+    /// As [`SyncCoalesce::call_many`].
+    ///
+    /// # Errors
+    ///
+    /// For each key on its own: those of [`SyncCoalesce::try_call_each`].
     pub fn try_call_each(self, mut work: impl FnMut(&[&Q]) -> Vec<Result<T, E>>) -> Vec<Result<Arc<T>, CallError<E>>> {
         self.run(|keys| Ok(work(keys)), |part| part)
     }

@@ -26,8 +26,9 @@ use crate::{Builder, Bypass, CallError, FlightInfo, Key, KeyFn, KeyRule, Mark, O
 ///
 /// # Blocking
 ///
-/// A caller that joins a flight blocks until the flight ends, or until its own
-/// [`timeout`](Request::timeout). No lock is held while a closure runs, so unrelated keys never wait for each other.
+/// A caller that joins a flight blocks until the flight ends, or until its own [`timeout`](Request::timeout) or
+/// [`patience`](Request::patience) does. No lock is held while a closure runs, so unrelated keys never wait for each
+/// other.
 ///
 /// # Panics
 ///
@@ -141,13 +142,37 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     ///
     /// # Blocking
     ///
-    /// While the closure runs: the leader in it, a follower for its result or until the builder's
-    /// [`timeout`](Builder::timeout).
+    /// While the closure runs: the leader in it, a follower for its result. A follower waits no longer than the
+    /// builder's [`timeout`](Builder::timeout), and after the builder's [`patience`](Builder::patience) it runs its own
+    /// closure, unless [too many](Builder::max_impatient) do.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of its own closure, and with one in the `Hash`, `Eq` or `to_owned` of the key, before anything
+    /// runs. About `Drop` see [`SyncCoalesce`](SyncCoalesce#panics).
     ///
     /// # Errors
     ///
-    /// As a follower: when the leader failed (if it came by [`try_call`](SyncCoalesce::try_call)), panicked or was
-    /// cancelled, or when the builder's timeout passed.
+    /// None if this caller's own closure ran. Else:
+    ///
+    /// - [`Failed`](CallError::Failed), [`LeaderPanicked`](CallError::LeaderPanicked) or, of a batch,
+    ///   [`WrongCount`](CallError::WrongCount): what the call came to that was in flight, or whose result lingers.
+    /// - [`TimedOut`](CallError::TimedOut): the builder's timeout passed first.
+    /// - [`Cancelled`](CallError::Cancelled): [`cancel`](SyncCoalesce::cancel) came first.
+    /// - [`Closed`](CallError::Closed): [`close`](SyncCoalesce::close) came first, or before the call.
+    /// - [`Deadlock`](CallError::Deadlock), at once: waiting would close a circle of waits. See
+    ///   [`on_deadlock`](Builder::on_deadlock).
+    /// - [`Overloaded`](CallError::Overloaded), at once: there are too many followers. See
+    ///   [`overflow`](Builder::overflow).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::SyncCoalesce;
+    ///
+    /// let coalesce: SyncCoalesce<String, usize> = SyncCoalesce::new();
+    /// assert_eq!(*coalesce.call("four", || "four".len()).unwrap(), 4);
+    /// ```
     pub fn call<Q>(&self, key: &Q, work: impl FnOnce() -> T) -> Result<Arc<T>, CallError<E>>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -161,10 +186,14 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     ///
     /// As [`call`](SyncCoalesce::call).
     ///
+    /// # Panics
+    ///
+    /// As [`call`](SyncCoalesce::call).
+    ///
     /// # Errors
     ///
-    /// [`CallError::Failed`] with what the closure returned, for the leader and each follower alike; and as a follower
-    /// those of [`call`](SyncCoalesce::call).
+    /// [`CallError::Failed`] with what the closure returned, for the leader and each follower alike; and if this
+    /// caller's own closure did not run, those of [`call`](SyncCoalesce::call).
     ///
     /// # Examples
     ///
@@ -193,10 +222,18 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// `key_fn` is a closure `Fn(&R) -> K`, or a [`KeyRule`] where `K` is a [`Key`]. The function can be called from
     /// many threads if `key_fn` and `work` can.
     ///
+    /// # Blocking
+    ///
+    /// Of the function: as [`call`](SyncCoalesce::call). To wrap takes no lock.
+    ///
+    /// # Panics
+    ///
+    /// Of the function: with a panic in `key_fn`, before anything runs, and as [`call`](SyncCoalesce::call).
+    ///
     /// # Errors
     ///
-    /// Of the function: [`CallError::BadKey`], before anything runs, if a rule has no key for the argument; else those
-    /// of [`try_call`](SyncCoalesce::try_call).
+    /// Of the function: [`CallError::BadKey`], before anything runs, if `key_fn` has no key for the argument; else
+    /// those of [`try_call`](SyncCoalesce::try_call).
     ///
     /// # Examples
     ///
@@ -228,6 +265,31 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
 
     /// Lets later callers for `key` start afresh, while the flight goes on for those who are in it, and drops a result
     /// that lingers. True if there was one of the two.
+    ///
+    /// # Blocking
+    ///
+    /// Takes the lock of one shard for an instant.
+    ///
+    /// # Panics
+    ///
+    /// With a panic in the `Hash` or `Eq` of the key, when nothing has changed, or in the `Drop` of the flight's key,
+    /// when it is forgotten.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::SyncCoalesce;
+    ///
+    /// let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
+    /// let first = coalesce.call("key", || {
+    ///     assert!(coalesce.forget("key"));
+    ///     // The first flight goes on, and this one is another.
+    ///     assert_eq!(*coalesce.call("key", || 2).unwrap(), 2);
+    ///     1
+    /// });
+    /// assert_eq!(*first.unwrap(), 1);
+    /// assert!(!coalesce.forget("key"));
+    /// ```
     pub fn forget<Q>(&self, key: &Q) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -235,10 +297,32 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.flights.forget(self.hasher.hash_one(key), key)
     }
 
-    /// Forgets the flight for `key` and wakes its followers with [`CallError::Cancelled`]. True if there was one.
+    /// Forgets the flight for `key` and wakes its followers with [`CallError::Cancelled`], and drops a result that
+    /// lingers. True if there was one of the two.
     ///
     /// The closure runs on, and its own caller gets what it returns; [`Flight::is_cancelled`] tells it. A flight that
     /// was forgotten before is out of reach.
+    ///
+    /// # Blocking
+    ///
+    /// Takes the lock of one shard for an instant, and does not wait for the closure.
+    ///
+    /// # Panics
+    ///
+    /// As [`forget`](SyncCoalesce::forget); a panic in `Drop` comes when the followers have been woken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::SyncCoalesce;
+    ///
+    /// let coalesce: SyncCoalesce<String, bool> = SyncCoalesce::new();
+    /// let outcome = coalesce.request("key").call(|flight| {
+    ///     assert!(coalesce.cancel("key"));
+    ///     flight.is_cancelled()
+    /// });
+    /// assert!(*outcome.result.unwrap());
+    /// ```
     pub fn cancel<Q>(&self, key: &Q) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -247,6 +331,8 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     }
 
     /// This moment, for [`Request::after`]: flights begun up to now are older than it.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use sync_coalesce::SyncCoalesce;
@@ -267,7 +353,26 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
 
     /// Wakes every follower with [`CallError::Closed`] and refuses calls from now on, for good. Closures that run go
     /// on, and their own callers get what they return; [`Flight::is_cancelled`] tells them. Detached flights that wait
-    /// for a thread are dropped, and the pool's threads end.
+    /// for a thread are dropped, and the pool's threads end. Results that linger are dropped too.
+    ///
+    /// # Blocking
+    ///
+    /// Takes the lock of one shard after the other, each for an instant, and waits for no closure;
+    /// [`drain`](SyncCoalesce::drain) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::{CallError, SyncCoalesce};
+    ///
+    /// let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
+    /// let last = coalesce.call("key", || {
+    ///     coalesce.close();
+    ///     1
+    /// });
+    /// assert_eq!(*last.unwrap(), 1);
+    /// assert!(matches!(coalesce.call("key", || 2), Err(CallError::Closed)));
+    /// ```
     pub fn close(&self) {
         self.flights.close();
         // After it: a flight that is queued in between finds the queue closed, or is thrown out of it here.
@@ -356,12 +461,27 @@ impl<T, E, S: BuildHasher> SyncCoalesce<Key, T, E, S> {
     ///
     /// # Blocking
     ///
-    /// As [`call`](SyncCoalesce::call).
+    /// As [`call`](SyncCoalesce::call). The key is made before, under no lock.
+    ///
+    /// # Panics
+    ///
+    /// With a panic in the request's `Serialize`, before anything runs, and as [`call`](SyncCoalesce::call).
     ///
     /// # Errors
     ///
     /// [`CallError::BadKey`], before anything runs, if no key can be made of the request; else those of
     /// [`try_call`](SyncCoalesce::try_call).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use sync_coalesce::{Key, SyncCoalesce};
+    ///
+    /// let coalesce: SyncCoalesce<Key, String> = SyncCoalesce::new();
+    /// let answer = coalesce.try_call_for(&json!({ "model": "m" }), |request| Ok(request["model"].to_string()));
+    /// assert_eq!(*answer.unwrap(), "\"m\"");
+    /// ```
     pub fn try_call_for<R>(&self, request: &R, work: impl FnOnce(&R) -> Result<T, E>) -> Result<Arc<T>, CallError<E>>
     where
         R: Serialize + ?Sized,

@@ -134,11 +134,36 @@ where
     S: BuildHasher,
 {
     /// As [`SyncCoalesce::call`]; the closure is told about its flight.
+    ///
+    /// # Blocking
+    ///
+    /// As [`SyncCoalesce::call`], by the timeout, deadline and patience of this request where it has them. With
+    /// [`bypass`](Request::bypass), only while its own closure runs.
+    ///
+    /// # Panics
+    ///
+    /// As [`SyncCoalesce::call`].
+    ///
+    /// # Errors
+    ///
+    /// In the outcome's [`result`](Outcome::result): those of [`SyncCoalesce::call`].
     pub fn call(self, work: impl FnOnce(&Flight<'_, K, T, E>) -> T) -> Outcome<T, E> {
         self.try_call(|flight| Ok(work(flight)))
     }
 
     /// As [`SyncCoalesce::try_call`]; the closure is told about its flight.
+    ///
+    /// # Blocking
+    ///
+    /// As [`call`](Request::call).
+    ///
+    /// # Panics
+    ///
+    /// As [`SyncCoalesce::call`].
+    ///
+    /// # Errors
+    ///
+    /// In the outcome's [`result`](Outcome::result): those of [`SyncCoalesce::try_call`].
     pub fn try_call(self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
         self.coalesce.run(self.key, self.wishes, work, |outcome| outcome)
     }

@@ -151,6 +151,14 @@ where
 {
     /// The value of `work`, which cannot fail, through all layers.
     ///
+    /// # Blocking
+    ///
+    /// See [`Stack`].
+    ///
+    /// # Panics
+    ///
+    /// As [`try_call`](Stack::try_call).
+    ///
     /// # Errors
     ///
     /// As [`try_call`](Stack::try_call).

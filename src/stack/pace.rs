@@ -126,6 +126,10 @@ impl Pacer {
 
     /// As [`acquire`](Pacer::acquire), for at most `timeout`; `Duration::MAX` is no limit.
     ///
+    /// # Blocking
+    ///
+    /// As [`acquire`](Pacer::acquire), until `timeout` has passed on the pacer's clock at the latest.
+    ///
     /// # Errors
     ///
     /// [`NotAcquired`] when the time has passed.
@@ -135,6 +139,10 @@ impl Pacer {
 
     /// As [`acquire`](Pacer::acquire), until `deadline` by the pacer's clock. A permit that is there beats a deadline
     /// that has passed.
+    ///
+    /// # Blocking
+    ///
+    /// As [`acquire`](Pacer::acquire), until `deadline` at the latest.
     ///
     /// # Errors
     ///

@@ -87,11 +87,35 @@ where
     T: Send + Sync + 'static,
 {
     /// As [`Stack::call`].
+    ///
+    /// # Blocking
+    ///
+    /// See [`Stack`]; as a follower, by the timeout, deadline and patience of this request where it has them.
+    ///
+    /// # Panics
+    ///
+    /// As [`Stack::try_call`].
+    ///
+    /// # Errors
+    ///
+    /// In the outcome's [`result`](StackOutcome::result): those of [`Stack::try_call`].
     pub fn call(self, mut work: impl FnMut() -> T) -> StackOutcome<T, E> {
         self.try_call(|| Ok(work()))
     }
 
     /// As [`Stack::try_call`].
+    ///
+    /// # Blocking
+    ///
+    /// As [`call`](StackRequest::call).
+    ///
+    /// # Panics
+    ///
+    /// As [`Stack::try_call`].
+    ///
+    /// # Errors
+    ///
+    /// In the outcome's [`result`](StackOutcome::result): those of [`Stack::try_call`].
     pub fn try_call(self, work: impl FnMut() -> Result<T, E>) -> StackOutcome<T, E> {
         let Self { stack, key, request, mut told } = self;
         #[cfg(feature = "cache")]
