@@ -10,7 +10,7 @@
 //! free has none, although its waiters may not have woken up yet.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::sync::{self, AtomicU64, Fault, Mutex, Ordering, planted};
@@ -99,12 +99,17 @@ impl Waiting {
         let mut edges = EDGES.lock();
         let mut chain = Vec::new();
         let mut open = vec![(0, Arc::clone(&label), leader.get())];
-        // A thread that was elected is in no edge any more, so there is no circle to be caught in here.
+        // There can be a circle that this thread is not in: an observer's wait makes its thread the leader of something
+        // while the wait that was begun before is still in the graph.
+        let mut seen = BTreeSet::new();
         while let Some((length, label, next)) = open.pop() {
             chain.truncate(length);
             chain.push(label);
             if next == thread {
                 return Err(chain.into());
+            }
+            if !seen.insert(next) {
+                continue;
             }
             // A flight that nobody leads leads nowhere: no thread has the number 0.
             let onwards = edges.range((next, 0)..=(next, u32::MAX));
@@ -133,5 +138,38 @@ impl Drop for Waiting {
         }
         // Dropped after the lock: the last reference to a label or a leader frees memory.
         let _edge = EDGES.lock().remove(&self.edge);
+    }
+}
+
+#[cfg(all(test, not(sync_coalesce_shuttle)))]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::{Leader, Waiting};
+
+    /// ```text
+    /// T leads something, joins f,
+    /// and its observer joins g      L leads f, and in it joins g    M leads g
+    ///                                                               fails
+    /// is elected for g                                                              Z asks for f
+    /// ```
+    ///
+    /// T is still in the graph with its wait for f, and so T, f, L, g are a circle, though none in which all wait. Z is
+    /// not in it, and must neither be refused nor look for ever.
+    #[test]
+    fn a_circle_that_goes_by_is_not_walked_for_ever() {
+        // No threads have these numbers.
+        let [t, l, m, z] = [1, 2, 3, 4].map(|number| u64::MAX - number);
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            let (f, g) = (Leader::new(l), Leader::new(m));
+            let wait = |thread, leader| Waiting::enter(thread, leader, "a flight".into(), || true).unwrap();
+            let _waiting = [wait(t, &f), wait(l, &g)];
+            g.set(t);
+            assert!(wait(z, &f).is_some());
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(60)).expect("Z looks for ever, or is refused");
     }
 }
