@@ -70,13 +70,19 @@ impl Stats {
         led + self.coalesced_calls + self.bypassed + self.lingered + self.refused + self.overloaded + self.closed
     }
 
-    /// The share of calls, 0 to 1, that did not need a run of their own; 0 when there were none.
+    /// The share of calls, 0 to 1, that got a result without a run of their own, an error or a panic among them; 0 when
+    /// there were none.
+    ///
+    /// Those that joined count, but for the elected and the impatient, who ran after all, and for those that left at
+    /// their deadline or were cancelled, who got nothing. A follower that waits still counts already.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a ratio of counts beyond 2^53 needs no more digits")]
     pub fn hit_ratio(&self) -> f64 {
+        let left = self.elected + self.impatient + self.timed_out + self.cancelled;
         match self.calls() {
             0 => 0.0,
-            calls => (self.coalesced_calls + self.lingered) as f64 / calls as f64,
+            // After a reset, callers may leave whose joining is not counted any more.
+            calls => (self.coalesced_calls.saturating_sub(left) + self.lingered) as f64 / calls as f64,
         }
     }
 

@@ -96,6 +96,6 @@ impl<K, T, E> Settings<K, T, E> {
 
     /// Whether to read the clock when a flight begins.
     pub(super) fn is_timed(&self) -> bool {
-        self.track_age || self.is_observed()
+        self.track_age || self.is_observed() || self.linger.is_on()
     }
 }

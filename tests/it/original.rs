@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sync_coalesce::{CallError, Role, Stats, SyncCoalesce};
+use sync_coalesce::{CallError, Observer, Role, Stats, SyncCoalesce};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
@@ -456,10 +456,32 @@ fn cost_is_spent_once_and_saved_by_each_follower_with_a_value() {
 }
 
 #[test]
-fn flights_tells_key_followers_leader_and_age_when_asked_for() {
+fn who_joined_and_got_nothing_or_ran_after_all_is_no_hit() {
+    let mut stats = Stats::default();
+    (stats.underlying_calls, stats.elected, stats.coalesced_calls) = (3, 1, 16);
+    (stats.impatient, stats.timed_out, stats.cancelled, stats.lingered) = (2, 3, 4, 2);
+    assert_eq!(stats.calls(), 20);
+    assert!((stats.hit_ratio() - 8.0 / 20.0).abs() < 1e-9, "six followers and two of what lingers");
+    stats.coalesced_calls = 0;
+    assert!((stats.hit_ratio() - 2.0 / 4.0).abs() < 1e-9, "their joining was before a reset");
+}
+
+#[test]
+fn flights_tells_key_followers_leader_and_age_where_something_asks_for_time() {
+    struct Nobody;
+
+    impl Observer for Nobody {}
+
     bounded(|| {
-        for track_age in [false, true] {
-            let coalesce: SyncCoalesce<String, ()> = SyncCoalesce::builder().track_age(track_age).build();
+        let builder = || SyncCoalesce::<String, ()>::builder();
+        let builders = [
+            (builder(), false),
+            (builder().track_age(true), true),
+            (builder().observer(Nobody), true),
+            (builder().linger_errors(Duration::from_secs(1)), true),
+        ];
+        for (builder, tells_age) in builders {
+            let coalesce = builder.build();
             let gate = Gate::new();
             thread::scope(|scope| {
                 let leader = scope.spawn(|| coalesce.call("key", || gate.pass()));
@@ -471,7 +493,7 @@ fn flights_tells_key_followers_leader_and_age_when_asked_for() {
                     (flight.key.as_str(), flight.followers, flight.leader),
                     ("key", 1, Some(leader.thread().id()))
                 );
-                assert_eq!(flight.age.is_some(), track_age);
+                assert_eq!(flight.age.is_some(), tells_age);
                 gate.open();
                 leader.join().unwrap().unwrap();
                 follower.join().unwrap().unwrap();
