@@ -435,9 +435,9 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         wishes: Wishes,
         work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
     ) -> Outcome<T, E> {
-        match entered {
-            Entered::Leads(lead) => lead.run(work),
-            Entered::Bypasses(why) => self.flights.bypass(hash, why, work),
+        let outcome = match entered {
+            Entered::Leads(lead) => return lead.run(work),
+            Entered::Bypasses(why) => return self.flights.bypass(hash, why, work),
             Entered::Lingers(result, age) => Outcome { result, role: Role::Lingering { age } },
             Entered::Refused(error) => self.flights.refuse(error),
             Entered::Follows(follow) => {
@@ -445,11 +445,14 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
                 let settings = &self.flights.settings;
                 match follow.wait(joined, wishes.limits(joined, settings.timeout, settings.patience)) {
                     Waited::Over(outcome) => outcome,
-                    Waited::Leads(lead) => lead.run(work),
-                    Waited::Impatient => self.flights.bypass(hash, Bypass::Impatient, work),
+                    Waited::Leads(lead) => return lead.run(work),
+                    Waited::Impatient => return self.flights.bypass(hash, Bypass::Impatient, work),
                 }
             }
-        }
+        };
+        // The closure, unused. Not later: if its Drop panics, an outcome on its way out would never be dropped.
+        drop(work);
+        outcome
     }
 }
 

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use hashbrown::Equivalent;
 
 use super::pool::{self, Job, NotTaken, Pool};
-use super::quiet::quietly;
+use super::quiet::{Quiet, quietly};
 use super::release::Released;
 use super::slot::{Slot, Woken};
 use super::table::Removed;
 use super::waits::{self, Waiting};
 use super::{At, Entered, Flight, Flights, Lead, Waits};
 use crate::outcome::Shared;
-use crate::sync::{self, Fault, Receiver, planted};
+use crate::sync::{self, Fault, Me, Receiver, planted};
 use crate::{CallError, OnFullPool, OnLastTicket};
 
 /// A place in a flight, for whoever wants its result: made by [`SyncCoalesce::detach`](crate::SyncCoalesce::detach).
@@ -45,6 +45,14 @@ struct Place<T, E> {
     joined: bool,
 }
 
+/// Where the result of a flight comes out for one ticket.
+struct Line<T, E> {
+    slot: Arc<Slot<T, E>>,
+    receiver: Receiver<Shared<T, E>>,
+    /// To leave by; none if the flight has ended.
+    number: Option<u64>,
+}
+
 /// The flights that a ticket belongs to, whatever their keys are.
 trait Home<T, E>: Send + Sync {
     fn leave(&self, place: &Place<T, E>, slot: &Slot<T, E>);
@@ -61,7 +69,15 @@ struct Queued<K, T, E> {
 /// It and its closure.
 struct Detached<K, T, E, W> {
     queued: Queued<K, T, E>,
-    work: W,
+    work: Quiet<W>,
+}
+
+impl<T, E> Line<T, E> {
+    fn new(slot: Arc<Slot<T, E>>) -> Self {
+        let (sender, receiver) = sync::bounded(1);
+        let number = slot.add_ticket(sender);
+        Self { slot, receiver, number }
+    }
 }
 
 impl<T, E> Ticket<T, E> {
@@ -170,28 +186,13 @@ where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let label = self.settings.key_label.map(|label| label(&key.to_owned()));
+        // If it is not needed, a panic in its Drop must not cost the caller its ticket.
+        let work = Quiet::new(work);
         match self.enter_waiting(Waits::ByTicket, hash, key, None) {
-            Entered::Leads(lead) => {
-                let id = lead.hand_to_pool();
-                let queued = Queued { flights: Arc::clone(self), hash, id, ended: false };
-                let slot = match self.slot_of(hash, id) {
-                    Ok(slot) => slot,
-                    Err(error) => return Self::ended_ticket(Err(error)),
-                };
-                let ticket = self.ticket(hash, id, slot, label, false);
-                match pool.submit(Box::new(Detached { queued, work })) {
-                    Ok(()) => {}
-                    Err(NotTaken::Closed(job)) => quietly(|| drop(job)),
-                    Err(NotTaken::Full(job)) => match self.settings.on_full_pool {
-                        OnFullPool::Reject => job.refuse(),
-                        OnFullPool::CallerRuns => job.run(),
-                    },
-                }
-                ticket
-            }
+            Entered::Leads(lead) => self.launch(pool, lead, work, label),
             Entered::Follows(follow) => {
-                let (id, slot) = follow.into_ticket();
-                self.ticket(hash, id, slot, label, true)
+                let (at, slot) = follow.into_ticket();
+                self.ticket(at, Line::new(slot), label, true)
             }
             Entered::Bypasses(_) => {
                 self.table.shard(hash).lock().counters.overloaded += 1;
@@ -202,32 +203,44 @@ where
         }
     }
 
-    /// The slot of a flight that was begun just now, or what somebody ended it with since.
-    fn slot_of(&self, hash: u64, id: u64) -> Result<Arc<Slot<T, E>>, CallError<E>> {
-        let mut locked = self.table.shard(hash).lock();
-        let closed = locked.closed;
-        match locked.record(hash, id) {
-            Some((record, _)) if !record.cancelled => {
-                record.detached = true;
-                Ok(Arc::clone(record.slot.get_or_insert_with(|| Arc::new(Slot::new(0)))))
-            }
-            _ => Err(if closed { CallError::Closed } else { CallError::Cancelled }),
+    /// Sends the closure of a flight that this thread has begun to the pool.
+    fn launch<W>(
+        self: &Arc<Self>,
+        pool: &Pool,
+        lead: Lead<'_, K, T, E>,
+        work: Quiet<W>,
+        label: Option<String>,
+    ) -> Ticket<T, E>
+    where
+        W: FnOnce(&Flight<'_, K, T, E>) -> Result<T, E> + Send + 'static,
+    {
+        let at = lead.hand_to_pool();
+        let queued = Queued { flights: Arc::clone(self), hash: at.hash, id: at.id, ended: false };
+        let line = match at.queue() {
+            Ok(line) => line,
+            Err(error) => return Self::ended_ticket(Err(error)),
+        };
+        let ticket = self.ticket(at, line, label, false);
+        match pool.submit(Box::new(Detached { queued, work })) {
+            Ok(()) => {}
+            Err(NotTaken::Closed(job)) => drop(job),
+            Err(NotTaken::Full(job)) => match self.settings.on_full_pool {
+                OnFullPool::Reject => job.refuse(),
+                OnFullPool::CallerRuns => job.run(),
+            },
         }
+        ticket
     }
 
     fn ticket(
         self: &Arc<Self>,
-        hash: u64,
-        flight: u64,
-        slot: Arc<Slot<T, E>>,
+        at: At<'_, K, T, E>,
+        Line { slot, receiver, number }: Line<T, E>,
         label: Option<String>,
         joined: bool,
     ) -> Ticket<T, E> {
-        let (sender, receiver) = sync::bounded(1);
-        let number = slot.add_ticket(sender);
         let home = || Arc::clone(self) as Arc<dyn Home<T, E>>;
-        let place = number.map(|number| Place { home: home(), hash, flight, number, joined });
-        let at = At { flights: self, shard: self.table.shard(hash), hash, id: flight };
+        let place = number.map(|number| Place { home: home(), hash: at.hash, flight: at.id, number, joined });
         let label = label.unwrap_or_else(|| at.name().to_string()).into();
         Ticket { slot, receiver, place, label, timeout: self.settings.timeout }
     }
@@ -236,9 +249,31 @@ where
     fn ended_ticket(result: Shared<T, E>) -> Ticket<T, E> {
         let slot = Arc::new(Slot::new(0));
         drop(Arc::clone(&slot).publish(result));
-        let (sender, receiver) = sync::bounded(1);
-        slot.add_ticket(sender);
+        let Line { slot, receiver, .. } = Line::new(slot);
         Ticket { slot, receiver, place: None, label: "".into(), timeout: None }
+    }
+}
+
+impl<K, T, E> At<'_, K, T, E> {
+    /// Leaves the flight without a leader until a thread of the pool takes it, and puts its first ticket in; or says
+    /// what somebody ended it with since it was begun. One step, for without a ticket it might be cancelled as unwanted.
+    fn queue(self) -> Result<Line<T, E>, CallError<E>> {
+        let mut locked = self.shard.lock();
+        let closed = locked.closed;
+        match locked.record(self.hash, self.id) {
+            Some((record, _)) if !record.cancelled => {
+                record.detached = true;
+                // No thread has this number, so it leads nowhere in the graph of waits.
+                record.leader = record.leader.map(|leader| Me { number: 0, ..leader });
+                let slot = Arc::clone(record.slot.get_or_insert_with(|| Arc::new(Slot::new(0))));
+                slot.leader.clear();
+                if planted(Fault::FirstTicketIsLate) {
+                    drop(locked);
+                }
+                Ok(Line::new(slot))
+            }
+            _ => Err(if closed { CallError::Closed } else { CallError::Cancelled }),
+        }
     }
 }
 
@@ -257,7 +292,7 @@ impl<K: Send, T: Send + Sync, E: Send + Sync> Home<T, E> for Flights<K, T, E> {
             let cancels = self.settings.on_last_ticket == OnLastTicket::Cancel;
             unwanted = cancels && record.detached && record.followers == 0 && tickets == 0;
         }
-        let key = if unwanted { locked.cancel_unwanted(place.hash, place.flight) } else { None };
+        let key = if unwanted { locked.cancel_unwanted(place.hash, place.flight) } else { None }.map(Quiet::new);
         drop(locked);
         self.following.give_back(u64::from(place.joined));
         drop(key);
@@ -304,7 +339,7 @@ impl<K, T, E> Queued<K, T, E> {
         let (key, released) = match removed {
             None => (None, None),
             Some(Removed { key, followers, slot, .. }) => {
-                (key, Released::publish(followers, slot, &mut locked.counters, || Err(error)))
+                (key.map(Quiet::new), Released::publish(followers, slot, &mut locked.counters, || Err(error)))
             }
         };
         drop(locked);
@@ -335,13 +370,13 @@ where
     W: FnOnce(&Flight<'_, K, T, E>) -> Result<T, E> + Send,
 {
     fn run(self: Box<Self>) {
-        let Self { queued, work } = *self;
-        quietly(|| queued.run(work));
+        let Self { queued, mut work } = *self;
+        if let Some(work) = work.take() {
+            quietly(|| queued.run(work));
+        }
     }
 
-    fn refuse(self: Box<Self>) {
-        let Self { mut queued, work } = *self;
-        queued.end(CallError::Overloaded, true);
-        quietly(|| drop(work));
+    fn refuse(mut self: Box<Self>) {
+        self.queued.end(CallError::Overloaded, true);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::quiet::Quiet;
 use super::release::Released;
 use super::slot::{Failure, Slot, Woken};
 use super::table::{Record, Removed, Shard};
@@ -73,8 +74,8 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
     }
 
     /// Leaves its place to a ticket: which flight it is in, and where.
-    pub(super) fn into_ticket(self) -> (u64, Arc<Slot<T, E>>) {
-        (self.at.id, self.slot)
+    pub(super) fn into_ticket(self) -> (At<'a, K, T, E>, Arc<Slot<T, E>>) {
+        (self.at, self.slot)
     }
 
     /// Leaves while it is absent: to run its own closure alone, or for good.
@@ -164,9 +165,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
 
     /// Takes the lead, which is free and stays so as long as the shard is locked. The failure is to be dropped after
     /// unlocking.
-    fn lead(&mut self, locked: &mut Shard<K, T, E>) -> Option<Elected<'a, K, T, E>> {
-        // Out of the graph before it says that this thread leads, or the thread would seem to wait for itself.
-        self.waiting = self.waiting.take().filter(|_| planted(Fault::ElectedStillWaits));
+    fn lead(&self, locked: &mut Shard<K, T, E>) -> Option<Elected<'a, K, T, E>> {
         let (record, counters) = locked.record(self.at.hash, self.at.id)?;
         record.followers -= 1;
         counters.following -= 1;
@@ -229,6 +228,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
                 (key, self.slot.failure().and_then(publish))
             }
         };
+        let key = key.map(Quiet::new);
         drop(locked);
         if free {
             self.pass_on(left);
@@ -236,13 +236,13 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
         if let Some(released) = released {
             released.wake(&flights.following);
         }
-        // Out of the graph before the key is dropped, which is user code.
+        // Out of the graph, and off the bound, before the key is dropped, which is user code.
         if planted(Fault::LeaverKeepsEdge) {
             std::mem::forget(self.waiting.take());
         }
         self.waiting = None;
-        drop(key);
         flights.following.give_back(u64::from(!planted(Fault::LeaverKeepsPlace)));
+        drop(key);
         Leaving::Left
     }
 }

@@ -58,10 +58,10 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
         self.into_at().end(ran, ran_for).1
     }
 
-    /// Leaves the closure to another thread, which is to take the lead of the flight with this id.
-    pub(super) fn hand_to_pool(self) -> u64 {
+    /// Leaves the closure to another thread, which is to take the lead of the flight.
+    pub(super) fn hand_to_pool(self) -> At<'a, K, T, E> {
         waits::end_lead();
-        self.into_at().id
+        self.into_at()
     }
 
     /// From here on, what this lead owes is owed by the caller.
@@ -76,7 +76,10 @@ impl<K, T, E> Drop for Lead<'_, K, T, E> {
     /// A lead that was not run, or lost on the way by a fault of ours, must not leave its followers waiting.
     fn drop(&mut self) {
         if !planted(Fault::AbandonedLeadEndsNothing) {
-            self.at.end(&Ran::Panicked { message: "it left without a result".into(), payload: Box::new(()) }, None);
+            let abandoned = Ran::Panicked { message: "it left without a result".into(), payload: Box::new(()) };
+            let (_, key) = self.at.end(&abandoned, None);
+            // It may be a panic that this goes away in, and a second one would end the process.
+            quietly(|| drop(key));
         }
     }
 }

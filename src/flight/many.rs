@@ -47,8 +47,8 @@ impl<K, T, E> Flights<K, T, E> {
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let mut ask = |keys: &[&Q]| attempt_many(keys.len(), || work(keys), part, self.settings.cost.as_deref());
-        // Each is replaced below.
-        let mut results: Vec<Shared<T, E>> = keys.iter().map(|_| Err(CallError::Cancelled)).collect();
+        // Dropped quietly if the closure panics: a second panic would end the process.
+        let mut results: Vec<Quiet<Shared<T, E>>> = keys.iter().map(|_| Quiet::NONE).collect();
 
         let Parts { leads, follows, bypasses } = self.claim(keys, after, &mut results);
         let places: Vec<usize> = leads.iter().map(|(place, _)| *place).collect();
@@ -58,20 +58,26 @@ impl<K, T, E> Flights<K, T, E> {
             results[place] = result;
         }
         for (place, why) in bypasses {
-            results[place] = self.bypass_one(keys[place], why, false, &mut ask);
+            results[place] = Quiet::new(self.bypass_one(keys[place], why, false, &mut ask));
         }
         if !follows.is_empty() {
             let began = sync::now();
             let limits = limits(began);
             for (place, absent) in follows {
-                results[place] = self.follow_later(absent, keys[place], began, limits, &mut ask);
+                results[place] = Quiet::new(self.follow_later(absent, keys[place], began, limits, &mut ask));
             }
         }
-        results
+        // Each place has had its part.
+        results.into_iter().map(|mut result| result.take().unwrap_or(Err(CallError::Cancelled))).collect()
     }
 
     /// Enters the flight of each key, and waits for none.
-    fn claim<Q>(&self, keys: &[(u64, &Q)], after: Option<Mark>, results: &mut [Shared<T, E>]) -> Parts<'_, K, T, E>
+    fn claim<Q>(
+        &self,
+        keys: &[(u64, &Q)],
+        after: Option<Mark>,
+        results: &mut [Quiet<Shared<T, E>>],
+    ) -> Parts<'_, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
@@ -84,8 +90,8 @@ impl<K, T, E> Flights<K, T, E> {
                 }
                 Entered::Follows(follow) => parts.follows.push((place, Absent(Some(follow)))),
                 Entered::Bypasses(why) => parts.bypasses.push((place, why)),
-                Entered::Lingers(result, _) => results[place] = result,
-                Entered::Refused(error) => results[place] = self.refuse(error).result,
+                Entered::Lingers(result, _) => results[place] = Quiet::new(result),
+                Entered::Refused(error) => results[place] = Quiet::new(self.refuse(error).result),
             }
         }
         parts
@@ -98,7 +104,7 @@ impl<K, T, E> Flights<K, T, E> {
         leads: Vec<Lead<'_, K, T, E>>,
         keys: &[&Q],
         ask: &mut impl FnMut(&[&Q]) -> Rans<T, E>,
-    ) -> Vec<Shared<T, E>> {
+    ) -> Vec<Quiet<Shared<T, E>>> {
         let mut results = Vec::with_capacity(keys.len());
         // Dropping keys is user code: when nobody waits for this thread any more, and quietly, for two that panic would
         // end the process.
@@ -115,7 +121,7 @@ impl<K, T, E> Flights<K, T, E> {
                 Ok(rans) => {
                     for (ran, lead) in rans.into_iter().zip(leads.by_ref()) {
                         owned.push(lead.finish(&ran, ran_for).map(Quiet::new));
-                        results.push(ran.into_result());
+                        results.push(Quiet::new(ran.into_result()));
                     }
                 }
                 Err(panicked) => {
@@ -127,7 +133,7 @@ impl<K, T, E> Flights<K, T, E> {
                     }
                     drop(owned);
                     // It goes on from here.
-                    results.push(panicked.into_result());
+                    results.push(Quiet::new(panicked.into_result()));
                     return results;
                 }
             }
@@ -172,8 +178,10 @@ impl<K, T, E> Flights<K, T, E> {
         match follow.wait(began, limits) {
             Waited::Over(outcome) => outcome.result,
             Waited::Leads(lead) => {
-                let mut result = self.lead_many(vec![lead], &[key], ask);
-                result.pop().unwrap_or(Err(CallError::WrongCount { expected: 1, got: 0 }))
+                let result = self.lead_many(vec![lead], &[key], ask).pop();
+                result
+                    .and_then(|mut result| result.take())
+                    .unwrap_or(Err(CallError::WrongCount { expected: 1, got: 0 }))
             }
             Waited::Impatient => self.bypass_one((hash, key), Bypass::Impatient, true, ask),
         }
@@ -183,8 +191,10 @@ impl<K, T, E> Flights<K, T, E> {
 impl<'a, K, T, E> Absent<'a, K, T, E> {
     /// Comes to wait; or leaves, if its wait would close a circle, and says which. It may then run its closure alone.
     fn sit(mut self, label: impl FnOnce() -> Option<Arc<str>>, runs_alone: bool) -> Result<Follow<'a, K, T, E>, Chain> {
+        // If the label panics, it leaves as it is dropped.
+        let sat = self.0.as_mut().expect("it is taken out below or in drop").sit(label);
         let mut follow = self.0.take().expect("it is taken out here or in drop");
-        match follow.sit(label) {
+        match sat {
             Ok(()) => Ok(follow),
             Err(chain) => {
                 follow.leave_absent(runs_alone);

@@ -88,18 +88,6 @@ enum Waits {
     ByTicket,
 }
 
-impl Waits {
-    /// Whom the record of a flight that such a caller begins has as its leader.
-    #[inline]
-    fn leader(self) -> Me {
-        match self {
-            // Nobody runs its closure yet, and no thread has the number 0.
-            Self::ByTicket => Me { number: 0, ..sync::me() },
-            Self::Now | Self::Later => sync::me(),
-        }
-    }
-}
-
 /// What is known of a caller, and has been made for it between two attempts.
 struct Made<K, T, E> {
     waits: Waits,
@@ -111,8 +99,8 @@ struct Made<K, T, E> {
     failure: Failure<T, E>,
     /// When it entered, if results linger.
     now: Option<Instant>,
-    /// A result for its key that will not do any more.
-    stale: Option<Kept<K, T, E>>,
+    /// Results for its key that will not do any more.
+    stale: Vec<Kept<K, T, E>>,
 }
 
 impl<K, T, E> Flights<K, T, E> {
@@ -153,7 +141,7 @@ impl<K, T, E> Flights<K, T, E> {
             let owned = key.to_owned();
             let mut locked = shard.lock();
             if locked.is_idle() {
-                let lead = self.begin(&mut locked, shard, hash, owned, waits.leader());
+                let lead = self.begin(&mut locked, shard, hash, owned, sync::me());
                 return Entered::Leads(lead);
             }
             drop(locked);
@@ -184,7 +172,7 @@ impl<K, T, E> Flights<K, T, E> {
             label: None,
             failure: Quiet::NONE,
             now: self.settings.linger.is_on().then(sync::now),
-            stale: None,
+            stale: Vec::new(),
         };
         loop {
             let missing = match self.try_enter(shard, &mut shard.lock(), hash, key, after, &mut made) {
@@ -214,7 +202,7 @@ impl<K, T, E> Flights<K, T, E> {
             locked.counters.closed += 1;
             return Ok(Entered::Refused(CallError::Closed));
         }
-        let me = made.waits.leader();
+        let me = sync::me();
         // Another caller may have taken the lead while the key was made; if the shard has begun no flight, none has.
         if made.absent_since != Some(locked.last_id()) {
             if let Some((record, counters)) = locked.find(hash, key) {
@@ -233,7 +221,7 @@ impl<K, T, E> Flights<K, T, E> {
                     locked.counters.lingered += 1;
                     return Ok(Entered::Lingers(result, age));
                 }
-                Some(Found::Stale(kept)) => made.stale = Some(kept),
+                Some(Found::Stale(kept)) => made.stale.push(kept),
                 None => {}
             }
         }
@@ -305,6 +293,7 @@ impl<K, T, E> Flights<K, T, E> {
             let mut locked = shard.lock();
             if let Some(place) = locked.alone.iter().position(|alone| *alone == me) {
                 locked.alone.swap_remove(place);
+                locked.shrink_alone();
             }
             locked.count_end(&ran)
         };

@@ -151,7 +151,13 @@ impl Crew {
     fn start(self: &Arc<Self>) {
         let name = format!("{}-{}", self.name, self.state.lock().started);
         let crew = Arc::clone(self);
-        if sync::spawn(name, move || crew.work()).is_err() {
+        let work = move || {
+            CREW.with(|own| own.replace(Some(Arc::clone(&crew))));
+            crew.work();
+            // It is off the counts: what its thread-locals wait for as they are dropped is no business of the crew's.
+            CREW.with(RefCell::take);
+        };
+        if planted(Fault::NoThread) || sync::spawn(name, work).is_err() {
             self.do_without();
         }
     }
@@ -163,9 +169,17 @@ impl Crew {
         state.active -= 1;
         state.idle -= 1;
         if state.active == 0 {
-            if let Jobs::Open(_, receiver) = &state.jobs {
-                while let Ok(job) = receiver.try_recv() {
-                    refused.extend(job);
+            let mut ends = 0;
+            if let Jobs::Open(sender, receiver) = &state.jobs {
+                while let Ok(message) = receiver.try_recv() {
+                    match message {
+                        Some(job) => refused.push(job),
+                        None => ends += 1,
+                    }
+                }
+                // Each is for a thread that is off the counts already, and has not come to it yet.
+                for _ in 0..ends {
+                    let _ = sender.send(None);
                 }
             }
             state.pending -= refused.len();
@@ -177,8 +191,7 @@ impl Crew {
     }
 
     /// What a thread of the crew does.
-    fn work(self: Arc<Self>) {
-        CREW.with(|crew| crew.replace(Some(Arc::clone(&self))));
+    fn work(&self) {
         let jobs = match &self.state.lock().jobs {
             Jobs::Open(_, jobs) => jobs.clone(),
             Jobs::Unused | Jobs::Closed => return,

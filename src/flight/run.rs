@@ -48,8 +48,14 @@ pub(super) fn attempt_many<R, T, E>(
     let work = || {
         let parts = work()?;
         let got = parts.len();
-        // Those that nobody asked for are dropped in here: that is user code too.
-        Ok(if got == expected { Ok(parts) } else { Err(got) })
+        if got == expected {
+            return Ok(Ok(parts));
+        }
+        // One by one, for two that panic would end the process.
+        for part in parts {
+            quietly(|| drop(part));
+        }
+        Ok(Err(got))
     };
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(Ok(parts))) => Ok(parts.into_iter().map(|one| returned(part(one), cost)).collect()),

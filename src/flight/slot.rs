@@ -41,8 +41,9 @@ enum State<T, E> {
 struct Register<T, E> {
     /// What the lead is offered with: if all who could take it leave instead, this is the result.
     failure: Failure<T, E>,
-    /// Once it is published.
-    result: Option<Shared<T, E>>,
+    /// Once it is published. The last reference to it that the slot has, as the lanes are dropped before: so whoever has
+    /// the slot last, and has other things to do, drops the user's value quietly.
+    result: Quiet<Shared<T, E>>,
     /// Where to send the result too, by a number of each ticket's own. Emptied when there is one.
     tickets: BTreeMap<u64, Sender<Shared<T, E>>>,
     last_ticket: u64,
@@ -72,7 +73,7 @@ impl<T, E> Slot<T, E> {
     /// The slot of a flight that `thread` leads.
     pub(crate) fn new(thread: u64) -> Self {
         let lane = |_| Monitor::new(Lane { state: State::Led, asleep: 0 });
-        let register = Register { failure: Quiet::NONE, result: None, tickets: BTreeMap::new(), last_ticket: 0 };
+        let register = Register { failure: Quiet::NONE, result: Quiet::NONE, tickets: BTreeMap::new(), last_ticket: 0 };
         Self { lanes: array::from_fn(lane), register: Mutex::new(register), leader: Leader::new(thread) }
     }
 
@@ -86,7 +87,7 @@ impl<T, E> Slot<T, E> {
         }
         let asleep = self.set(|| State::Ended(result.clone()));
         let mut register = self.register.lock();
-        register.result = Some(result);
+        register.result = Quiet::new(result);
         let (tickets, failure) = (mem::take(&mut register.tickets), mem::replace(&mut register.failure, Quiet::NONE));
         drop(register);
         Published { slot: self, tickets, asleep, _failure: failure }
@@ -138,7 +139,7 @@ impl<T, E> Slot<T, E> {
     /// Has the result sent to a ticket too, and says by which number it can leave; none if the flight has ended.
     pub(crate) fn add_ticket(&self, result: Sender<Shared<T, E>>) -> Option<u64> {
         let mut register = self.register.lock();
-        if let Some(ended) = &register.result {
+        if let Some(ended) = register.result.get() {
             let ended = ended.clone();
             drop(register);
             let _ = result.send(ended);

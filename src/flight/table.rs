@@ -349,6 +349,13 @@ impl<K, T, E> Shard<K, T, E> {
         released
     }
 
+    /// Memory follows what is there.
+    pub(crate) fn shrink_alone(&mut self) {
+        if self.alone.capacity() > 64 && self.alone.len() < self.alone.capacity() / 8 {
+            self.alone.shrink_to(self.alone.len() * 2);
+        }
+    }
+
     /// Counts a closure that has ended; says whether somebody waits to be told.
     #[inline]
     pub(crate) fn count_end(&mut self, ran: &Ran<T, E>) -> bool {

@@ -160,16 +160,17 @@ mod tests {
     #[test]
     fn a_circle_that_goes_by_is_not_walked_for_ever() {
         // No threads have these numbers.
-        let [t, l, m, z] = [1, 2, 3, 4].map(|number| u64::MAX - number);
+        let [elected, leads_f, leads_g, asks] = [1, 2, 3, 4].map(|number| u64::MAX - number);
         let (ended, end) = mpsc::channel();
-        std::thread::spawn(move || {
-            let (f, g) = (Leader::new(l), Leader::new(m));
+        let walk = move || {
+            let (f, g) = (Leader::new(leads_f), Leader::new(leads_g));
             let wait = |thread, leader| Waiting::enter(thread, leader, "a flight".into(), || true).unwrap();
-            let _waiting = [wait(t, &f), wait(l, &g)];
-            g.set(t);
-            assert!(wait(z, &f).is_some());
+            let _waiting = [wait(elected, &f), wait(leads_f, &g)];
+            g.set(elected);
+            assert!(wait(asks, &f).is_some());
             ended.send(()).unwrap();
-        });
+        };
+        crate::sync::spawn("a walk".into(), walk).unwrap();
         end.recv_timeout(Duration::from_secs(60)).expect("Z looks for ever, or is refused");
     }
 }

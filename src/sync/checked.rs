@@ -295,6 +295,11 @@ pub(crate) fn holds(model: fn()) {
     explore(None, model);
 }
 
+/// The same where something goes wrong that the crate has to put up with.
+pub(crate) fn holds_despite(trouble: Fault, model: fn()) {
+    explore(Some(trouble), model);
+}
+
 /// The same with a fault planted: some schedule must fail, and say `symptom`.
 pub(crate) fn catches(fault: Fault, symptom: &str, model: fn()) {
     // What one fault breaks shows in more than one way, and the first one seen ends a search.

@@ -24,8 +24,12 @@ pub(crate) enum Fault {
     WaitsWhileClaiming,
     /// A pool thread that blocks keeps its place, so that no spare takes it.
     BlockedKeepsPlace,
+    /// The system has no thread to give to the pool: no fault of ours, and so it must break nothing.
+    NoThread,
     /// A pool thread that is one too many goes on when its job is done.
     SpareStays,
+    /// The first ticket of a flight comes after the flight is known to be detached.
+    FirstTicketIsLate,
     /// A flight that waits for a thread and is thrown away is left as it is.
     DroppedJobEndsNothing,
     /// A closure that was cancelled while it waited for a thread is run all the same.
@@ -74,8 +78,6 @@ pub(crate) enum Fault {
     LeaderOutlivesFlight,
     /// An elected thread is not written into the graph.
     ElectedUnnamed,
-    /// An elected thread still waits, in the graph, for what it leads.
-    ElectedStillWaits,
     /// A wait that is over stays in the graph.
     EdgeStays,
     /// A follower that leaves early stays in the graph.

@@ -8,6 +8,7 @@ mod costs;
 mod crowd;
 mod deadlock;
 mod detached;
+mod drops;
 mod election;
 mod errors;
 mod examples;

@@ -197,11 +197,6 @@ fn an_elected_leader_that_the_graph_does_not_know_is_caught() {
     catches(Fault::ElectedUnnamed, "deadlock", ring_through_an_elected_leader);
 }
 
-#[test]
-fn an_elected_leader_that_seems_to_wait_for_itself_is_caught() {
-    catches(Fault::ElectedStillWaits, "exceeded max_steps", ring_through_an_elected_leader);
-}
-
 /// ```text
 /// first thread                    second thread
 /// leads 1, and in it follows 2    leads 2

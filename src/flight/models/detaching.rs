@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Calls, Seen, building, together, waits};
-use crate::sync::{self, Fault, catches, holds};
+use crate::sync::{self, Fault, catches, holds, holds_despite};
 use crate::{CallError, OnLastTicket};
 
 /// Nothing is left, when the pool's threads have ended their closures.
@@ -165,6 +165,57 @@ fn the_last_ticket_cancels_a_flight_that_nobody_wants_and_no_other() {
 #[test]
 fn a_closure_that_runs_though_it_was_cancelled_is_caught() {
     catches(Fault::RunsWhatWasCancelled, "a panic was swallowed", last_ticket);
+}
+
+/// ```text
+/// one                             another
+/// detaches 1: begins it
+///                                 detaches 1: joins it; drops its ticket
+/// its ticket is the last: waits
+/// ```
+fn last_but_one_ticket() {
+    let calls = building().pool_threads(1).on_last_ticket(OnLastTicket::Cancel).build();
+    let keeping = |_: &Seen| {
+        assert!(matches!(calls.detach(&1, |_| Ok(1)).wait(), Ok(value) if *value == 1));
+    };
+    let dropping = |_: &Seen| drop(calls.detach(&1, |_| Ok(1)));
+    together([&keeping, &dropping]);
+    assert_idle(&calls);
+}
+
+#[test]
+fn a_ticket_that_is_kept_keeps_its_flight() {
+    holds(last_but_one_ticket);
+}
+
+#[test]
+fn a_first_ticket_that_comes_late_is_caught() {
+    catches(Fault::FirstTicketIsLate, "assertion failed", last_but_one_ticket);
+}
+
+/// ```text
+/// one, without a thread           another
+/// detaches 1: begins it
+///                                 calls 1: joins, or leads it, or another
+/// nobody will come: offers the
+/// lead, or ends it
+/// ```
+fn no_thread_to_be_had() {
+    let calls = building().pool_threads(1).build();
+    let detaching = |_: &Seen| {
+        let result = calls.detach(&1, |_| Ok(1)).wait();
+        assert!(matches!(result, Ok(_) | Err(CallError::Overloaded)), "{result:?}");
+    };
+    let calling = |_: &Seen| {
+        assert!(matches!(calls.try_call(&1, || Ok(2)), Ok(value) if *value == 2));
+    };
+    together([&detaching, &calling]);
+    assert_idle(&calls);
+}
+
+#[test]
+fn without_a_thread_for_it_a_flight_is_ended_or_led_by_a_follower() {
+    holds_despite(Fault::NoThread, no_thread_to_be_had);
 }
 
 /// ```text
