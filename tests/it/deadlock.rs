@@ -1,5 +1,6 @@
 //! Who may wait for whom: a wait that would close a circle is refused, and no other.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
@@ -138,21 +139,42 @@ fn a_circle_over_three_threads_three_keys_and_two_coalescers_is_refused_once() {
     });
 }
 
+/// ```text
+/// pool's thread 1   lead [ left side, until the right one is taken -- waits for it: steals the job, which asks ]
+/// pool's thread 2                          right side: puts a job into its queue ......................... ends
+/// ```
 #[test]
 fn a_job_that_rayon_steals_onto_the_leaders_thread_is_refused() {
     bounded(|| {
         let coalesce: SyncCoalesce<String, bool> = SyncCoalesce::new();
-        // One thread: it has to run both sides of the join itself.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let (taken, asked) = (Gate::new(), Gate::new());
         let refused = pool.install(|| {
             coalesce.call("key", || {
-                let ask = || matches!(coalesce.call("key", || unreachable!()), Err(CallError::Deadlock { .. }));
-                let (left, right) = rayon::join(ask, ask);
-                left && right
+                let leader = thread::current().id();
+                let refused = AtomicBool::new(false);
+                let job = || {
+                    assert_eq!(thread::current().id(), leader, "the other one is held");
+                    let inner = coalesce.call("key", || unreachable!("it is in flight"));
+                    refused.store(matches!(inner, Err(CallError::Deadlock { .. })), SeqCst);
+                };
+                let right = || {
+                    assert_ne!(thread::current().id(), leader, "it is not to be run by who made it");
+                    taken.open();
+                    rayon::scope(|scope| {
+                        scope.spawn(|_| {
+                            job();
+                            asked.open();
+                        });
+                        asked.pass();
+                    });
+                };
+                rayon::join(|| taken.pass(), right);
+                refused.into_inner()
             })
         });
         assert!(*refused.unwrap());
-        assert_eq!(coalesce.stats().refused, 2);
+        assert_eq!(coalesce.stats().refused, 1);
         assert_idle(&coalesce);
     });
 }
@@ -319,6 +341,31 @@ fn a_wait_that_no_graph_can_see_ends_by_patience() {
         assert_eq!(*value.unwrap(), 2);
         let stats = coalesce.stats();
         assert_eq!((stats.coalesced_calls, stats.impatient, stats.bypassed, stats.calls()), (1, 1, 0, 2));
+        assert_idle(&coalesce);
+    });
+}
+
+/// ```text
+/// leader     lead A [ joins a thread of its own ............. ]
+/// thread                   follow A ... its time passes, leaves
+/// ```
+#[test]
+fn a_wait_that_no_graph_can_see_ends_by_a_timeout() {
+    const TIME: Duration = Duration::from_millis(10);
+    bounded(|| {
+        let coalesce: SyncCoalesce<&str, u32> = SyncCoalesce::new();
+        let value = coalesce.call(&"A", || {
+            thread::scope(|scope| {
+                let ask = || coalesce.request(&"A").timeout(TIME).call(|_| unreachable!("it is in flight"));
+                let outcome = scope.spawn(ask).join().unwrap();
+                assert!(matches!(outcome.role, Role::Follower { waited } if waited >= TIME));
+                assert!(matches!(outcome.result, Err(CallError::TimedOut)));
+            });
+            1
+        });
+        assert_eq!(*value.unwrap(), 1);
+        let stats = coalesce.stats();
+        assert_eq!((stats.coalesced_calls, stats.timed_out, stats.refused, stats.calls()), (1, 1, 0, 2));
         assert_idle(&coalesce);
     });
 }
