@@ -1,11 +1,12 @@
 //! Who may wait for whom: a wait that would close a circle is refused, and no other.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, LazyLock};
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::{Bypass, CallError, OnDeadlock, OnFailure, Role, SyncCoalesce};
+use sync_coalesce::{Bypass, CallError, FlightId, Observer, OnDeadlock, OnFailure, Role, SyncCoalesce};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
@@ -50,25 +51,41 @@ fn a_closure_that_asks_for_its_own_key_runs_uncoalesced_if_so_configured() {
 }
 
 #[test]
-fn cost_and_policy_are_refused_too_where_they_ask_for_the_key_of_their_flight() {
-    use std::sync::OnceLock;
-    static COALESCE: OnceLock<SyncCoalesce<u8, u32, u32>> = OnceLock::new();
-    let ask = || matches!(COALESCE.get().unwrap().call(&1, || unreachable!()), Err(CallError::Deadlock { .. }));
+fn cost_policies_and_observer_are_refused_too_where_they_ask_for_the_key_of_their_flight() {
+    static COALESCE: LazyLock<SyncCoalesce<u8, u32, u32>> = LazyLock::new(|| {
+        SyncCoalesce::builder()
+            .cost(|_| f64::from(u8::from(ask())))
+            .on_error_with(|_| elects_unless(ask()))
+            .on_panic_with(|_| elects_unless(ask()))
+            .observer(Asks)
+            .build()
+    });
+
+    struct Asks;
+
+    impl Observer for Asks {
+        fn led(&self, _: &FlightId<'_>) {
+            assert!(ask());
+        }
+    }
+
+    fn ask() -> bool {
+        matches!(COALESCE.call(&1, || unreachable!("a flight is on")), Err(CallError::Deadlock { .. }))
+    }
+
+    fn elects_unless(refused: bool) -> OnFailure {
+        if refused { OnFailure::Share } else { OnFailure::Elect { times: 1 } }
+    }
+
     bounded(|| {
-        let coalesce = COALESCE.get_or_init(|| {
-            SyncCoalesce::builder()
-                .cost(move |_| f64::from(u8::from(ask())))
-                .on_error_with(move |_| {
-                    assert!(ask());
-                    OnFailure::Share
-                })
-                .build()
-        });
-        coalesce.try_call(&1, || Ok(7)).unwrap();
-        coalesce.try_call(&1, || Err(8)).unwrap_err();
-        let stats = coalesce.stats();
-        assert_eq!((stats.cost_spent, stats.refused), (1.0, 2));
-        assert_idle(coalesce);
+        COALESCE.try_call(&1, || Ok(7)).unwrap();
+        assert_eq!((COALESCE.stats().cost_spent, COALESCE.stats().refused), (1.0, 2), "observer and cost");
+        COALESCE.try_call(&1, || Err(8)).unwrap_err();
+        assert_eq!(COALESCE.stats().refused, 4, "observer and policy for errors");
+        let panics = AssertUnwindSafe(|| COALESCE.try_call(&1, || resume_unwind(Box::new("down"))));
+        assert!(catch_unwind(panics).is_err());
+        assert_eq!(COALESCE.stats().refused, 6, "observer and policy for panics");
+        assert_idle(&COALESCE);
     });
 }
 
