@@ -1,14 +1,16 @@
 //! Waits with bounds, and ways to hold a leader where a test wants it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::RngCore;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use sync_coalesce::SyncCoalesce;
+use sync_coalesce::{FlightId, Observer, SyncCoalesce};
 
 /// Far more than any wait in a passing test takes, on a machine that is busy with something else.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -81,6 +83,27 @@ impl Gate {
     pub(crate) fn pass(&self) {
         self.wait.lock().unwrap().recv_timeout(LIMIT).expect("the gate stays closed");
     }
+}
+
+thread_local! {
+    /// Where this thread stops when it has joined a flight.
+    static HELD_AT: RefCell<Option<Arc<Gate>>> = const { RefCell::new(None) };
+}
+
+/// An observer that stops who has joined a flight and does not wait in it yet, if [`hold_at`] said so.
+pub(crate) struct Holding;
+
+impl Observer for Holding {
+    fn joined(&self, _: &FlightId<'_>) {
+        if let Some(gate) = HELD_AT.take() {
+            gate.pass();
+        }
+    }
+}
+
+/// Has this thread stop at the gate when it joins a flight next.
+pub(crate) fn hold_at(gate: &Arc<Gate>) {
+    HELD_AT.set(Some(Arc::clone(gate)));
 }
 
 /// Spawns `count` threads that do the same, told apart by a number.
