@@ -184,6 +184,52 @@ fn nobody_past_its_deadline_leads() {
     });
 }
 
+/// ```text
+/// leader     lead -- fails, leads again at once -- fails, leads again at once -- ... until the other has left
+/// follower       join ........... woken, too late ........... woken, too late ... leave when its time has passed
+/// ```
+#[test]
+fn a_deadline_is_kept_however_often_the_lead_is_handed_over() {
+    const TIME: Duration = Duration::from_millis(40);
+    const PART: Duration = Duration::from_millis(5);
+    bounded(|| {
+        let coalesce: Coalesce = SyncCoalesce::builder().on_error(OnFailure::Elect { times: u32::MAX }).build();
+        let runs = AtomicU64::new(0);
+        let waited = thread::scope(|scope| {
+            let follower = scope.spawn(|| {
+                loop {
+                    until_running(&coalesce, 1);
+                    let before = runs.load(SeqCst);
+                    let outcome = coalesce.request(&"key").timeout(TIME).try_call(|_| Ok(2));
+                    match (outcome.role, outcome.result) {
+                        // The lead was handed over three times at least while it waited. Had its time begun anew, the
+                        // last time was two parts or more after it had joined.
+                        (Role::Follower { waited }, Err(CallError::TimedOut))
+                            if runs.load(SeqCst) > before + 3 && waited < TIME + PART * 2 =>
+                        {
+                            return waited;
+                        }
+                        // It was fast enough to lead, or had to wait for a turn of the processor.
+                        (_, result) => assert!(matches!(result, Ok(_) | Err(CallError::TimedOut)), "{result:?}"),
+                    }
+                }
+            });
+            while !follower.is_finished() {
+                let result = coalesce.try_call(&"key", || {
+                    runs.fetch_add(1, SeqCst);
+                    let began = Instant::now();
+                    until("a part of its time", || began.elapsed() > PART || follower.is_finished());
+                    Err(1)
+                });
+                assert!(!matches!(result, Err(CallError::TimedOut)));
+            }
+            follower.join().unwrap()
+        });
+        assert!(waited >= TIME, "{waited:?}");
+        assert_idle(&coalesce);
+    });
+}
+
 #[test]
 fn an_elected_followers_flight_can_be_joined_forgotten_and_cancelled() {
     bounded(|| {
