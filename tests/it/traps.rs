@@ -463,6 +463,35 @@ fn a_cost_that_panics_or_is_not_finite_counts_nothing() {
     });
 }
 
+/// ```text
+/// leader     lead --- the other has joined -- returns
+/// follower        join, stop ........................... go on: the value is there
+/// ```
+#[test]
+fn a_leader_does_not_wait_for_its_followers_to_wake() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::builder().observer(Holding).build();
+        let goes_on = Arc::new(Gate::new());
+        thread::scope(|scope| {
+            let follower = scope.spawn(|| {
+                until_running(&coalesce, 1);
+                hold_at(&goes_on);
+                coalesce.request("key").timeout(Duration::ZERO).call(|_| unreachable!("a flight is on"))
+            });
+            let led = coalesce.request("key").call(|_| {
+                until_following(&coalesce, 1);
+                7
+            });
+            assert_eq!((*led.result.unwrap(), led.role), (7, Role::Leader { followers: 1 }));
+            assert_idle(&coalesce);
+            goes_on.open();
+            let outcome = follower.join().unwrap();
+            assert_eq!(*outcome.result.unwrap(), 7);
+            assert!(matches!(outcome.role, Role::Follower { .. }));
+        });
+    });
+}
+
 #[test]
 fn a_call_that_begins_after_the_leader_returned_starts_afresh() {
     bounded(|| {
