@@ -16,10 +16,12 @@ const KEYS: usize = 8;
 struct Seen {
     /// A run for this key that new callers can join is on.
     running: [AtomicBool; KEYS],
+    /// The last run for this key that a call has returned with: whoever calls after that gets a later one.
+    returned: [AtomicU64; KEYS],
     runs: AtomicU64,
 }
 
-/// What a run gives: its key, and a number that no other run has.
+/// What a run gives: its key, and a number from 1 that no other run has.
 #[derive(Debug)]
 struct Answer {
     key: usize,
@@ -54,9 +56,10 @@ fn call(coalesce: &SyncCoalesce<usize, Answer, Answer>, seen: &Seen, random: &mu
     let timeout = if random.below(8) == 0 { Duration::ZERO } else { Duration::MAX };
     let yields = random.below(4);
     let mut own = None;
+    let returned = seen.returned[key].load(SeqCst);
     let outcome = coalesce.request(&key).timeout(timeout).try_call(|_| {
         assert!(!seen.running[key].swap(true, SeqCst), "two leaders for key {key} at a time");
-        let run = seen.runs.fetch_add(1, SeqCst);
+        let run = seen.runs.fetch_add(1, SeqCst) + 1;
         own = Some(run);
         (0..yields).for_each(|_| thread::yield_now());
         seen.running[key].store(false, SeqCst);
@@ -69,6 +72,9 @@ fn call(coalesce: &SyncCoalesce<usize, Answer, Answer>, seen: &Seen, random: &mu
     };
     if let Some(answer) = answer {
         assert_eq!(answer.key, key);
+        // The runs for one key come one after the other, so a later one has a greater number.
+        assert!(answer.run > returned, "run {} came after {returned} was known", answer.run);
+        seen.returned[key].fetch_max(answer.run, SeqCst);
     }
     match outcome.role {
         Role::Leader { .. } => assert_eq!(answer.map(|answer| answer.run), own),
