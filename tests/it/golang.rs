@@ -16,6 +16,7 @@ fn test_do() {
     let outcome = coalesce.request("key").call(|_| "bar".to_owned());
     assert_eq!(*outcome.result.unwrap(), "bar");
     assert_eq!(outcome.role, Role::Leader { followers: 0 });
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -23,6 +24,7 @@ fn test_do_err() {
     let coalesce: SyncCoalesce<String, String, &str> = SyncCoalesce::new();
     let result = coalesce.try_call("key", || Err("some error"));
     assert!(matches!(result, Err(CallError::Failed(error)) if *error == "some error"));
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -161,6 +163,8 @@ fn test_do_chan() {
         let coalesce: SyncCoalesce<String, String> = SyncCoalesce::new();
         let ticket = coalesce.detach("key", |_| Ok("bar".to_owned()));
         assert_eq!(*ticket.receiver().recv().unwrap().unwrap(), "bar");
+        until_running(&coalesce, 0);
+        assert_idle(&coalesce);
     });
 }
 
@@ -172,6 +176,8 @@ fn panic_do_chan_child() {
     let ticket = coalesce.detach("key", |_| panic!("panicking in a detached flight"));
     assert!(matches!(ticket.wait(), Err(CallError::LeaderPanicked { .. })));
     coalesce.detach("key", |_| Ok(())).wait().unwrap();
+    until_running(&coalesce, 0);
+    assert_idle(&coalesce);
 }
 
 #[test]

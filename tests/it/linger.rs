@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sync_coalesce::{Builder, CallError, Role, SyncCoalesce};
 
-use crate::support::{assert_idle, bounded, until};
+use crate::support::{assert_idle, bounded, until, until_running};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -36,6 +36,7 @@ fn nothing_lingers_unless_it_is_asked_for() {
     let coalesce = building().build();
     assert_eq!((*coalesce.call(&1, || 1).unwrap(), *coalesce.call(&1, || 2).unwrap()), (1, 2));
     assert_eq!(coalesce.stats().lingered, 0);
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -51,6 +52,7 @@ fn errors_linger_by_a_time_of_their_own_and_panics_never() {
     assert_eq!((*coalesce.call(&2, || 1).unwrap(), *coalesce.call(&2, || 2).unwrap()), (1, 2), "values do not");
     let panics = || catch_unwind(AssertUnwindSafe(|| coalesce.call(&3, || panic!("at work")))).is_err();
     assert!(panics() && panics());
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -59,9 +61,11 @@ fn a_result_that_has_expired_is_not_given_out() {
         let coalesce = building().linger(Duration::from_nanos(1)).build();
         coalesce.call(&1, || 1).unwrap();
         until("the nanosecond", || coalesce.request(&1).call(|_| 2).role.ran());
+        assert_idle(&coalesce);
         // What does not linger at all has expired at once.
         let coalesce = building().linger(Duration::ZERO).build();
         assert_eq!((*coalesce.call(&1, || 1).unwrap(), *coalesce.call(&1, || 2).unwrap()), (1, 2));
+        assert_idle(&coalesce);
     });
 }
 
@@ -79,6 +83,7 @@ fn forget_cancel_and_close_drop_what_lingers() {
     coalesce.close();
     assert_eq!(Arc::strong_count(&value), 1);
     assert!(matches!(coalesce.call(&1, || 7), Err(CallError::Closed)));
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -91,6 +96,7 @@ fn a_flight_that_was_forgotten_leaves_nothing_that_lingers() {
         })
         .unwrap();
     assert_eq!(*coalesce.call(&1, || 2).unwrap(), 2);
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -100,6 +106,7 @@ fn nobody_gets_a_result_that_is_older_than_his_mark() {
     let mark = coalesce.mark();
     assert_eq!(*coalesce.request(&1).after(mark).call(|_| 2).result.unwrap(), 2);
     assert_eq!(*coalesce.request(&1).after(mark).call(|_| 3).result.unwrap(), 2, "this one is younger");
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -109,6 +116,7 @@ fn a_bypass_takes_no_result_and_leaves_none() {
     assert_eq!(*coalesce.call(&1, || 2).unwrap(), 2);
     assert_eq!(*coalesce.request(&1).bypass().call(|_| 3).result.unwrap(), 3);
     assert_eq!(*coalesce.call(&1, || 4).unwrap(), 2);
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -127,6 +135,8 @@ fn batches_and_tickets_take_what_lingers_and_leave_it() {
         assert_eq!(*coalesce.detach(&3, |_| Ok(30)).wait().unwrap(), 30);
         assert_eq!(*coalesce.call(&3, || 31).unwrap(), 30);
         assert_eq!(coalesce.stats().lingered, 3);
+        until_running(&coalesce, 0);
+        assert_idle(&coalesce);
     });
 }
 
@@ -138,6 +148,8 @@ fn no_more_linger_than_there_may_and_the_oldest_goes() {
     assert_eq!(kept, (90..100).collect::<Vec<_>>());
     let none = building().linger(LONG).max_lingering(0).build();
     assert_eq!((*none.call(&1, || 1).unwrap(), *none.call(&1, || 2).unwrap()), (1, 2));
+    assert_idle(&coalesce);
+    assert_idle(&none);
 }
 
 #[test]
@@ -150,6 +162,7 @@ fn what_has_expired_goes_when_another_result_comes() {
             key += 1;
             coalesce.call(&key, || 1).unwrap();
         }
+        assert_idle(&coalesce);
     });
 }
 

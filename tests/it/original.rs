@@ -106,6 +106,7 @@ fn after_a_success_the_same_key_runs_afresh() {
     assert_eq!(*coalesce.call("key", || 1).unwrap(), 1);
     assert_eq!(*coalesce.call("key", || 2).unwrap(), 2);
     assert_eq!(coalesce.stats().underlying_calls, 2);
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -148,6 +149,7 @@ fn what_the_closure_captures_reaches_it_by_value_and_by_reference() {
     });
     assert_eq!(*value.unwrap(), "question?");
     assert_eq!((not_send.get(), by_reference.as_str()), (1, "question"));
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -207,6 +209,7 @@ fn in_flight_is_one_during_a_call_and_zero_after() {
     let coalesce: SyncCoalesce<String, u64> = SyncCoalesce::new();
     assert_eq!(*coalesce.call("key", || coalesce.in_flight()).unwrap(), 1);
     assert_eq!(coalesce.in_flight(), 0);
+    assert_idle(&coalesce);
 }
 
 /// ```text
@@ -263,6 +266,7 @@ fn twenty_followers_do_not_serialize() {
             thread::scope(|scope| join(crowd(scope, 21, |_| coalesce.call("key", || until_following(&coalesce, 20)))));
         assert!(results.into_iter().all(|result| result.is_ok()));
         assert_eq!(coalesce.stats().underlying_calls, 1);
+        assert_idle(&coalesce);
     });
 }
 
@@ -294,6 +298,7 @@ fn a_failed_run_counts_as_an_underlying_call() {
     coalesce.try_call("key", || Err(())).unwrap_err();
     let stats = coalesce.stats();
     assert_eq!((stats.underlying_calls, stats.failed, stats.calls()), (1, 1, 1));
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -452,6 +457,7 @@ fn cost_is_spent_once_and_saved_by_each_follower_with_a_value() {
         let stats = coalesce.stats();
         assert_eq!((stats.cost_spent, stats.cost_saved), (1.5, 6.0));
         assert!((stats.hit_ratio() - 4.0 / 6.0).abs() < 1e-9, "four of six calls were coalesced");
+        assert_idle(&coalesce);
     });
 }
 

@@ -534,6 +534,7 @@ fn eight_waiters_of_a_failing_call_share_one_failure() {
         });
         assert_eq!(runs.load(SeqCst), 1);
         assert!(results.into_iter().all(|result| matches!(result, Err(CallError::Failed(error)) if *error == 0)));
+        assert_idle(&coalesce);
     });
 }
 
@@ -626,4 +627,5 @@ fn a_request_that_cannot_be_serialised_runs_nothing() {
     let result = coalesce.try_call_for(&f64::NAN, |_| unreachable!("there is no key"));
     assert!(matches!(result, Err(CallError::BadKey(_))));
     assert_eq!(coalesce.stats().calls(), 0);
+    assert_idle(&coalesce);
 }

@@ -23,6 +23,7 @@ fn values_and_errors_need_no_trait() {
     assert!(matches!(coalesce.try_call(&1, || Ok(Bare(2))), Ok(value) if value.0 == 2));
     assert!(matches!(coalesce.try_call(&1, || Err(Bare(3))), Err(CallError::Failed(error)) if error.0 == 3));
     assert!(format!("{coalesce:?}").starts_with("SyncCoalesce"));
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -30,6 +31,7 @@ fn values_may_borrow_and_need_not_be_send() {
     let text = String::from("borrowed");
     let coalesce: SyncCoalesce<u8, Cell<&str>> = SyncCoalesce::new();
     assert_eq!(coalesce.call(&1, || Cell::new(text.as_str())).unwrap().get(), "borrowed");
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -50,6 +52,10 @@ fn keys_are_asked_for_in_their_borrowed_form() {
     assert_eq!(*paths.call(Path::new("key"), || 2).unwrap(), 2);
     assert_eq!(*bytes.call(&b"key"[..], || 3).unwrap(), 3);
     assert_eq!(*pairs.call(&(1, "key".into()), || 4).unwrap(), 4);
+    assert_idle(&strings);
+    assert_idle(&paths);
+    assert_idle(&bytes);
+    assert_idle(&pairs);
 }
 
 /// A key that counts how often it is made.
@@ -80,6 +86,7 @@ fn an_owned_key_is_made_only_by_a_leader() {
             })
             .unwrap();
         assert_eq!(MADE.load(SeqCst), 1);
+        assert_idle(&coalesce);
     });
 }
 
@@ -133,6 +140,7 @@ fn forget_and_cancel_take_any_equivalent_form() {
     let key = ("key".to_owned(), 1);
     assert!(*coalesce.call(&key, || coalesce.forget(&Part("key".into(), 1))).unwrap());
     assert!(*coalesce.call(&key, || coalesce.cancel(&Part("key".into(), 1))).unwrap());
+    assert_idle(&coalesce);
 }
 
 #[test]
@@ -148,6 +156,7 @@ fn a_million_keys_leave_nothing_behind() {
 fn it_works_in_a_static() {
     static COALESCE: LazyLock<SyncCoalesce<String, u8>> = LazyLock::new(SyncCoalesce::new);
     assert_eq!(*COALESCE.call("key", || 1).unwrap(), 1);
+    assert_idle(&COALESCE);
 }
 
 /// Puts every key into one place.
