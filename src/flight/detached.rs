@@ -311,7 +311,7 @@ impl<K, T, E> Queued<K, T, E> {
                 record.leader = Some(me);
                 if let Some(slot) = &record.slot {
                     // Before the closure, so that its first wait sees who waits for it. This thread waits for nothing.
-                    slot.leader.set(me.number);
+                    slot.leader.set(if planted(Fault::DetachedUnnamed) { 0 } else { me.number });
                 }
                 true
             }

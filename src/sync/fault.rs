@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     DroppedJobEndsNothing,
     /// A closure that was cancelled while it waited for a thread is run all the same.
     RunsWhatWasCancelled,
+    /// A pool thread that takes the lead of a detached flight is not written into the graph.
+    DetachedUnnamed,
     /// A panic in a batch's closure ends one of its flights and leaves the others as they are.
     PanicReleasesOne,
     /// A lead that goes away unrun is left as it is.

@@ -244,3 +244,8 @@ fn circle_through_the_pool() {
 fn a_circle_through_the_pool_is_refused() {
     holds(circle_through_the_pool);
 }
+
+#[test]
+fn a_pool_thread_that_is_not_named_is_caught() {
+    catches(Fault::DetachedUnnamed, "deadlock", circle_through_the_pool);
+}
