@@ -86,7 +86,8 @@ impl<K, T, E> Flights<K, T, E> {
             match self.enter_waiting(Waits::Later, hash, key, after) {
                 Entered::Leads(lead) => parts.leads.push((place, lead)),
                 Entered::Follows(follow) if planted(Fault::WaitsWhileClaiming) => {
-                    drop(follow.wait(sync::now(), Limits::default()));
+                    let Waited::Over(outcome) = follow.wait(sync::now(), Limits::default()) else { unreachable!() };
+                    results[place] = Quiet::new(outcome.result);
                 }
                 Entered::Follows(follow) => parts.follows.push((place, Absent(Some(follow)))),
                 Entered::Bypasses(why) => parts.bypasses.push((place, why)),
@@ -126,7 +127,7 @@ impl<K, T, E> Flights<K, T, E> {
                 }
                 Err(panicked) => {
                     if planted(Fault::PanicReleasesOne) {
-                        leads.by_ref().skip(1).for_each(std::mem::forget);
+                        leads.by_ref().skip(1).for_each(|lead| _ = lead.hand_to_pool());
                     }
                     for (place, lead) in leads.enumerate() {
                         owned.push(lead.finish(&panicked, ran_for.filter(|_| place < keys.len())).map(Quiet::new));

@@ -77,10 +77,10 @@ fn whatever_is_asked_for_nothing_is_left_and_all_is_counted() {
 fn the_faults_of_many_models_are_caught_by_any_verbs() {
     for (fault, symptom) in [
         (Fault::WakesNobody, "deadlock"),
-        (Fault::RemovesByKey, ""),
-        (Fault::PublishesTwice, ""),
+        (Fault::RemovesByKey, "a forgotten flight"),
+        (Fault::PublishesTwice, "early leavers"),
         (Fault::LastLeavesEntry, "something is left"),
-        (Fault::LeavesBlindly, ""),
+        (Fault::LeavesBlindly, "a place under a bound"),
         (Fault::ElectedUnnamed, "deadlock"),
         (Fault::CountsApart, "a place under a bound"),
     ] {

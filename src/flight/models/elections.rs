@@ -171,7 +171,7 @@ fn a_flight_forgotten_while_its_lead_is_free_goes_on() {
 
 #[test]
 fn a_flight_lost_while_its_lead_is_free_is_caught() {
-    catches(Fault::SupersededIsLost, "", forget_of_a_free_lead);
+    catches(Fault::SupersededIsLost, "something is left", forget_of_a_free_lead);
 }
 
 #[test]
