@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sync_coalesce::{Builder, CallError, Flight, FlightId, Observer, OnFailure, Overflow, Role, SyncCoalesce};
+use sync_coalesce::{
+    Builder, CallError, Flight, FlightId, Observer, OnFailure, OnLastTicket, Overflow, Role, SyncCoalesce,
+};
 
 use crate::support::{LIMIT, Random, assert_idle, crowd, join, until};
 
@@ -123,6 +125,7 @@ impl Part {
         let coalesce = building
             .on_error(OnFailure::Elect { times: 2 })
             .on_panic_with(|message| if message == "elect" { OnFailure::Elect { times: 1 } } else { OnFailure::Share })
+            .on_last_ticket(OnLastTicket::Cancel)
             .pool_threads(4)
             .max_impatient(8)
             .shards(4)
