@@ -28,6 +28,7 @@ pub use self::reader::Stream;
 pub use self::request::StreamRequest;
 pub use self::stats::StreamStats;
 use self::table::{Entered, Table};
+use crate::flight::quietly;
 use crate::request::Limit;
 use crate::{CallError, sync};
 
@@ -185,7 +186,12 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
         let deadline = limit.and_then(|limit| limit.deadline(sync::now()));
         match self.table.enter(self.hasher.hash_one(key), key)? {
             Entered::Opens(log) => Stream::new(&self.table, log, deadline).open(open),
-            Entered::Joins(log, waiting) => Stream::new(&self.table, log, deadline).wait_for_opening(waiting),
+            Entered::Joins(log, waiting) => {
+                // It is not called, and its Drop may panic. Dropped later, it would meet the stream on its way out, which
+                // the compiler forgets then (Rust's issue 47949), and a reader that is forgotten is never taken off.
+                quietly(|| drop(open));
+                Stream::new(&self.table, log, deadline).wait_for_opening(waiting)
+            }
         }
     }
 

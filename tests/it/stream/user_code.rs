@@ -1,7 +1,7 @@
 //! User code that panics where nobody looks.
 
 use std::borrow::Borrow;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -98,6 +98,20 @@ fn each_chunk_is_dropped_though_each_drop_panics() {
     drop(other);
     assert_eq!(drops.load(Ordering::Relaxed), 3);
     assert_idle(&streams);
+}
+
+#[test]
+fn an_opening_that_is_not_needed_and_panics_when_dropped_leaves_no_reader_behind() {
+    let drops = Arc::new(AtomicU64::new(0));
+    let streams: StreamCoalesce<u32, u32, String> = StreamCoalesce::new();
+    let first = streams.stream(&1, || Ok([Ok(1)])).unwrap();
+    let bomb = Bomb(Arc::clone(&drops));
+    let open = move || -> Result<Vec<_>, String> { unreachable!("it is open, {bomb:?}") };
+    let second = catch_unwind(AssertUnwindSafe(|| streams.stream(&1, open)));
+    let read = second.ok().map(|stream| stream.unwrap().map(|chunk| *chunk.unwrap()).sum::<u32>());
+    drop(first);
+    assert_idle(&streams);
+    assert_eq!((read, drops.load(Ordering::Relaxed)), (Some(1), 1));
 }
 
 #[test]
