@@ -197,12 +197,14 @@ impl<K, C, E> Home<C, E> for Table<K, C, E> {
         let mut streams = self.streams.lock();
         let entry = streams.take(log);
         let apart = streams.apart.remove(&log.id);
+        let mut state = log.lock();
         match &end {
+            // It was cancelled, and was counted as that.
+            _ if state.end.is_some() => {}
             Err(StreamError::Failed(_)) => streams.counters.failed += 1,
             Err(StreamError::SourcePanicked { .. }) => streams.counters.panicked += 1,
             _ => {}
         }
-        let mut state = log.lock();
         let source = state.end(end);
         let end = state.end.clone().unwrap_or(Ok(()));
         drop(state);

@@ -193,6 +193,43 @@ fn close_wakes_those_who_wait_and_takes_effect_for_the_puller_as_it_returns() {
 }
 
 #[test]
+fn a_stream_that_was_cancelled_neither_fails_nor_panics_afterwards() {
+    for (step, panics) in [(Step::Fail("broken pipe"), false), (Step::Panic("out of tea"), true)] {
+        bounded(|| {
+            let streams = Streams::new();
+            let (feed, source) = feed();
+            let puller = streams.stream("key", || Ok(source)).unwrap();
+            thread::scope(|scope| {
+                let puller = scope.spawn(|| catch_unwind(AssertUnwindSafe(|| drain(puller))));
+                feed.until_pulled(1);
+                assert!(streams.cancel("key"));
+                feed.send(step);
+                match puller.join().unwrap() {
+                    Ok((chunks, Some(StreamError::Cancelled))) => assert!(!panics && chunks.is_empty()),
+                    Ok((_, end)) => panic!("{end:?}"),
+                    Err(_) => assert!(panics),
+                }
+            });
+            let stats = streams.stats();
+            assert_eq!((stats.cancelled, stats.failed, stats.panicked), (1, 0, 0));
+            assert_idle(&streams);
+        });
+    }
+}
+
+#[test]
+fn an_opening_that_was_cancelled_does_not_fail_afterwards() {
+    let streams = Streams::new();
+    let open = || -> Result<Source, String> {
+        assert!(streams.cancel("key"));
+        Err("no route".to_owned())
+    };
+    assert!(matches!(streams.stream("key", open), Err(CallError::Cancelled)));
+    assert_eq!((streams.stats().cancelled, streams.stats().failed), (1, 0));
+    assert_idle(&streams);
+}
+
+#[test]
 fn close_reaches_streams_that_were_forgotten() {
     cut_off_during_a_pull(
         |streams| {
