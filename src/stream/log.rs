@@ -196,13 +196,15 @@ impl<C, E> Log<C, E> {
         chunk: Arc<C>,
         weight: u64,
         settings: &Settings<C>,
-        retire: impl FnOnce(),
+        retire: impl Fn(),
     ) -> Appended<C, E> {
         let mut state = self.lock();
         if state.shed == 0
             && !state.chunks.is_empty()
             && settings.is_over(state.chunks.len() + 1, state.weight_with(weight))
+            && !planted(Fault::RetiresLate)
         {
+            // Who joins between these two locks joins a log that is whole yet, and is one of those who may lag.
             drop(state);
             retire();
             state = self.lock();
@@ -225,6 +227,9 @@ impl<C, E> Log<C, E> {
         drop(state);
         if asleep && !planted(Fault::ChunkWakesNobody) {
             self.wake();
+        }
+        if planted(Fault::RetiresLate) && !shed.is_empty() {
+            retire();
         }
         Appended::Kept { shed }
     }

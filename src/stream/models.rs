@@ -120,6 +120,50 @@ fn a_last_reader_that_looks_too_soon_is_caught() {
 }
 
 /// ```text
+/// puller                          other                   newcomer
+/// pulls chunk 1, one too many:
+/// unlocks, lets nobody join                               joins, and may lag, or opens
+/// locks, sheds chunk 0
+///                                 has chunk 1, asks again:
+///                                 opens, has chunk 0
+/// ```
+fn join_past_the_bound() {
+    let streams = Streams::builder().max_buffered(1).build();
+    let both_read = Barrier::new(2);
+    let open = || Ok(numbers(2));
+    let reader = || {
+        let mut stream = streams.stream(&1, open).unwrap();
+        both_read.wait();
+        for expected in 0..2 {
+            match stream.next() {
+                Some(Ok(chunk)) => assert_eq!(*chunk, expected),
+                Some(Err(StreamError::Lagged { missed: 1 })) => return,
+                item => panic!("{item:?}"),
+            }
+        }
+        let again = streams.stream(&1, open).unwrap().next();
+        assert!(matches!(&again, Some(Ok(chunk)) if **chunk == 0), "joined what has lost its beginning: {again:?}");
+    };
+    let newcomer = || match streams.stream(&1, open).unwrap().next() {
+        Some(Ok(chunk)) => assert_eq!(*chunk, 0),
+        Some(Err(StreamError::Lagged { missed: 1 })) => {}
+        item => panic!("{item:?}"),
+    };
+    together([&reader, &reader, &newcomer]);
+    assert_nothing_left(&streams);
+}
+
+#[test]
+fn who_comes_past_the_bound_has_each_chunk_from_the_first_one() {
+    holds(join_past_the_bound);
+}
+
+#[test]
+fn a_log_that_sheds_before_its_stream_goes_apart_is_caught() {
+    catches(Fault::RetiresLate, "lost its beginning", join_past_the_bound);
+}
+
+/// ```text
 /// puller                          waiting
 ///                                 looks: no chunk, no end
 /// the end: removes, sets, wakes

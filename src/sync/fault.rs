@@ -114,6 +114,8 @@ pub(crate) enum Fault {
     LastReaderLooksFirst,
     /// A reader that leaves at its deadline is not taken off.
     LateReaderStays,
+    /// A log sheds its first chunk while the stream can still be joined.
+    RetiresLate,
     /// Who goes through a pacer does not tell the next in line.
     #[cfg(feature = "pace")]
     PacedTellsNobody,
