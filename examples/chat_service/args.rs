@@ -20,7 +20,7 @@ Requests:
 A header Idempotency-Key names a message: sent again, after a crash too, it gets the answer that was written.
 
 Examples:
-  chat_service --database chat.sqlite
+  chat_service --database /var/lib/chat.sqlite
   chat_service --latency 5000 --rate-limit 1 --strict-roles --pace 1
   chat_service --url https://HOST/v1/chat/completions --model NAME --api-key-env KEY
   curl -d '{\"content\": \"Where is my parcel?\"}' http://127.0.0.1:8080/threads/ada/messages
@@ -32,9 +32,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 
-    /// File with the conversations, made if it is not there [default: a temporary one]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) database: Option<PathBuf>,
+    /// File with the conversations, made if it is not there; by default in the folder that it is started in
+    #[arg(long, value_name = "FILE", default_value = "chat_service.sqlite")]
+    pub(crate) database: PathBuf,
 
     /// Calls of the provider per second; after a 429 fewer
     #[arg(long, value_name = "PER_SECOND", default_value_t = 10.0)]

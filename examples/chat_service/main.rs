@@ -4,6 +4,7 @@
 //! `cargo run --release --features example-chat-service --example chat_service`, and `-- --help` for what it can do.
 
 use std::io::{self, Write};
+use std::path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -41,10 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), String> {
-    let store = Store::open(args.database.as_deref()).map_err(|error| {
-        let file = args.database.as_ref().map_or("a temporary file".to_owned(), |file| file.display().to_string());
-        format!("{file}: {error}")
-    })?;
+    let store = Store::open(&args.database).map_err(|error| format!("{}: {error}", args.database.display()))?;
     let connections = usize::try_from(args.concurrency).unwrap_or(usize::MAX);
     let (client, provider) = args.endpoint.open(connections)?;
     let model = match (&args.endpoint.model, &provider) {
@@ -78,6 +76,8 @@ fn run(args: &Args) -> Result<(), String> {
     let handler = Arc::clone(&service);
     let server = Server::start_at(args.listen, move |request| handler.handle(request))
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    let file = path::absolute(&args.database).unwrap_or_else(|_| args.database.clone());
+    eprintln!("chat_service: conversations in {}", file.display());
     // Whoever started it may have closed its output, which is no reason to end.
     let _ = writeln!(io::stdout(), "listening on http://{}", server.address());
 

@@ -57,14 +57,13 @@ pub(crate) struct Said<'a> {
 }
 
 impl Store {
-    /// The conversations in this file, which is made if it is not there. Without one, they are in a temporary file that
-    /// goes with the process.
+    /// The conversations in this file, which is made if it is not there.
     ///
     /// # Errors
     ///
     /// [`Failure::Store`] if the file cannot be opened, or is something else.
-    pub(crate) fn open(file: Option<&Path>) -> Result<Store, Failure> {
-        let database = Connection::open(file.unwrap_or(Path::new("")))?;
+    pub(crate) fn open(file: &Path) -> Result<Store, Failure> {
+        let database = Connection::open(file)?;
         database.execute_batch(SCHEMA)?;
         Ok(Store { database: Mutex::new(database) })
     }

@@ -4,6 +4,9 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import autocannon from 'autocannon'
 
@@ -12,9 +15,11 @@ const LATENCY = 5000
 const LIMIT = LATENCY * 1.05 + 20
 const PUBLISHED = { answered: '30 of 50', calls: 3, messages: 6, p50: 4965, p95: 6199 }
 
-/** A running service: its URL, its statistics, and its end. */
+/** A running service in a folder of its own: its URL, its statistics, and its end. */
 async function service(...args) {
-  const child = spawn(process.argv[2], ['--listen', '127.0.0.1:0', '--run-for', '120', ...args], {
+  const cwd = await mkdtemp(join(tmpdir(), 'burst-'))
+  const child = spawn(resolve(process.argv[2]), ['--listen', '127.0.0.1:0', '--run-for', '120', ...args], {
+    cwd,
     stdio: ['ignore', 'pipe', 'inherit']
   })
   const ended = once(child, 'exit')
@@ -27,6 +32,7 @@ async function service(...args) {
     end: async () => {
       child.kill('SIGINT')
       const [code] = await ended
+      await rm(cwd, { recursive: true })
       assert.equal(code, 0, 'the service did not end well')
     }
   }

@@ -5,6 +5,7 @@ mod crash;
 mod held;
 mod service;
 
+use std::sync::Arc;
 use std::{fs, thread};
 
 use serde_json::json;
@@ -196,11 +197,32 @@ fn what_it_cannot_start_with_it_names() {
         [["--database", &something], ["--database", &nowhere], ["--pace", "0"], ["--listen", "192.0.2.1:1"]]
     {
         let mut command = example("chat_service");
+        command.current_dir(folder.path());
         let ended = Running::start(command.args(["--run-for", "0"]).args(arguments)).finish();
         assert!(ended.code == Some(2) && !ended.err.is_empty(), "{arguments:?}: {ended:?}");
     }
-    let ended = Running::start(example("chat_service").args(["--listen", "127.0.0.1:0", "--run-for", "0"])).finish();
+    let mut command = example("chat_service");
+    command.args(["--listen", "127.0.0.1:0", "--run-for", "0", "--database", &folder.file("new")]);
+    let ended = Running::start(&mut command).finish();
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.err.contains(&folder.file("new")) && fs::exists(folder.file("new")).unwrap(), "{ended:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn started_again_without_arguments_it_knows_what_was_said() {
+    bounded(|| {
+        let folder = Arc::new(Folder::new());
+        let provider = Held::start();
+        let service = Service::start_in(&folder, &provider, &[]);
+        service.say("talk", None, TEXT);
+        let said = service.conversation("talk");
+        service.running.interrupt();
+        let ended = service.running.finish();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.err.contains(&folder.file("chat_service.sqlite")), "it says where: {ended:?}");
+        assert_eq!(Service::start_in(&folder, &provider, &[]).conversation("talk"), said);
+    });
 }
 
 #[test]

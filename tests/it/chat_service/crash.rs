@@ -1,5 +1,6 @@
 //! The service is killed while it answers, and started again on the same database.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
@@ -14,10 +15,9 @@ use crate::support::{crowd, join, until};
 #[test]
 fn killed_while_the_provider_is_asked_it_has_each_pair_once() {
     bounded(|| {
-        let folder = Folder::new();
-        let file = folder.file("chat.sqlite");
+        let folder = Arc::new(Folder::new());
         let provider = Held::start();
-        let service = Service::start(&provider, &["--database", &file]);
+        let service = Service::start_in(&folder, &provider, &[]);
         let say = |service: &Service, thread: usize| {
             service.try_post(&thread.to_string(), Some("id"), &format!(r#"{{"content":"{TEXT} {thread}"}}"#))
         };
@@ -35,7 +35,7 @@ fn killed_while_the_provider_is_asked_it_has_each_pair_once() {
         provider.release();
 
         drop(service);
-        let service = Service::start(&provider, &["--database", &file]);
+        let service = Service::start_in(&folder, &provider, &[]);
         let after = thread::scope(|scope| join(crowd(scope, 36, |caller| say(&service, caller % 12).unwrap())));
         for (caller, answer) in after.iter().enumerate() {
             assert_eq!((answer.0, answer), (200, &after[caller % 12]));
@@ -54,10 +54,9 @@ fn killed_while_the_provider_is_asked_it_has_each_pair_once() {
 fn killed_while_it_writes_it_has_each_pair_once() {
     for written in [1, 20, 40] {
         bounded(|| {
-            let folder = Folder::new();
-            let file = folder.file("chat.sqlite");
+            let folder = Arc::new(Folder::new());
             let provider = Held::start();
-            let service = Service::start(&provider, &["--database", &file]);
+            let service = Service::start_in(&folder, &provider, &[]);
             let say = |service: &Service, thread: usize| {
                 service.try_post(&thread.to_string(), Some("id"), &format!(r#"{{"content":"{TEXT} {thread}"}}"#))
             };
@@ -74,7 +73,7 @@ fn killed_while_it_writes_it_has_each_pair_once() {
             });
 
             drop(service);
-            let service = Service::start(&provider, &["--database", &file]);
+            let service = Service::start_in(&folder, &provider, &[]);
             let after = thread::scope(|scope| join(crowd(scope, 60, |thread| say(&service, thread).unwrap())));
             for (thread, (before, after)) in before.iter().zip(&after).enumerate() {
                 assert_eq!(after.0, 200);

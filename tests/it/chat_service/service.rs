@@ -1,6 +1,7 @@
 //! A service under test, and a place for its database.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::{env, fs};
 
@@ -15,18 +16,27 @@ pub(super) struct Service {
     pub(super) running: Running,
     pub(super) url: String,
     pub(super) agent: ureq::Agent,
+    /// Where it was started. Below the process, so that it goes last.
+    #[expect(dead_code, reason = "its end is what counts")]
+    folder: Arc<Folder>,
 }
 
 impl Service {
     pub(super) fn start(provider: &Held, arguments: &[&str]) -> Service {
+        Self::start_in(&Arc::new(Folder::new()), provider, arguments)
+    }
+
+    /// The same in a folder that may have another one's database.
+    pub(super) fn start_in(folder: &Arc<Folder>, provider: &Held, arguments: &[&str]) -> Service {
         let mut command = example("chat_service");
+        command.current_dir(folder.path());
         command.args(["--listen", "127.0.0.1:0", "--url", &provider.url(), "--model", "m", "--pace", "1000000"]);
         command.args(["--timeout", "600", "--patience", "600", "--run-for", "600"]).args(arguments);
         let running = Running::start(&mut command);
         let line = running.line();
         let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}")).to_owned();
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(LIMIT)).proxy(None);
-        Service { running, url, agent: config.build().into() }
+        Service { running, url, agent: config.build().into(), folder: Arc::clone(folder) }
     }
 
     /// The status and the body that a message gets, or an error when the service is no longer there.
@@ -89,6 +99,10 @@ impl Folder {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).unwrap();
         Self(folder)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
     pub(super) fn file(&self, name: &str) -> String {
