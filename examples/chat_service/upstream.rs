@@ -96,7 +96,7 @@ impl Upstream {
 fn may_pass(error: &SendError) -> bool {
     match error {
         SendError::Transport(_) => true,
-        SendError::Refused { status, .. } => retryable::status(*status),
+        SendError::Refused { status, body, .. } => retryable::response(*status, body),
         SendError::Shape(_) => false,
     }
 }

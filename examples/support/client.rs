@@ -35,8 +35,8 @@ pub(crate) struct Reply {
 /// Why there is no [`Reply`].
 #[derive(Debug)]
 pub(crate) enum SendError {
-    /// The provider said no. After a 429 or a 5xx, asking again later can help.
-    Refused { status: u16, message: String, retry_after: Option<String> },
+    /// The provider said no, in these words. The status and the whole body say whether asking again later can help.
+    Refused { status: u16, message: String, body: String, retry_after: Option<String> },
     /// No whole answer came: not reached, broken off or out of time. Asking again can help.
     Transport(ureq::Error),
     /// An answer came that is no chat completion. Asking again will not help.
@@ -112,11 +112,11 @@ impl Client {
             return Ok(response);
         }
         let body = response.body_mut().read_to_string().map_err(SendError::Transport)?;
-        let body: Value = serde_json::from_str(&body).unwrap_or_default();
         let retry_after = response.headers().get("retry-after");
         Err(SendError::Refused {
             status: response.status().as_u16(),
-            message: body["error"]["message"].as_str().unwrap_or("no reason given").to_owned(),
+            message: message(&serde_json::from_str(&body).unwrap_or_default()),
+            body,
             retry_after: retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned),
         })
     }
@@ -145,6 +145,11 @@ impl Client {
     pub(crate) fn dollars(&self, input: f64, output: f64) -> f64 {
         (input * self.price.input + output * self.price.output) / 1e6
     }
+}
+
+/// What an error says for people to read.
+fn message(error: &Value) -> String {
+    error["error"]["message"].as_str().unwrap_or("no reason given").to_owned()
 }
 
 /// The words of a reply, from the server-sent events of either vendor.
@@ -181,8 +186,8 @@ impl Iterator for Words {
             }
             if data["type"] == "error" || data["error"].is_object() {
                 self.is_over = true;
-                let message = data["error"]["message"].as_str().unwrap_or("no reason given").to_owned();
-                return Some(Err(SendError::Refused { status: 200, message, retry_after: None }));
+                let (message, body) = (message(&data), data.to_string());
+                return Some(Err(SendError::Refused { status: 200, message, body, retry_after: None }));
             }
         }
         None
@@ -192,10 +197,10 @@ impl Iterator for Words {
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SendError::Refused { status, message, retry_after: Some(seconds) } => {
+            SendError::Refused { status, message, retry_after: Some(seconds), .. } => {
                 write!(f, "the provider answered {status}: {message} (come back in {seconds} s)")
             }
-            SendError::Refused { status, message, retry_after: None } => {
+            SendError::Refused { status, message, retry_after: None, .. } => {
                 write!(f, "the provider answered {status}: {message}")
             }
             SendError::Transport(error) => write!(f, "no answer came: {error}"),

@@ -158,6 +158,28 @@ fn what_fails_is_told_and_not_written() {
     });
 }
 
+/// The status is that of too many requests too, for which it would ask again.
+#[test]
+fn a_quota_that_is_used_up_is_told_at_once() {
+    bounded(|| {
+        let provider = Held::start();
+        let service = Service::start(&provider, &[]);
+        provider.refuse_with(429, "insufficient_quota");
+        let (status, body) = service.say("talk", None, TEXT);
+        assert!(status == 502 && body["error"].as_str().unwrap().contains("429"), "{status} {body}");
+        assert_eq!(provider.calls(), 1, "nobody asks again");
+
+        provider.refuse_with(429, "rate_limit_exceeded");
+        thread::scope(|scope| {
+            let patient = scope.spawn(|| service.say("talk", None, TEXT));
+            until("another try", || provider.calls() >= 3);
+            provider.answer_with(200);
+            assert_eq!(patient.join().unwrap().0, 200);
+        });
+        service.assert_idle();
+    });
+}
+
 #[test]
 fn metrics_are_as_prometheus_reads_them() {
     bounded(|| {

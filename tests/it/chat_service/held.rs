@@ -19,6 +19,7 @@ pub(super) struct Held {
 struct Desk {
     calls: AtomicU64,
     status: AtomicU16,
+    code: Mutex<Value>,
     last_request: Mutex<Value>,
     is_held: Mutex<bool>,
     released: Condvar,
@@ -50,6 +51,12 @@ impl Held {
         self.desk.status.store(status, SeqCst);
     }
 
+    /// Answers with this error, by its name too.
+    pub(super) fn refuse_with(&self, status: u16, code: &str) {
+        *self.desk.code.lock().unwrap() = code.into();
+        self.answer_with(status);
+    }
+
     pub(super) fn hold(&self) {
         *self.desk.is_held.lock().unwrap() = true;
     }
@@ -78,7 +85,10 @@ impl Desk {
         let status = self.status.load(SeqCst);
         let body = match status {
             200 => completion(Vendor::OpenAi, &request, number),
-            status => json!({ "error": { "message": format!("as the test wants it: {status}") } }),
+            status => json!({ "error": {
+                "message": format!("as the test wants it: {status}"),
+                "code": *self.code.lock().unwrap(),
+            } }),
         };
         let mut response = Response::new(Body::Whole(body.to_string().into_bytes()));
         *response.status_mut() = status.try_into().unwrap();
