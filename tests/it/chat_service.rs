@@ -91,6 +91,40 @@ fn messages_of_one_conversation_take_turns() {
     });
 }
 
+/// ```text
+/// service 1:  finds nothing ─ asks ────── is written
+/// service 2:  finds nothing ─ asks ────── is refused by the database: its place is taken
+/// provider:                   holds both
+/// ```
+#[test]
+fn of_two_services_on_one_database_one_writes_and_the_other_is_told_of_a_conflict() {
+    for id in [None, Some("id")] {
+        bounded(|| {
+            let folder = Arc::new(Folder::new());
+            let provider = Held::start();
+            let services = [(); 2].map(|()| Service::start_in(&folder, &provider, &[]));
+            provider.hold();
+            let mut answers = thread::scope(|scope| {
+                let callers = services.each_ref().map(|service| scope.spawn(|| service.say("talk", id, TEXT)));
+                until("both calls", || provider.calls() == 2);
+                provider.release();
+                callers.map(|caller| caller.join().unwrap())
+            });
+            answers.sort_by_key(|(status, _)| *status);
+            let [(written, pair), (refused, why)] = &answers;
+            assert_eq!((*written, *refused), (200, 409), "{answers:?}");
+            assert!(why["error"].as_str().unwrap().contains("meanwhile"), "{why}");
+            for service in &services {
+                assert_eq!((service.conversation("talk").len(), &service.stats()["messages"]), (2, &json!(2)));
+                service.assert_idle();
+            }
+            if id.is_some() {
+                assert!(services.iter().all(|service| service.say("talk", id, TEXT).1 == *pair), "asking again helps");
+            }
+        });
+    }
+}
+
 #[test]
 fn a_message_that_is_sent_again_is_a_new_one_unless_it_has_an_id_or_comes_at_once() {
     bounded(|| {

@@ -1,7 +1,7 @@
 //! The service is killed while it answers, and started again on the same database.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 
 use super::{Folder, Held, Service, TEXT, bounded};
@@ -52,15 +52,31 @@ fn killed_while_the_provider_is_asked_it_has_each_pair_once() {
 /// Wherever it is killed, among the writes too.
 #[test]
 fn killed_while_it_writes_it_has_each_pair_once() {
+    killed_while_it_writes(Some("id"), &[]);
+}
+
+/// Then it is the text that says what was written, for as long as the repeat window lasts.
+#[test]
+fn killed_while_it_writes_it_has_each_pair_once_for_clients_without_an_idempotency_key() {
+    killed_while_it_writes(None, &["--repeat-window", "600"]);
+}
+
+/// ```text
+/// provider:  answers so many of 60, ten more than the test waits for, and holds the others
+/// service:   writes ─ killed
+/// again:     what was answered as it was, the others anew
+/// ```
+fn killed_while_it_writes(id: Option<&str>, arguments: &[&str]) {
     for written in [1, 20, 40] {
         bounded(|| {
             let folder = Arc::new(Folder::new());
             let provider = Held::start();
-            let service = Service::start_in(&folder, &provider, &[]);
+            let service = Service::start_in(&folder, &provider, arguments);
             let say = |service: &Service, thread: usize| {
-                service.try_post(&thread.to_string(), Some("id"), &format!(r#"{{"content":"{TEXT} {thread}"}}"#))
+                service.try_post(&thread.to_string(), id, &format!(r#"{{"content":"{TEXT} {thread}"}}"#))
             };
-            let (answered, killed) = (AtomicUsize::new(0), &service);
+            provider.hold_after(written + 10);
+            let (answered, killed) = (AtomicU64::new(0), &service);
             let before = thread::scope(|scope| {
                 let callers = crowd(scope, 60, |thread| {
                     let answer = say(killed, thread).ok();
@@ -71,9 +87,12 @@ fn killed_while_it_writes_it_has_each_pair_once() {
                 killed.running.kill();
                 join(callers)
             });
+            assert!(before.iter().flatten().all(|(status, _)| *status == 200), "{before:?}");
+            assert!(before.iter().any(Option::is_none), "killed too late: nobody was left unanswered");
+            provider.release();
 
             drop(service);
-            let service = Service::start_in(&folder, &provider, &[]);
+            let service = Service::start_in(&folder, &provider, arguments);
             let after = thread::scope(|scope| join(crowd(scope, 60, |thread| say(&service, thread).unwrap())));
             for (thread, (before, after)) in before.iter().zip(&after).enumerate() {
                 assert_eq!(after.0, 200);

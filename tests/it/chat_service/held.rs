@@ -21,14 +21,15 @@ struct Desk {
     status: AtomicU16,
     code: Mutex<Value>,
     last_request: Mutex<Value>,
-    is_held: Mutex<bool>,
-    released: Condvar,
+    /// Calls that get their answer; those that come after them are held.
+    released: Mutex<u64>,
+    more: Condvar,
 }
 
 impl Held {
     /// A provider that answers at once, until it is told to [hold](Held::hold).
     pub(super) fn start() -> Held {
-        let desk = Arc::new(Desk { status: 200.into(), ..Desk::default() });
+        let desk = Arc::new(Desk { status: 200.into(), released: u64::MAX.into(), ..Desk::default() });
         let behind = Arc::clone(&desk);
         let server = Server::start(move |request| behind.handle(request)).unwrap();
         Held { server, desk }
@@ -57,14 +58,20 @@ impl Held {
         self.answer_with(status);
     }
 
+    /// Holds all calls that come from now on.
     pub(super) fn hold(&self) {
-        *self.desk.is_held.lock().unwrap() = true;
+        self.hold_after(0);
+    }
+
+    /// Lets so many more calls have their answer, and holds those that come after them.
+    pub(super) fn hold_after(&self, calls: u64) {
+        *self.desk.released.lock().unwrap() = self.calls() + calls;
     }
 
     /// Lets all calls have their answer, those to come too.
     pub(super) fn release(&self) {
-        *self.desk.is_held.lock().unwrap() = false;
-        self.desk.released.notify_all();
+        *self.desk.released.lock().unwrap() = u64::MAX;
+        self.desk.more.notify_all();
     }
 }
 
@@ -80,8 +87,8 @@ impl Desk {
         let request: Value = serde_json::from_slice(request.body()).unwrap();
         self.last_request.lock().unwrap().clone_from(&request);
         let number = self.calls.fetch_add(1, SeqCst) + 1;
-        let is_held = self.is_held.lock().unwrap();
-        drop(self.released.wait_timeout_while(is_held, LIMIT, |is_held| *is_held).unwrap());
+        let released = self.released.lock().unwrap();
+        drop(self.more.wait_timeout_while(released, LIMIT, |released| number > *released).unwrap());
         let status = self.status.load(SeqCst);
         let body = match status {
             200 => completion(Vendor::OpenAi, &request, number),
