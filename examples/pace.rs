@@ -11,13 +11,13 @@ use sync_coalesce::stack::{Adaptive, ManualClock, PaceError, Pacer};
 const FULL: f64 = 10.0;
 const STEP: Duration = Duration::from_millis(10);
 /// Seconds that a line of the table stands for.
-const LINE: u32 = 10;
-const LINES: u32 = 24;
+const LINE: u32 = 20;
+const LINES: u32 = 13;
 const A_SECOND: Duration = Duration::from_secs(1);
 
 /// Requests per second that the provider answers, in this line.
 fn quota(line: u32) -> usize {
-    if (3..12).contains(&line) { 4 } else { 10 }
+    if (2..6).contains(&line) { 4 } else { 10 }
 }
 
 fn main() -> Result<(), PaceError> {
@@ -25,6 +25,7 @@ fn main() -> Result<(), PaceError> {
     let pacer = Pacer::builder().per_second(FULL).adaptive(Adaptive::default()).clock(&hands).build()?;
     let (mut sent, mut answered): (VecDeque<Duration>, VecDeque<Duration>) = Default::default();
     let mut now = Duration::ZERO;
+    let (mut pace, mut lowest) = (FULL, FULL);
 
     println!("there is always somebody who waits; the provider's Retry-After is one second");
     println!();
@@ -51,10 +52,13 @@ fn main() -> Result<(), PaceError> {
             hands.advance(STEP);
             now += STEP;
         }
-        let pace = pacer.rate().unwrap_or(FULL);
+        pace = pacer.rate().unwrap_or(FULL);
+        lowest = lowest.min(pace);
         let bar = "#".repeat((1..=20).filter(|half| f64::from(*half) / 2.0 <= pace).count());
         println!("{:>6}  {:>5}  {answers:>8}  {refusals:>7}  {most:>16}  {pace:>4.1} {bar}", line * LINE, quota(line));
         assert!(most <= 10, "faster than the pace");
     }
+    assert!(lowest < FULL / 2.0, "the pace did not fall with the quota, but to {lowest}");
+    assert!(pace > 0.99 * FULL, "the pace did not come back, but to {pace}");
     Ok(())
 }

@@ -260,3 +260,13 @@ fn embed_splits_what_is_missing_and_names_why_vectors_are() {
     let ended = Running::start(example("embed").arg("no/such/file")).finish();
     assert_eq!(ended.code, Some(2), "{ended:?}");
 }
+
+#[test]
+#[cfg(feature = "pace")]
+fn pace_falls_with_the_quota_and_comes_back_as_the_readme_shows() {
+    let ended = Running::start(&mut example("pace")).finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let (_, table) = ended.out.split_once("\n\n").unwrap();
+    let readme = fs::read_to_string("README.md").unwrap();
+    assert!(readme.contains(&format!("```text\n{table}```\n")), "not in README.md:\n{table}");
+}

@@ -59,6 +59,8 @@ fn build_examples() -> PathBuf {
         "--profile",
         profile,
     ]);
+    #[cfg(feature = "pace")]
+    cargo.args(["--example", "pace", "--features", "pace"]);
     #[cfg(feature = "example-chat-service")]
     cargo.args(["--example", "chat_service", "--features", "example-chat-service"]);
     cargo.arg("--target-dir").arg(target_folder);
