@@ -1,7 +1,7 @@
 //! The loopback provider of the examples, asked over real connections.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -345,6 +345,34 @@ fn a_client_that_closes_its_connection_ends_a_streamed_answer() {
         thread::yield_now();
     }
     assert!(provider.events() < 10_000);
+}
+
+/// The client closes its side for writing only, which is all that the provider can see of a closed connection. So the
+/// system goes on taking what is sent, and does not end the answer before it was seen.
+#[test]
+fn events_for_a_client_that_has_closed_are_sent_in_vain() {
+    let pause = Duration::from_millis(20);
+    let provider = Provider::start(Behaviour { pause, ..Behaviour::default() }).unwrap();
+    let mut connection = Connection::open(&provider);
+    let mut request = chat(&"word ".repeat(10_000));
+    request["stream"] = json!(true);
+    connection.send(Vendor::OpenAi.path(), "", &request.to_string());
+    let mut status = String::new();
+    connection.stream.read_line(&mut status).unwrap();
+    assert!(status.contains("200"), "{status}");
+    assert_eq!(provider.events_in_vain(), 0, "somebody reads");
+    connection.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+    let began = Instant::now();
+    while provider.events_in_vain() < 2 {
+        assert!(began.elapsed() < LIMIT, "none of {} events was in vain", provider.events());
+        thread::yield_now();
+    }
+    drop(connection);
+    while provider.streams_over() < 1 {
+        assert!(began.elapsed() < LIMIT, "still sending after {} events", provider.events());
+        thread::yield_now();
+    }
+    assert!(provider.events_in_vain() <= provider.events());
 }
 
 #[test]
