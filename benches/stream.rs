@@ -1,5 +1,7 @@
 //! One stream to many readers: [`StreamCoalesce`] against a thread that sends each chunk into one crossbeam channel per
-//! reader. `cargo bench --bench stream`.
+//! reader. How many chunks per second, and how long from a chunk that is there to the last of readers that sleep.
+
+mod support;
 
 use std::iter::from_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,39 +12,77 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use sync_coalesce::{Stream, StreamCoalesce};
 
+use self::support::is_quick;
+use self::support::report::{Report, figure};
+use self::support::rounds::{Samples, alternate, entry};
+
 const READERS: [u32; 4] = [1, 8, 64, 512];
-/// Deliveries in one run, whatever the number of readers.
-const DELIVERIES: u32 = 1 << 20;
-/// Runs of which the median is shown.
-const RUNS: usize = 7;
-/// Chunks of which the way to the last reader is measured.
-const ROUNDS: u32 = 200;
+const NAMES: [&str; 2] = ["stream", "channel per reader"];
 
 type Streams = StreamCoalesce<u32, u32, ()>;
 
-fn main() {
-    println!("chunks per second, each to every reader; median of {RUNS} runs (lowest, highest)");
-    println!("{:>8} {:>36} {:>36}", "readers", "stream", "channel per reader");
-    for readers in READERS {
-        let chunks = DELIVERIES / readers;
-        let rate = |run: fn(u32, u32) -> Duration| {
-            let mut rates: Vec<_> = (0..RUNS).map(|_| f64::from(chunks) / run(readers, chunks).as_secs_f64()).collect();
-            rates.sort_by(f64::total_cmp);
-            format!("{:.0} ({:.0}, {:.0})", rates[RUNS / 2], rates[0], rates[RUNS - 1])
-        };
-        println!("{readers:>8} {:>36} {:>36}", rate(shared), rate(channels));
-    }
-    println!();
-    println!("microseconds from the moment a chunk is there to the last of the sleeping readers; median (95 %)");
-    println!("{:>8} {:>36} {:>36}", "readers", "stream", "channel per reader");
-    for readers in READERS {
-        println!("{readers:>8} {:>36} {:>36}", shown(&shared_ways(readers)), shown(&channel_ways(readers)));
-    }
+/// How much is measured.
+struct Size {
+    rounds: usize,
+    /// Deliveries in one round, whatever the number of readers.
+    deliveries: u32,
+    /// Chunks in one round of which the way to the last reader is measured.
+    ways: u32,
 }
 
-fn shown(ways: &[Duration]) -> String {
-    let at = |share: usize| ways[(ways.len() - 1) * share / 100].as_secs_f64() * 1e6;
-    format!("{:.1} ({:.1})", at(50), at(95))
+fn main() {
+    let Size { rounds, deliveries, ways } = if is_quick() {
+        Size { rounds: 1, deliveries: 1 << 12, ways: 5 }
+    } else {
+        Size { rounds: 7, deliveries: 1 << 20, ways: 100 }
+    };
+    let mut report = Report::new("stream");
+    report.paragraph(format!(
+        "Chunks per second, each to every reader, from a source that takes no time: medians of {rounds} rounds, and how \
+         many times as many the stream has."
+    ));
+    let rows = READERS.map(|readers| {
+        let chunks = deliveries / readers;
+        let rate = |run: fn(u32, u32) -> Duration| [f64::from(chunks) / run(readers, chunks).as_secs_f64()];
+        let [stream, channels] = measure(rounds, [&|| rate(shared), &|| rate(separate)]);
+        [
+            readers.to_string(),
+            figure(stream.median(0)),
+            figure(channels.median(0)),
+            format!("{:.2}", stream.ratio(&channels, 0)),
+        ]
+    });
+    report.table(["readers", NAMES[0], NAMES[1], "ratio"], rows);
+
+    report.paragraph(format!(
+        "Microseconds from the moment a chunk is there to the last of the readers, which all sleep: the median and the \
+         95 % of {ways} chunks, medians of {rounds} rounds, and how many times as long the stream takes."
+    ));
+    let rows = READERS.map(|readers| {
+        let [stream, channels] =
+            measure(rounds, [&|| shown(&shared_ways(readers, ways)), &|| shown(&separate_ways(readers, ways))]);
+        [
+            readers.to_string(),
+            figure(stream.median(0)),
+            figure(stream.median(1)),
+            figure(channels.median(0)),
+            figure(channels.median(1)),
+            format!("{:.2}", stream.ratio(&channels, 0)),
+        ]
+    });
+    report.table(["readers", NAMES[0], "95 %", NAMES[1], "95 %", "ratio"], rows);
+    report.finish([]);
+}
+
+/// Both in turns.
+fn measure<const N: usize>(rounds: usize, runs: [&dyn Fn() -> [f64; N]; 2]) -> [Samples<N>; 2] {
+    let entries = NAMES.into_iter().zip(runs).map(|(name, run)| entry(name, run));
+    alternate(rounds, entries.collect()).try_into().unwrap_or_else(|_| unreachable!("there are two"))
+}
+
+/// The median and the 95 %, in microseconds.
+fn shown(ways: &[Duration]) -> [f64; 2] {
+    [50, 95].map(|share| ways[(ways.len() - 1) * share / 100].as_secs_f64() * 1e6)
 }
 
 /// The time until every reader of one stream has had all chunks.
@@ -53,7 +93,7 @@ fn shared(readers: u32, chunks: u32) -> Duration {
 }
 
 /// The same with a thread that feeds a channel for each.
-fn channels(readers: u32, chunks: u32) -> Duration {
+fn separate(readers: u32, chunks: u32) -> Duration {
     let (senders, receivers): (Vec<Sender<Arc<u32>>>, Vec<_>) = (0..readers).map(|_| unbounded()).unzip();
     let feed = move || {
         for chunk in 0..chunks {
@@ -124,21 +164,21 @@ impl Clock {
 }
 
 /// One reader more pulls, so that as many sleep as there are.
-fn shared_ways(readers: u32) -> Vec<Duration> {
+fn shared_ways(readers: u32, chunks: u32) -> Vec<Duration> {
     let streams = Streams::new();
     let clock = Arc::new(Clock::new());
-    let (theirs, mut rounds) = (Arc::clone(&clock), 0..ROUNDS);
+    let (theirs, mut numbers) = (Arc::clone(&clock), 0..=chunks);
     let (send, ways) = unbounded();
     let source = from_fn(move || {
-        let round = rounds.next()?;
-        if round > 0 {
+        let chunk = numbers.next()?;
+        if chunk > 0 {
             let _ = send.send(theirs.settle(readers));
         } else {
             // They come to sleep for the first time.
             thread::sleep(Duration::from_millis(100));
         }
         theirs.send();
-        Some(Ok(round))
+        Some(Ok(chunk))
     });
     let mut puller = streams.stream(&1, || Ok(source)).unwrap();
     let others: Vec<Stream<'_, u32, ()>> =
@@ -156,7 +196,7 @@ fn shared_ways(readers: u32) -> Vec<Duration> {
     sorted(&ways)
 }
 
-fn channel_ways(readers: u32) -> Vec<Duration> {
+fn separate_ways(readers: u32, chunks: u32) -> Vec<Duration> {
     let clock = Clock::new();
     let (senders, receivers): (Vec<Sender<Arc<u32>>>, Vec<Receiver<_>>) = (0..readers).map(|_| unbounded()).unzip();
     let (send, ways) = unbounded();
@@ -166,12 +206,12 @@ fn channel_ways(readers: u32) -> Vec<Duration> {
             scope.spawn(move || receiver.iter().for_each(|_| clock.arrive()));
         }
         thread::sleep(Duration::from_millis(100));
-        for round in 0..ROUNDS {
-            if round > 0 {
+        for chunk in 0..=chunks {
+            if chunk > 0 {
                 let _ = send.send(clock.settle(readers));
             }
             clock.send();
-            let chunk = Arc::new(round);
+            let chunk = Arc::new(chunk);
             for sender in &senders {
                 sender.send(Arc::clone(&chunk)).unwrap();
             }
