@@ -6,14 +6,12 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-use std::time::Duration;
 
 use hashbrown::Equivalent;
-use serde::Serialize;
 
 use crate::flight::{Entered, Flight, Flights, Pool, Waited};
 use crate::request::Wishes;
-use crate::{Builder, Bypass, CallError, FlightInfo, Key, KeyFn, KeyRule, Mark, Outcome, Request, Role, Stats, sync};
+use crate::{Builder, Bypass, CallError, FlightInfo, KeyRule, Outcome, Request, Role, Stats, sync};
 
 /// One call in flight per key, for threads: everyone who asks while it runs gets its result.
 ///
@@ -75,7 +73,7 @@ pub struct SyncCoalesce<K, T, E = Infallible, S = RandomState> {
     /// Shared with its detached flights, and with the tickets.
     pub(crate) flights: Arc<Flights<K, T, E>>,
     pub(crate) hasher: S,
-    /// Never looked at unless `K` is a [`Key`].
+    /// Never looked at unless `K` is a [`Key`](crate::Key).
     pub(crate) key_rule: Option<KeyRule>,
     /// Ends its threads when this is dropped.
     pub(crate) pool: Pool,
@@ -216,195 +214,6 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         Request::new(self, key)
     }
 
-    /// A function of one argument that coalesces: `key_fn` says what makes two arguments the same, and `work` does the
-    /// work, which may fail.
-    ///
-    /// `key_fn` is a closure `Fn(&R) -> K`, or a [`KeyRule`] where `K` is a [`Key`]. The function can be called from
-    /// many threads if `key_fn` and `work` can.
-    ///
-    /// # Blocking
-    ///
-    /// Of the function: as [`call`](SyncCoalesce::call). To wrap takes no lock.
-    ///
-    /// # Panics
-    ///
-    /// Of the function: with a panic in `key_fn`, before anything runs, and as [`call`](SyncCoalesce::call).
-    ///
-    /// # Errors
-    ///
-    /// Of the function: [`CallError::BadKey`], before anything runs, if `key_fn` has no key for the argument; else
-    /// those of [`try_call`](SyncCoalesce::try_call).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use sync_coalesce::{Key, KeyRule, SyncCoalesce};
-    ///
-    /// let coalesce: SyncCoalesce<String, usize> = SyncCoalesce::new();
-    /// let length = coalesce.wrap(|text: &str| text.to_owned(), |text: &str| Ok(text.len()));
-    /// assert_eq!(*length("four").unwrap(), 4);
-    ///
-    /// let coalesce: SyncCoalesce<Key, usize> = SyncCoalesce::new();
-    /// let length = coalesce.wrap(KeyRule::new("tenant a")?, |text: &str| Ok(text.len()));
-    /// assert_eq!(*length("four").unwrap(), 4);
-    /// # Ok::<(), sync_coalesce::KeyError>(())
-    /// ```
-    pub fn wrap<R: ?Sized>(
-        &self,
-        key_fn: impl KeyFn<R, K>,
-        work: impl Fn(&R) -> Result<T, E>,
-    ) -> impl Fn(&R) -> Result<Arc<T>, CallError<E>>
-    where
-        K: Hash + Eq + Clone,
-    {
-        move |request| {
-            let key = key_fn.key(request).map_err(CallError::BadKey)?;
-            self.try_call(&key, || work(request))
-        }
-    }
-
-    /// Lets later callers for `key` start afresh, while the flight goes on for those who are in it, and drops a result
-    /// that lingers. True if there was one of the two.
-    ///
-    /// # Blocking
-    ///
-    /// Takes the lock of one shard for an instant.
-    ///
-    /// # Panics
-    ///
-    /// With a panic in the `Hash` or `Eq` of the key, when nothing has changed, or in the `Drop` of the flight's key,
-    /// when it is forgotten.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use sync_coalesce::SyncCoalesce;
-    ///
-    /// let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
-    /// let first = coalesce.call("key", || {
-    ///     assert!(coalesce.forget("key"));
-    ///     // The first flight goes on, and this one is another.
-    ///     assert_eq!(*coalesce.call("key", || 2).unwrap(), 2);
-    ///     1
-    /// });
-    /// assert_eq!(*first.unwrap(), 1);
-    /// assert!(!coalesce.forget("key"));
-    /// ```
-    pub fn forget<Q>(&self, key: &Q) -> bool
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        self.flights.forget(self.hasher.hash_one(key), key)
-    }
-
-    /// Forgets the flight for `key` and wakes its followers with [`CallError::Cancelled`], and drops a result that
-    /// lingers. True if there was one of the two.
-    ///
-    /// The closure runs on, and its own caller gets what it returns; [`Flight::is_cancelled`] tells it. A flight that
-    /// was forgotten before is out of reach.
-    ///
-    /// # Blocking
-    ///
-    /// Takes the lock of one shard for an instant, and does not wait for the closure.
-    ///
-    /// # Panics
-    ///
-    /// As [`forget`](SyncCoalesce::forget); a panic in `Drop` comes when the followers have been woken.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use sync_coalesce::SyncCoalesce;
-    ///
-    /// let coalesce: SyncCoalesce<String, bool> = SyncCoalesce::new();
-    /// let outcome = coalesce.request("key").call(|flight| {
-    ///     assert!(coalesce.cancel("key"));
-    ///     flight.is_cancelled()
-    /// });
-    /// assert!(*outcome.result.unwrap());
-    /// ```
-    pub fn cancel<Q>(&self, key: &Q) -> bool
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        self.flights.cancel(self.hasher.hash_one(key), key)
-    }
-
-    /// This moment, for [`Request::after`]: flights begun up to now are older than it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use sync_coalesce::SyncCoalesce;
-    ///
-    /// let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
-    /// coalesce.call("key", || {
-    ///     // Something has changed, which the flight that is on may not have seen.
-    ///     let mark = coalesce.mark();
-    ///     let fresh = coalesce.request("key").after(mark).call(|_| 2);
-    ///     assert_eq!(*fresh.result.unwrap(), 2);
-    ///     1
-    /// }).unwrap();
-    /// ```
-    #[must_use]
-    pub fn mark(&self) -> Mark {
-        self.flights.mark()
-    }
-
-    /// Wakes every follower with [`CallError::Closed`] and refuses calls from now on, for good. Closures that run go
-    /// on, and their own callers get what they return; [`Flight::is_cancelled`] tells them. Detached flights that wait
-    /// for a thread are dropped, and the pool's threads end. Results that linger are dropped too.
-    ///
-    /// # Blocking
-    ///
-    /// Takes the lock of one shard after the other, each for an instant, and waits for no closure;
-    /// [`drain`](SyncCoalesce::drain) does.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use sync_coalesce::{CallError, SyncCoalesce};
-    ///
-    /// let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
-    /// let last = coalesce.call("key", || {
-    ///     coalesce.close();
-    ///     1
-    /// });
-    /// assert_eq!(*last.unwrap(), 1);
-    /// assert!(matches!(coalesce.call("key", || 2), Err(CallError::Closed)));
-    /// ```
-    pub fn close(&self) {
-        self.flights.close();
-        // After it: a flight that is queued in between finds the queue closed, or is thrown out of it here.
-        self.pool.close();
-    }
-
-    /// Waits until no closure runs, those of forgotten and bypassed calls included and this thread's own left out. True
-    /// if that came before `timeout` had passed. Calls may go on to begin unless the coalescer is closed.
-    ///
-    /// # Blocking
-    ///
-    /// For `timeout` at most; `Duration::MAX` is no limit.
-    ///
-    /// **This wait is in no graph of waits**, so it is never refused. If this thread leads a flight that another
-    /// running closure waits for, or drains in its closure while another closure drains too, only the timeout ends it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use sync_coalesce::SyncCoalesce;
-    ///
-    /// let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
-    /// let ticket = coalesce.detach("key", |_flight| Ok(1));
-    /// assert!(coalesce.drain(Duration::from_secs(60)));
-    /// assert_eq!(**ticket.try_wait().unwrap().as_ref().unwrap(), 1);
-    /// ```
-    #[must_use]
-    pub fn drain(&self, timeout: Duration) -> bool {
-        self.flights.drain(timeout)
-    }
-
     /// What every call comes down to. What `part` leaves out of the outcome is not even made where the caller leads.
     pub(crate) fn run<Q, R>(
         &self,
@@ -453,48 +262,6 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         // The closure, unused. Not later: if its Drop panics, an outcome on its way out would never be dropped.
         drop(work);
         outcome
-    }
-}
-
-impl<T, E, S: BuildHasher> SyncCoalesce<Key, T, E, S> {
-    /// The value of `work` for `request`, by a key that **all tenants share** unless the builder was given a
-    /// [`key_rule`](Builder::key_rule) with a namespace.
-    ///
-    /// The key is made by that rule, or without one by [`Key::of`].
-    ///
-    /// # Blocking
-    ///
-    /// As [`call`](SyncCoalesce::call). The key is made before, under no lock.
-    ///
-    /// # Panics
-    ///
-    /// With a panic in the request's `Serialize`, before anything runs, and as [`call`](SyncCoalesce::call).
-    ///
-    /// # Errors
-    ///
-    /// [`CallError::BadKey`], before anything runs, if no key can be made of the request; else those of
-    /// [`try_call`](SyncCoalesce::try_call).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use serde_json::json;
-    /// use sync_coalesce::{Key, SyncCoalesce};
-    ///
-    /// let coalesce: SyncCoalesce<Key, String> = SyncCoalesce::new();
-    /// let answer = coalesce.try_call_for(&json!({ "model": "m" }), |request| Ok(request["model"].to_string()));
-    /// assert_eq!(*answer.unwrap(), "\"m\"");
-    /// ```
-    pub fn try_call_for<R>(&self, request: &R, work: impl FnOnce(&R) -> Result<T, E>) -> Result<Arc<T>, CallError<E>>
-    where
-        R: Serialize + ?Sized,
-    {
-        let key = match &self.key_rule {
-            Some(rule) => rule.key(request),
-            None => Key::of(request),
-        };
-        let key = key.map_err(CallError::BadKey)?;
-        self.try_call(&key, || work(request))
     }
 }
 

@@ -353,6 +353,8 @@ pub use chat::KeyPreset;
 mod coalesce;
 pub use coalesce::SyncCoalesce;
 
+mod control;
+
 mod detach;
 
 mod error;
@@ -364,6 +366,8 @@ pub use hashbrown::Equivalent;
 
 mod key;
 pub use key::{Key, KeyError, KeyErrorKind, KeyFields, KeyFn, KeyRule, ParseKeyError, SharedText};
+
+mod keyed;
 
 mod observe;
 #[cfg(feature = "metrics")]

@@ -4,10 +4,11 @@ use std::mem;
 use std::time::Duration;
 
 use super::linger::Kept;
+use super::lock::Locked;
 use super::quiet::{Quiet, quietly};
 use super::release::Released;
 use super::run::{Ran, attempt};
-use super::table::{Locked, Removed};
+use super::table::Removed;
 use super::{At, Flight, waits};
 use crate::sync::{self, Fault, Instant, planted};
 use crate::{Ended, Outcome, Role};

@@ -1,15 +1,18 @@
 //! The protocol: who leads, who follows, and how a flight ends. `README.md` beside this file tells it step by step.
 
+mod alone;
 mod bound;
 mod close;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod costs;
 mod detached;
 mod few;
+mod figures;
 mod follow;
 mod handle;
 mod lead;
 mod linger;
+mod lock;
 mod many;
 #[cfg(all(test, sync_coalesce_shuttle))]
 mod models;
@@ -22,6 +25,7 @@ mod slot;
 mod table;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod tests;
+mod ticket;
 pub(crate) mod waits;
 
 use std::sync::Arc;
@@ -30,22 +34,22 @@ use std::time::Duration;
 use hashbrown::Equivalent;
 
 use self::bound::Bound;
-pub use self::detached::Ticket;
 pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
 pub use self::handle::Flight;
 pub(crate) use self::lead::Lead;
 use self::linger::{Found, Kept};
+use self::lock::Lock;
 pub(crate) use self::pool::{Pool, lending};
 pub(crate) use self::quiet::{Quiet, quietly};
 pub(crate) use self::run::message;
-use self::run::{Ran, attempt};
 pub(crate) use self::settings::{Policy, Settings};
 use self::slot::{Failure, Slot};
-use self::table::{Lock, Record, Shard, Table};
+use self::table::{Record, Shard, Table};
+pub use self::ticket::Ticket;
 use self::waits::Waiting;
 use crate::outcome::Shared;
 use crate::sync::{self, AtomicU64, Fault, Instant, Me, Monitor, Ordering, planted};
-use crate::{Bypass, CallError, FlightId, FlightInfo, Mark, OnDeadlock, Outcome, Overflow, Refused, Role, Stats};
+use crate::{Bypass, CallError, FlightId, Mark, OnDeadlock, Overflow, Stats};
 
 /// All flights of one coalescer.
 pub(crate) struct Flights<K, T, E> {
@@ -259,101 +263,11 @@ impl<K, T, E> Flights<K, T, E> {
         locked.begin(me, began, self.marks.load(Ordering::Acquire))
     }
 
-    /// Runs `work` for its caller alone. A panic in it goes on to the caller.
-    pub(crate) fn bypass(
-        &self,
-        hash: u64,
-        why: Bypass,
-        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
-    ) -> Outcome<T, E> {
-        let run = || attempt(|| work(&Flight::none()), self.settings.cost.as_deref());
-        self.bypass_as(hash, why, why == Bypass::Impatient, run)
-    }
-
-    /// The same, for a caller that has `joined` before or has not, and user code that is caught already.
-    fn bypass_as(&self, hash: u64, why: Bypass, joined: bool, run: impl FnOnce() -> Ran<T, E>) -> Outcome<T, E> {
-        let shard = self.table.shard(hash);
-        let me = sync::me();
-        {
-            let mut locked = shard.lock();
-            // Who joined was counted as a follower, and goes on although the coalescer may be closed by now.
-            if !joined {
-                if locked.closed {
-                    locked.counters.closed += 1;
-                    drop(locked);
-                    return self.refuse(CallError::Closed);
-                }
-                locked.counters.bypassed += 1;
-            }
-            locked.counters.running += 1;
-            locked.alone.push(me);
-        }
-        let ran = run();
-        let draining = {
-            let mut locked = shard.lock();
-            if let Some(place) = locked.alone.iter().position(|alone| *alone == me) {
-                locked.alone.swap_remove(place);
-                locked.shrink_alone();
-            }
-            locked.count_end(&ran)
-        };
-        if why == Bypass::Impatient {
-            self.impatient.give_back(1);
-        }
-        self.tell_drain(draining);
-        Outcome { result: ran.into_result(), role: Role::Bypassed(why) }
-    }
-
-    /// The outcome of a call that was refused, and has been counted.
-    pub(crate) fn refuse(&self, error: CallError<E>) -> Outcome<T, E> {
-        let why = match error {
-            CallError::Deadlock { .. } => Refused::Deadlock,
-            CallError::Overloaded => Refused::Overloaded,
-            _ => Refused::Closed,
-        };
-        self.settings.observe(|observer| observer.refused(self.settings.name.as_deref(), why));
-        Outcome { result: Err(error), role: Role::Refused }
-    }
-
     /// Flights begun up to now are older than this.
     pub(crate) fn mark(&self) -> Mark {
         // Release, and Acquire in `begin`: what was done before the mark is seen by the closures of flights begun after
         // it.
         Mark(self.marks.fetch_add(1, Ordering::AcqRel) + 1)
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        let mut sum = Stats::default();
-        for shard in self.table.shards() {
-            sum += shard.lock().stats();
-        }
-        sum
-    }
-
-    pub(crate) fn reset_stats(&self) {
-        for shard in self.table.shards() {
-            shard.lock().counters.reset();
-        }
-    }
-
-    pub(crate) fn in_flight(&self) -> u64 {
-        self.table.shards().map(|shard| shard.lock().in_flight()).sum()
-    }
-
-    pub(crate) fn infos(&self) -> Vec<FlightInfo<K>>
-    where
-        K: Clone,
-    {
-        let mut infos = Vec::new();
-        for shard in self.table.shards() {
-            infos.extend(shard.lock().flights().map(|entry| FlightInfo {
-                key: entry.key.clone(),
-                followers: entry.record.followers,
-                age: entry.record.began.map(|began| sync::now().saturating_duration_since(began)),
-                leader: entry.record.leader.filter(|leader| leader.number != 0).map(|leader| leader.id),
-            }));
-        }
-        infos
     }
 }
 

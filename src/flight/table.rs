@@ -5,72 +5,25 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
 use super::few::{Few, Hashed};
 use super::linger::Lingering;
+use super::lock::Lock;
 use super::release::Released;
 use super::run::Ran;
 use super::slot::Slot;
 use crate::Stats;
 use crate::outcome::Shared;
-use crate::sync::{AtomicU64, Fault, Instant, Me, Mutex, MutexGuard, Ordering, planted};
+use crate::sync::{Fault, Instant, Me, planted};
 
 /// More shards than any machine has use for; a larger wish is cut down to this.
 const MAX_SHARDS: usize = 1 << 12;
 
 pub(crate) struct Table<K, T, E> {
     shards: Box<[Lock<K, T, E>]>,
-}
-
-/// A shard's lock, on cache lines of its own so that neighbours do not slow each other down.
-#[repr(align(128))]
-pub(crate) struct Lock<K, T, E> {
-    /// As many as there were joinable flights and lingering results when it was last unlocked.
-    filled: AtomicU64,
-    shard: Mutex<Shard<K, T, E>>,
-}
-
-/// A shard that is locked.
-pub(crate) struct Locked<'a, K, T, E> {
-    filled: &'a AtomicU64,
-    shard: MutexGuard<'a, Shard<K, T, E>>,
-}
-
-impl<K, T, E> Lock<K, T, E> {
-    pub(crate) fn lock(&self) -> Locked<'_, K, T, E> {
-        Locked { filled: &self.filled, shard: self.shard.lock() }
-    }
-
-    /// Whether there was nothing to be found a moment ago: only a hint, but one that costs no lock.
-    pub(crate) fn seems_empty(&self) -> bool {
-        self.filled.load(Ordering::Relaxed) == 0
-    }
-}
-
-impl<K, T, E> Deref for Locked<'_, K, T, E> {
-    type Target = Shard<K, T, E>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.shard
-    }
-}
-
-impl<K, T, E> DerefMut for Locked<'_, K, T, E> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.shard
-    }
-}
-
-impl<K, T, E> Drop for Locked<'_, K, T, E> {
-    #[inline]
-    fn drop(&mut self) {
-        let filled = self.shard.in_flight() + self.shard.lingering.len() as u64;
-        self.filled.store(filled, Ordering::Relaxed);
-    }
 }
 
 /// The flights whose keys hash here. Each running flight is in exactly one of the two maps.
@@ -166,9 +119,8 @@ impl<K, T, E> Table<K, T, E> {
     /// A table of `shards` shards, rounded up to a power of two of at least 1, which share the bound on what lingers.
     pub(crate) fn new(shards: usize, lingering: usize) -> Self {
         let count = shards.clamp(1, MAX_SHARDS).next_power_of_two();
-        let shard = |index| Mutex::new(Shard::new(index as u64, count as u64, lingering.div_ceil(count)));
-        let lock = |index| Lock { filled: AtomicU64::new(0), shard: shard(index) };
-        Self { shards: (0..count).map(lock).collect() }
+        let shard = |index| Shard::new(index as u64, count as u64, lingering.div_ceil(count));
+        Self { shards: (0..count).map(|index| Lock::new(shard(index))).collect() }
     }
 
     /// The shard for `hash`. Multiplying spreads the hashes of a weak hasher into the highest bits of the product, which

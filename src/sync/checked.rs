@@ -4,8 +4,9 @@
 //! All threads of an execution run on one thread of the system, by turns, and change over only in calls to the model
 //! checker. So what is kept here in plain cells, and never across such a call, needs no lock.
 
+mod channel;
+
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{self, catch_unwind};
 use std::sync::{Arc, Once, OnceLock, PoisonError};
@@ -18,6 +19,7 @@ pub(crate) use shuttle::sync::atomic::AtomicU64;
 pub(crate) use shuttle::thread::scope;
 use shuttle::{Config, MaxSteps, Runner};
 
+pub(crate) use self::channel::{Receiver, Sender, bounded, ready, unbounded};
 use super::{Fault, Instant};
 
 /// A `static` that begins anew with each execution.
@@ -173,80 +175,6 @@ impl Time {
 
 fn time() -> Time {
     TIME.get().expect("time begins with an execution")
-}
-
-/// A channel with as much of crossbeam's face as the crate uses.
-struct Channel<M> {
-    queue: Monitor<Queue<M>>,
-}
-
-struct Queue<M> {
-    messages: VecDeque<M>,
-    senders: usize,
-}
-
-pub(crate) struct Sender<M>(Arc<Channel<M>>);
-
-pub(crate) struct Receiver<M>(Arc<Channel<M>>);
-
-pub(crate) fn unbounded<M>() -> (Sender<M>, Receiver<M>) {
-    let queue = Queue { messages: VecDeque::new(), senders: 1 };
-    let channel = Arc::new(Channel { queue: Monitor::new(queue) });
-    (Sender(Arc::clone(&channel)), Receiver(channel))
-}
-
-/// No sender here ever waits for a place.
-pub(crate) fn bounded<M>(_: usize) -> (Sender<M>, Receiver<M>) {
-    unbounded()
-}
-
-impl<M> Sender<M> {
-    #[expect(clippy::unnecessary_wraps, reason = "as crossbeam has it")]
-    pub(crate) fn send(&self, message: M) -> Result<(), M> {
-        self.0.queue.lock().messages.push_back(message);
-        self.0.queue.notify_one();
-        Ok(())
-    }
-}
-
-impl<M> Drop for Sender<M> {
-    fn drop(&mut self) {
-        self.0.queue.lock().senders -= 1;
-        self.0.queue.notify_all();
-    }
-}
-
-impl<M> Clone for Receiver<M> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<M> Receiver<M> {
-    /// The next message; none when all senders are gone.
-    pub(crate) fn recv(&self) -> Result<M, ()> {
-        let mut queue = self.0.queue.lock();
-        loop {
-            if let Some(message) = queue.messages.pop_front() {
-                return Ok(message);
-            }
-            if queue.senders == 0 {
-                return Err(());
-            }
-            queue = self.0.queue.wait(queue, None);
-        }
-    }
-
-    pub(crate) fn try_recv(&self) -> Result<M, ()> {
-        self.0.queue.lock().messages.pop_front().ok_or(())
-    }
-}
-
-pub(crate) fn ready<M>(receiver: &Receiver<M>, deadline: Option<Instant>) {
-    let mut queue = receiver.0.queue.lock();
-    while queue.messages.is_empty() && queue.senders > 0 && !deadline.is_some_and(has_passed) {
-        queue = receiver.0.queue.wait(queue, deadline);
-    }
 }
 
 pub(crate) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<()> {

@@ -1,0 +1,149 @@
+//! A place in a flight that is waited in from anywhere.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::pool;
+use super::slot::{Slot, Woken};
+use super::waits::{self, Waiting};
+use crate::CallError;
+use crate::outcome::Shared;
+use crate::sync::{self, Receiver};
+
+/// A place in a flight, for whoever wants its result: made by [`SyncCoalesce::detach`](crate::SyncCoalesce::detach).
+///
+/// It can be waited for any number of times, in any thread, and given away. It is never elected: the closure that it
+/// came with has been dropped, or runs on the pool.
+///
+/// Dropping it leaves the flight. What becomes of a flight that nobody is left in is said by
+/// [`Builder::on_last_ticket`](crate::Builder::on_last_ticket).
+#[must_use = "dropping a ticket leaves the flight"]
+pub struct Ticket<T, E> {
+    pub(super) slot: Arc<Slot<T, E>>,
+    pub(super) receiver: Receiver<Shared<T, E>>,
+    /// Where it is in the flight; nowhere if it was refused.
+    pub(super) place: Option<Place<T, E>>,
+    /// What the flight is called in a chain of waits.
+    pub(super) label: Arc<str>,
+    /// The builder's.
+    pub(super) timeout: Option<Duration>,
+}
+
+pub(super) struct Place<T, E> {
+    pub(super) home: Arc<dyn Home<T, E>>,
+    pub(super) hash: u64,
+    pub(super) flight: u64,
+    pub(super) number: u64,
+    /// It joined a flight that was there, and is counted as a follower.
+    pub(super) joined: bool,
+}
+
+/// Where the result of a flight comes out for one ticket.
+pub(super) struct Line<T, E> {
+    pub(super) slot: Arc<Slot<T, E>>,
+    pub(super) receiver: Receiver<Shared<T, E>>,
+    /// To leave by; none if the flight has ended.
+    pub(super) number: Option<u64>,
+}
+
+/// The flights that a ticket belongs to, whatever their keys are.
+pub(super) trait Home<T, E>: Send + Sync {
+    fn leave(&self, place: &Place<T, E>, slot: &Slot<T, E>);
+}
+
+impl<T, E> Line<T, E> {
+    pub(super) fn new(slot: Arc<Slot<T, E>>) -> Self {
+        let (sender, receiver) = sync::bounded(1);
+        let number = slot.add_ticket(sender);
+        Self { slot, receiver, number }
+    }
+}
+
+impl<T, E> Ticket<T, E> {
+    /// The result of the flight, when there is one; or the builder's [`timeout`](crate::Builder::timeout) has passed.
+    ///
+    /// # Blocking
+    ///
+    /// Until then. The flight goes on whatever becomes of the wait, and this ticket with it.
+    ///
+    /// # Errors
+    ///
+    /// What [`try_call`](crate::SyncCoalesce::try_call) has for a follower, [`CallError::LeaderPanicked`] among it.
+    /// [`CallError::Overloaded`] if there was no thread to run it and [`CallError::Closed`] if the coalescer was closed
+    /// or dropped before it began. [`CallError::Deadlock`] if this thread leads something that the flight waits for;
+    /// that is an error of this wait alone.
+    pub fn wait(&self) -> Result<Arc<T>, CallError<E>> {
+        self.wait_until(self.timeout.and_then(|timeout| sync::now().checked_add(timeout)))
+    }
+
+    /// As [`wait`](Ticket::wait), for `timeout` at most; `Duration::MAX` is no limit.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::TimedOut`], and those of [`wait`](Ticket::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Arc<T>, CallError<E>> {
+        self.wait_until(sync::now().checked_add(timeout))
+    }
+
+    /// As [`wait`](Ticket::wait), until `deadline` at most. A result that is there beats a deadline that has passed.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::TimedOut`], and those of [`wait`](Ticket::wait).
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<Arc<T>, CallError<E>> {
+        self.wait_until(Some(deadline))
+    }
+
+    /// The result of the flight, if there is one by now.
+    #[must_use]
+    pub fn try_wait(&self) -> Option<Result<Arc<T>, CallError<E>>> {
+        match self.slot.look() {
+            Woken::Ended(result) => Some(result),
+            Woken::Free | Woken::Late => None,
+        }
+    }
+
+    /// Where the result comes as a message too, once: for crossbeam's `select!` over several tickets, or over a ticket
+    /// and something else. The other ways of waiting do not take it away.
+    ///
+    /// Waits for it are not seen where circles of waits are looked for. Keep the ticket meanwhile: dropping it closes
+    /// the channel.
+    #[cfg(not(all(test, sync_coalesce_shuttle)))]
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver<Result<Arc<T>, CallError<E>>> {
+        &self.receiver
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> Shared<T, E> {
+        if let Some(result) = self.try_wait() {
+            return result;
+        }
+        let waiting = if waits::leads_something() {
+            let label = Arc::clone(&self.label);
+            match Waiting::enter(sync::me().number, &self.slot.leader, label, || true) {
+                Ok(waiting) => waiting,
+                Err(chain) => return Err(CallError::Deadlock { chain }),
+            }
+        } else {
+            None
+        };
+        pool::lending(|| sync::ready(&self.receiver, deadline));
+        drop(waiting);
+        self.try_wait().unwrap_or(Err(CallError::TimedOut))
+    }
+}
+
+impl<T, E> Drop for Ticket<T, E> {
+    fn drop(&mut self) {
+        if let Some(place) = &self.place {
+            place.home.leave(place, &self.slot);
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for Ticket<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("flight", &self.label).finish_non_exhaustive()
+    }
+}
