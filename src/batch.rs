@@ -52,7 +52,8 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     ///
     /// Each different key of a batch is a call of its own in [`Stats`](crate::Stats): an underlying call if it was
     /// claimed, a coalesced one if it was in flight, whatever comes of it after that. A key that is there twice counts
-    /// once. The closure counts as running, failed or panicked once for each key that it runs for.
+    /// once. The closure counts as running, failed or panicked once for each key that it runs for. Keys that it was to
+    /// run for alone, because of a bound or a circle, are counted when it does: not if it panicked before.
     ///
     /// # Blocking
     ///

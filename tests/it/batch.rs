@@ -663,3 +663,27 @@ fn overlapping_batches_send_each_text_at_most_once_at_a_time() {
         assert_idle(&coalesce);
     });
 }
+
+#[test]
+fn each_key_of_a_batch_costs_and_saves_for_itself() {
+    bounded(|| {
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let coalesce: Numbers = SyncCoalesce::builder().cost(|value| *value as f64).build();
+        thread::scope(|scope| {
+            let batch = scope.spawn(|| {
+                coalesce.call_many(&[1, 2], |missing| {
+                    until_following(&coalesce, 2);
+                    tenfold(missing)
+                })
+            });
+            until_running(&coalesce, 2);
+            let single = scope.spawn(|| coalesce.call(&1, || unreachable!("it is in flight")));
+            let other = coalesce.call_many(&[1], |_| unreachable!("it is in flight"));
+            assert_eq!((*single.join().unwrap().unwrap(), values(&other)), (10, vec![10]));
+            assert_eq!(values(&batch.join().unwrap()), [10, 20]);
+        });
+        let stats = coalesce.stats();
+        assert_eq!((stats.cost_spent, stats.cost_saved), (30.0, 20.0));
+        assert_idle(&coalesce);
+    });
+}

@@ -480,3 +480,39 @@ fn cancel_wakes_tickets_and_a_queued_closure_never_runs() {
         assert_idle(&coalesce);
     });
 }
+
+/// How many threads of this process are named like that.
+#[cfg(target_os = "linux")]
+fn threads_named(name: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // A thread may end between the listing and the reading of its name.
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|thread| thread.starts_with(name)).count()
+}
+
+/// A coalescer whose two threads have done their work and wait for more.
+#[cfg(target_os = "linux")]
+fn with_threads(name: &str) -> Numbers {
+    let coalesce: Numbers = SyncCoalesce::builder().name(name).pool_threads(2).build();
+    let gate = Arc::new(Gate::new());
+    let tickets = [1, 2].map(|key| held(&coalesce, key, &gate));
+    until("two threads", || threads_named(name) == 2);
+    tickets.iter().for_each(|_| gate.open());
+    assert!(tickets.iter().all(|ticket| ticket.wait().is_ok()));
+    assert!(coalesce.drain(LIMIT));
+    coalesce
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn close_and_drop_end_the_threads() {
+    bounded(|| {
+        let closed = with_threads("closes");
+        assert_eq!(threads_named("closes"), 2);
+        closed.close();
+        until("the end of the threads", || threads_named("closes") == 0);
+        drop(with_threads("drops"));
+        until("the end of the threads", || threads_named("drops") == 0);
+        assert_idle(&closed);
+    });
+}
