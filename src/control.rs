@@ -42,11 +42,13 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.flights.forget(self.hasher.hash_one(key), key)
     }
 
-    /// Forgets the flight for `key` and wakes its followers with [`CallError::Cancelled`], and drops a result that
-    /// lingers. True if there was one of the two.
+    /// Forgets the flight for `key` and wakes its followers with
+    /// [`CallError::Cancelled`](crate::CallError::Cancelled), and drops a result that lingers. True if there was one of
+    /// the two.
     ///
-    /// The closure runs on, and its own caller gets what it returns; [`Flight::is_cancelled`] tells it. A flight that
-    /// was forgotten before is out of reach.
+    /// The closure runs on, and its own caller gets what it returns;
+    /// [`Flight::is_cancelled`](crate::Flight::is_cancelled) tells it. A flight that was forgotten before is out of
+    /// reach.
     ///
     /// # Blocking
     ///
@@ -75,7 +77,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.flights.cancel(self.hasher.hash_one(key), key)
     }
 
-    /// This moment, for [`Request::after`]: flights begun up to now are older than it.
+    /// This moment, for [`Request::after`](crate::Request::after): flights begun up to now are older than it.
     ///
     /// # Examples
     ///
@@ -96,9 +98,10 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.flights.mark()
     }
 
-    /// Wakes every follower with [`CallError::Closed`] and refuses calls from now on, for good. Closures that run go
-    /// on, and their own callers get what they return; [`Flight::is_cancelled`] tells them. Detached flights that wait
-    /// for a thread are dropped, and the pool's threads end. Results that linger are dropped too.
+    /// Wakes every follower with [`CallError::Closed`](crate::CallError::Closed) and refuses calls from now on, for
+    /// good. Closures that run go on, and their own callers get what they return;
+    /// [`Flight::is_cancelled`](crate::Flight::is_cancelled) tells them. Detached flights that wait for a thread are
+    /// dropped, and the pool's threads end. Results that linger are dropped too.
     ///
     /// # Blocking
     ///

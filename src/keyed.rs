@@ -11,8 +11,8 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// A function of one argument that coalesces: `key_fn` says what makes two arguments the same, and `work` does the
     /// work, which may fail.
     ///
-    /// `key_fn` is a closure `Fn(&R) -> K`, or a [`KeyRule`] where `K` is a [`Key`]. The function can be called from
-    /// many threads if `key_fn` and `work` can.
+    /// `key_fn` is a closure `Fn(&R) -> K`, or a [`KeyRule`](crate::KeyRule) where `K` is a [`Key`]. The function can be
+    /// called from many threads if `key_fn` and `work` can.
     ///
     /// # Blocking
     ///
@@ -58,7 +58,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
 
 impl<T, E, S: BuildHasher> SyncCoalesce<Key, T, E, S> {
     /// The value of `work` for `request`, by a key that **all tenants share** unless the builder was given a
-    /// [`key_rule`](Builder::key_rule) with a namespace.
+    /// [`key_rule`](crate::Builder::key_rule) with a namespace.
     ///
     /// The key is made by that rule, or without one by [`Key::of`].
     ///

@@ -1,6 +1,8 @@
 //! Streams under the model checker, one model per promise, each with the faults that it must catch. Run by
 //! `ci/shuttle`.
 
+#![expect(clippy::disallowed_types, reason = "flags for what a model saw, which the model checker need not see")]
+
 use std::iter::from_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;

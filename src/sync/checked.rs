@@ -9,7 +9,7 @@ mod channel;
 use std::cell::Cell;
 use std::io;
 use std::panic::{self, catch_unwind};
-use std::sync::{Arc, Once, OnceLock, PoisonError};
+use std::sync::{Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use shuttle::rand::Rng;

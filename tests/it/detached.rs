@@ -497,7 +497,9 @@ fn with_threads(name: &str) -> Numbers {
     let gate = Arc::new(Gate::new());
     let tickets = [1, 2].map(|key| held(&coalesce, key, &gate));
     until("two threads", || threads_named(name) == 2);
-    tickets.iter().for_each(|_| gate.open());
+    for _ in &tickets {
+        gate.open();
+    }
     assert!(tickets.iter().all(|ticket| ticket.wait().is_ok()));
     assert!(coalesce.drain(LIMIT));
     coalesce

@@ -4,6 +4,8 @@
 //! where some schedule must fail: a model that lets its faults pass proves nothing. All end in [`Crowd::settle`]:
 //! nothing is left, and the counters say what the callers saw.
 
+#![expect(clippy::disallowed_types, reason = "flags for what a model saw, which the model checker need not see")]
+
 mod anything;
 mod batches;
 mod deadlocks;
