@@ -17,6 +17,8 @@ use crate::{CallError, Left, LeftWith, Outcome, Role, Stats};
 pub(crate) struct Follow<'a, K, T, E> {
     at: At<'a, K, T, E>,
     slot: Arc<Slot<T, E>>,
+    /// How many followers there were when it joined.
+    before: usize,
     /// In the graph of waits, if this thread leads something.
     waiting: Option<Waiting>,
 }
@@ -58,8 +60,8 @@ type Elected<'a, K, T, E> = (Lead<'a, K, T, E>, Failure<T, E>);
 
 impl<'a, K, T, E> Follow<'a, K, T, E> {
     /// For a caller that is counted in the flight's record.
-    pub(super) fn new(at: At<'a, K, T, E>, slot: Arc<Slot<T, E>>, waiting: Option<Waiting>) -> Self {
-        Self { at, slot, waiting }
+    pub(super) fn new(at: At<'a, K, T, E>, slot: Arc<Slot<T, E>>, before: usize, waiting: Option<Waiting>) -> Self {
+        Self { at, slot, before, waiting }
     }
 
     /// Comes to wait after it was absent, and can be elected from now on; or says which circle the wait would close.
@@ -120,7 +122,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
                 (Some(deadline), Some(patience)) => Some(deadline.min(patience)),
                 (one, other) => one.or(other),
             };
-            match pool::lending(|| self.slot.wait(until)) {
+            match pool::lending(|| self.slot.wait(self.before, until)) {
                 Woken::Ended(result) => break result,
                 Woken::Free => {
                     if let Some(lead) = self.lead_if_free(joined) {

@@ -340,11 +340,13 @@ impl<'a, K, T, E> At<'a, K, T, E> {
                 }
             });
         };
+        #[expect(clippy::cast_possible_truncation, reason = "as many threads wait, and they have addresses")]
+        let before = record.followers as usize;
         record.followers += 1;
         record.absent += u64::from(waits != Waits::Now);
         counters.coalesced_calls += 1;
         counters.following += 1;
-        Ok(Entered::Follows(Follow::new(self, Arc::clone(slot), waiting)))
+        Ok(Entered::Follows(Follow::new(self, Arc::clone(slot), before, waiting)))
     }
 
     /// Takes a lead that is free.

@@ -8,15 +8,18 @@ use std::sync::Arc;
 use super::quiet::Quiet;
 use super::waits::Leader;
 use crate::outcome::Shared;
-use crate::sync::{self, Fault, Instant, Monitor, Mutex, Sender, has_passed, planted};
+use crate::sync::{Fault, Instant, Monitor, Mutex, Sender, has_passed, planted};
 
 /// How many meeting points a flight has: followers that wake up together take different locks. DESIGN.md has what was
 /// measured.
 const LANES: usize = if cfg!(all(test, sync_coalesce_shuttle)) { 2 } else { 8 };
 
+/// How many followers take a lane before the next one is taken, so that a small flight is woken by one notification.
+const PER_LANE: usize = if cfg!(all(test, sync_coalesce_shuttle)) { 1 } else { 64 };
+
 /// Comes into being with the first follower, so that a lone flight pays nothing for it.
 pub(crate) struct Slot<T, E> {
-    /// Each thread waits in one of them. They all say the same whenever the shard's lock is free.
+    /// Each follower waits in one of them. They all say the same whenever the shard's lock is free.
     lanes: [Monitor<Lane<T, E>>; LANES],
     register: Mutex<Register<T, E>>,
     /// Who leads, for the graph of waits.
@@ -176,11 +179,11 @@ impl<T, E> Slot<T, E> {
         self.register.lock().failure.get().cloned()
     }
 
-    /// Blocks until the flight ends, its lead is free, or `until` passes. A result that is there beats a time that has
-    /// passed, and a time that has passed beats a lead that is free.
-    pub(crate) fn wait(&self, until: Option<Instant>) -> Woken<T, E> {
-        #[expect(clippy::cast_possible_truncation, reason = "only the lowest bits matter")]
-        let monitor = &self.lanes[sync::me().number as usize % LANES];
+    /// Blocks until the flight ends, its lead is free, or `until` passes, as the follower that joined after `before`
+    /// others. A result that is there beats a time that has passed, and a time that has passed beats a lead that is
+    /// free.
+    pub(crate) fn wait(&self, before: usize, until: Option<Instant>) -> Woken<T, E> {
+        let monitor = &self.lanes[before / PER_LANE % LANES];
         let mut lane = monitor.lock();
         loop {
             match &lane.state {
