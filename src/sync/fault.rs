@@ -13,6 +13,8 @@ pub(crate) enum Fault {
     SetsOneLane,
     /// The leader looks for followers before it takes the lock, and publishes nothing if it saw none.
     LooksForFollowersTooSoon,
+    /// A caller that has made its key leads, whoever leads by then.
+    LeadsUnseen,
     /// Each follower makes a slot of its own.
     MakesSlotAgain,
     /// The result is out while the flight can still be joined.

@@ -58,6 +58,39 @@ fn a_slot_made_twice_is_caught() {
 }
 
 /// ```text
+/// leader of another key     caller                       caller
+/// leads
+///                           looks: absent; makes a key   looks: absent; makes a key
+///                           looks: nothing begun; leads
+///                                                        looks: begun; joins
+/// ```
+fn keys_made_at_a_time() {
+    let crowd = Crowd::new(building());
+    let other = |seen: &Seen| {
+        crowd
+            .call(seen, 2, plainly, |_| {
+                sync::pause();
+                Ok(1)
+            })
+            .unwrap();
+    };
+    let same = |seen: &Seen| {
+        crowd.call(seen, 1, plainly, |_| crowd.alone(|| Ok(7))).unwrap();
+    };
+    crowd.settle(together([&other, &same, &same]));
+}
+
+#[test]
+fn who_has_made_its_key_looks_again() {
+    holds(keys_made_at_a_time);
+}
+
+#[test]
+fn a_caller_that_leads_as_soon_as_its_key_is_made_is_caught() {
+    catches(Fault::LeadsUnseen, "two leaders", keys_made_at_a_time);
+}
+
+/// ```text
 /// leader                          caller
 /// end: remove, publish
 ///                                 has the result; calls again: no flight, so it leads
