@@ -1,5 +1,8 @@
 //! A hash table that keeps its first value beside the table: most shards hold one flight at a time, or none.
 
+#[cfg(all(test, not(sync_coalesce_shuttle)))]
+mod tests;
+
 use hashbrown::HashTable;
 
 /// A table this small is not worth shrinking.
@@ -76,7 +79,7 @@ impl<V: Hashed> Few<V> {
 
     fn remove_other(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<V> {
         let (value, _) = self.others.find_entry(hash, is_it).ok()?.remove();
-        self.shrink();
+        shrink(&mut self.others);
         Some(value)
     }
 
@@ -84,11 +87,11 @@ impl<V: Hashed> Few<V> {
     pub(super) fn drain(&mut self) -> impl Iterator<Item = V> {
         self.first.take().into_iter().chain(std::mem::take(&mut self.others))
     }
+}
 
-    /// Memory follows what is in flight: a table that is mostly empty is cut to twice what it holds.
-    fn shrink(&mut self) {
-        if self.others.capacity() > SHRINK_ABOVE && self.others.len() < self.others.capacity() / 8 {
-            self.others.shrink_to(self.others.len() * 2, V::hash);
-        }
+/// Memory follows what is there: a table that is mostly empty is cut to twice what it holds.
+pub(super) fn shrink<V: Hashed>(table: &mut HashTable<V>) {
+    if table.capacity() > SHRINK_ABOVE && table.len() < table.capacity() / 8 {
+        table.shrink_to(table.len() * 2, V::hash);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hashbrown::{Equivalent, HashTable};
 
+use super::few::{Hashed, shrink};
 use super::quiet::Quiet;
 use super::run::Ran;
 use crate::Mark;
@@ -45,6 +46,12 @@ pub(super) enum Found<K, T, E> {
     Result(Shared<T, E>, Duration),
     /// One that will not do any more, taken out to be dropped under no lock.
     Stale(Kept<K, T, E>),
+}
+
+impl<K, T, E> Hashed for Kept<K, T, E> {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
 }
 
 impl<K, T, E> Kept<K, T, E> {
@@ -113,7 +120,7 @@ impl<K, T, E> Lingering<K, T, E> {
     pub(super) fn put(&mut self, kept: Kept<K, T, E>) -> Vec<Kept<K, T, E>> {
         let now = kept.ended;
         self.order.insert((kept.until, kept.id), kept.hash);
-        self.kept.insert_unique(kept.hash, kept, |kept| kept.hash);
+        self.kept.insert_unique(kept.hash, kept, Hashed::hash);
         let mut gone = Vec::new();
         while let Some((&(until, id), &hash)) = self.order.first_key_value() {
             if until > now && self.kept.len() <= self.most {
@@ -133,9 +140,7 @@ impl<K, T, E> Lingering<K, T, E> {
     fn take(&mut self, hash: u64, id: u64) -> Option<Kept<K, T, E>> {
         let (kept, _) = self.kept.find_entry(hash, |kept| kept.id == id).ok()?.remove();
         self.order.remove(&(kept.until, id));
-        if self.kept.capacity() > 64 && self.kept.len() < self.kept.capacity() / 8 {
-            self.kept.shrink_to(self.kept.len() * 2, |kept| kept.hash);
-        }
+        shrink(&mut self.kept);
         Some(kept)
     }
 }

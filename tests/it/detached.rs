@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sync_coalesce::{CallError, OnFailure, OnFullPool, OnLastTicket, SyncCoalesce, Ticket};
+use sync_coalesce::{CallError, OnFailure, OnFullPool, OnLastTicket, Overflow, SyncCoalesce, Ticket};
 
 use crate::support::{Gate, LIMIT, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
@@ -307,8 +307,8 @@ fn what_the_pool_has_no_place_for_is_overloaded_and_a_waiting_caller_runs_its_ow
         assert_eq!((*first.wait().unwrap(), *queued.wait().unwrap()), (10, 20));
         until_running(&coalesce, 0);
         assert_eq!(*coalesce.detach(&3, |_| Ok(30)).wait().unwrap(), 30, "later there is");
-        assert_eq!(coalesce.stats().calls(), 4);
         until_running(&coalesce, 0);
+        assert_eq!((coalesce.stats().calls(), coalesce.stats().panicked), (4, 0));
         assert_idle(&coalesce);
     });
 }
@@ -327,6 +327,50 @@ fn what_the_pool_has_no_place_for_runs_on_the_callers_thread() {
         assert!(matches!(panicking.wait(), Err(CallError::LeaderPanicked { .. })));
         gate.open();
         first.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_ticket_that_has_left_is_not_counted_among_those_who_cannot_be_elected() {
+    bounded(|| {
+        let coalesce: Numbers = SyncCoalesce::builder().on_error(OnFailure::Elect { times: 1 }).build();
+        let gate = Gate::new();
+        thread::scope(|scope| {
+            let leader = scope.spawn(|| {
+                coalesce.try_call(&1, || {
+                    gate.pass();
+                    Err("no")
+                })
+            });
+            until_running(&coalesce, 1);
+            drop(coalesce.detach(&1, |_| unreachable!("it is in flight")));
+            let follower = scope.spawn(|| coalesce.call(&1, || 7));
+            until_following(&coalesce, 1);
+            gate.open();
+            assert!(leader.join().unwrap().is_err());
+            assert_eq!(*follower.join().unwrap().unwrap(), 7);
+        });
+        assert_idle(&coalesce);
+    });
+}
+
+#[test]
+fn a_ticket_too_many_is_overloaded_since_it_has_no_thread_to_run_on_by_itself() {
+    bounded(|| {
+        for overflow in [Overflow::Reject, Overflow::Bypass] {
+            let coalesce: Numbers = SyncCoalesce::builder().max_followers(1).overflow(overflow).build();
+            let gate = Arc::new(Gate::new());
+            let tickets = [1, 2].map(|_| held(&coalesce, 1, &gate));
+            let too_many = coalesce.detach(&1, |_| unreachable!("there is no room"));
+            assert!(matches!(too_many.wait(), Err(CallError::Overloaded)), "{overflow:?}");
+            gate.open();
+            assert!(tickets.iter().all(|ticket| *ticket.wait().unwrap() == 10));
+            until_running(&coalesce, 0);
+            let stats = coalesce.stats();
+            assert_eq!((stats.underlying_calls, stats.coalesced_calls, stats.overloaded), (1, 1, 1));
+            assert_eq!((stats.calls(), stats.panicked), (3, 0));
+            assert_idle(&coalesce);
+        }
     });
 }
 
@@ -369,6 +413,7 @@ fn the_last_ticket_cancels_if_nobody_else_is_there() {
         assert_eq!(coalesce.in_flight(), 0, "a new caller starts afresh");
         wait.recv_timeout(LIMIT).unwrap();
         until_running(&coalesce, 0);
+        assert_eq!(coalesce.stats().panicked, 0, "the queued closure has run");
         assert_idle(&coalesce);
 
         // A caller keeps it going.
@@ -477,6 +522,7 @@ fn cancel_wakes_tickets_and_a_queued_closure_never_runs() {
         gate.open();
         first.wait().unwrap();
         until_running(&coalesce, 0);
+        assert_eq!(coalesce.stats().panicked, 0, "it has run");
         assert_idle(&coalesce);
     });
 }

@@ -2,13 +2,14 @@
 //! it, and for no time.
 
 use std::cell::Cell;
+use std::hash::BuildHasherDefault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sync_coalesce::{Builder, CallError, Role, SyncCoalesce};
 
-use crate::support::{assert_idle, bounded, until, until_running};
+use crate::support::{Terrible, assert_idle, bounded, until, until_running};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -67,6 +68,22 @@ fn a_result_that_has_expired_is_not_given_out() {
         assert_eq!((*coalesce.call(&1, || 1).unwrap(), *coalesce.call(&1, || 2).unwrap()), (1, 2));
         assert_idle(&coalesce);
     });
+}
+
+#[test]
+fn a_result_that_expires_at_once_is_not_kept() {
+    let coalesce = building().linger(Duration::ZERO).build();
+    assert_eq!(Arc::strong_count(&coalesce.call(&1, || 1).unwrap()), 1);
+}
+
+#[test]
+fn a_result_is_not_that_of_a_key_with_the_same_hash() {
+    let coalesce = building().hasher(BuildHasherDefault::<Terrible>::default()).linger(LONG).build();
+    assert_eq!((*coalesce.call(&1, || 1).unwrap(), *coalesce.call(&2, || 2).unwrap()), (1, 2));
+    let lingers = |key| *coalesce.call(&key, || unreachable!("it lingers")).unwrap();
+    assert_eq!((lingers(2), lingers(1)), (2, 1));
+    assert!(coalesce.forget(&1) && !coalesce.forget(&3));
+    assert_eq!(lingers(2), 2);
 }
 
 #[test]

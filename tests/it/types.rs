@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -12,7 +12,7 @@ use std::thread;
 
 use sync_coalesce::{CallError, Equivalent, Role, SyncCoalesce};
 
-use crate::support::{assert_idle, bounded, crowd, join, until, until_following, until_running};
+use crate::support::{Terrible, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 /// Nothing is derived.
 struct Bare(u8);
@@ -157,18 +157,6 @@ fn it_works_in_a_static() {
     static COALESCE: LazyLock<SyncCoalesce<String, u8>> = LazyLock::new(SyncCoalesce::new);
     assert_eq!(*COALESCE.call("key", || 1).unwrap(), 1);
     assert_idle(&COALESCE);
-}
-
-/// Puts every key into one place.
-#[derive(Default)]
-struct Terrible;
-
-impl Hasher for Terrible {
-    fn finish(&self) -> u64 {
-        0
-    }
-
-    fn write(&mut self, _: &[u8]) {}
 }
 
 /// Every key answers for itself and all flights are open at once, so they are told apart by `Eq` alone.
