@@ -122,7 +122,7 @@ impl<K, T, E> At<'_, K, T, E> {
         let mut locked = self.shard.lock();
         let closed = locked.closed;
         match locked.record(self.hash, self.id) {
-            Some((record, _)) if !record.cancelled => {
+            Some((record, _)) if !record.cancelled || planted(Fault::QueuesWhatWasCancelled) => {
                 record.detached = true;
                 // No thread has this number, so it leads nowhere in the graph of waits.
                 record.leader = record.leader.map(|leader| Me { number: 0, ..leader });

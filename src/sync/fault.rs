@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     FirstTicketIsLate,
     /// A flight that waits for a thread and is thrown away is left as it is.
     DroppedJobEndsNothing,
+    /// A flight that is cancelled before it waits for a thread is queued all the same.
+    QueuesWhatWasCancelled,
     /// A closure that was cancelled while it waited for a thread is run all the same.
     RunsWhatWasCancelled,
     /// A pool thread that takes the lead of a detached flight is not written into the graph.

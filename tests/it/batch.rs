@@ -610,6 +610,17 @@ fn observers_are_told_of_each_key() {
     });
 }
 
+#[test]
+fn observers_are_not_told_of_the_parts_after_a_panic() {
+    let events = Events::default();
+    let coalesce: Numbers = SyncCoalesce::builder().max_batch(2).observer(events.clone()).build();
+    let asks = |missing: &[&u64]| if *missing[0] == 3 { resume_unwind(Box::new("down")) } else { tenfold(missing) };
+    assert!(catch_unwind(AssertUnwindSafe(|| coalesce.call_many(&[1, 2, 3, 4, 5], asks))).is_err());
+    let told = events.0.lock().unwrap().clone();
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), [("ended", 4), ("led", 4)]);
+    assert_idle(&coalesce);
+}
+
 /// Sixteen threads ask for 100 of 300 texts each, over and over, and some ask for single ones.
 #[test]
 fn overlapping_batches_send_each_text_at_most_once_at_a_time() {

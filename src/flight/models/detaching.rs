@@ -128,6 +128,35 @@ fn a_queued_flight_that_is_thrown_away_and_stays_is_caught() {
 
 /// ```text
 /// caller                          another                         pool
+/// detaches 1: begins it
+///                                 cancels 1
+/// queues it, or hears of that                                     begins 1, or throws it away
+/// ```
+fn cancel_against_detach() {
+    let calls = building().pool_threads(1).build();
+    let detaching = |_: &Seen| {
+        let result = calls.detach(&1, |_| Ok(1)).wait();
+        assert!(matches!(result, Ok(_) | Err(CallError::Cancelled)), "not what ended it: {result:?}");
+    };
+    let cancelling = |_: &Seen| {
+        calls.cancel(&1);
+    };
+    together([&detaching, &cancelling]);
+    assert_idle(&calls);
+}
+
+#[test]
+fn a_ticket_hears_that_its_flight_was_cancelled() {
+    holds(cancel_against_detach);
+}
+
+#[test]
+fn a_flight_that_is_queued_though_it_was_cancelled_is_caught() {
+    catches(Fault::QueuesWhatWasCancelled, "not what ended it", cancel_against_detach);
+}
+
+/// ```text
+/// caller                          another                         pool
 /// detaches 0 and 1                                                begins 0
 /// drops the ticket of 1           calls 1: joins, or is late
 ///                                                                 begins 1 if somebody wants it
