@@ -3,6 +3,9 @@
 //! The bound counts threads that are not blocked in waits of ours. One that blocks lends its place, so that flights
 //! which wait for flights that wait for a thread are not stuck; when it goes on, a thread that is one too many ends.
 
+#[cfg(all(test, not(sync_coalesce_shuttle)))]
+mod tests;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -98,10 +101,11 @@ impl Pool {
         }
     }
 
+    /// How many threads are active, how many of them idle, and how many jobs are not counted as received.
     #[cfg(test)]
-    pub(super) fn threads(&self) -> (usize, usize) {
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
         let state = self.0.state.lock();
-        (state.active, state.idle)
+        (state.active, state.idle, state.pending)
     }
 }
 
@@ -234,44 +238,5 @@ impl Crew {
                 let _ = sender.send(None);
             }
         }
-    }
-}
-
-#[cfg(all(test, not(sync_coalesce_shuttle)))]
-mod tests {
-    use std::time::Duration;
-
-    use crate::{SyncCoalesce, sync};
-
-    /// A thread that ends has been taken off the counts before; so this is not about time, but a test must end.
-    fn until(what: impl Fn() -> bool) {
-        let deadline = sync::now() + Duration::from_secs(60);
-        while !what() {
-            assert!(!sync::has_passed(deadline), "waited too long");
-            std::hint::spin_loop();
-        }
-    }
-
-    #[test]
-    fn spare_threads_end_when_those_whose_place_they_took_go_on() {
-        let coalesce: std::sync::Arc<SyncCoalesce<u64, u64>> =
-            std::sync::Arc::new(SyncCoalesce::builder().pool_threads(2).build());
-        assert_eq!(coalesce.pool.threads(), (0, 0), "none is started before there is work");
-        let nested = std::sync::Arc::clone(&coalesce);
-        let ticket = coalesce.detach(&0, move |_| {
-            let inner: Vec<_> = (1..9)
-                .map(|key| {
-                    let deeper = std::sync::Arc::clone(&nested);
-                    nested.detach(&key, move |_| Ok(*deeper.detach(&(key + 100), move |_| Ok(key)).wait().unwrap()))
-                })
-                .collect();
-            Ok(inner.iter().map(|ticket| *ticket.wait().unwrap()).sum())
-        });
-        assert_eq!(*ticket.wait().unwrap(), 36);
-        until(|| coalesce.stats().running == 0);
-        until(|| {
-            let (active, idle) = coalesce.pool.threads();
-            active == idle && active <= 2
-        });
     }
 }

@@ -72,8 +72,8 @@ fn all_threads_blocked() {
     assert_eq!(*ticket.wait().unwrap(), 2);
     assert_idle(&calls);
     // A closure has ended before its thread is counted as idle, or as gone. If one too many stays, this never ends.
-    let at_rest = |(active, idle)| active == idle && active <= 1;
-    while !at_rest(calls.pool.threads()) {
+    let at_rest = |(active, idle, pending)| active == idle && active <= 1 && pending == 0;
+    while !at_rest(calls.pool.counts()) {
         sync::give_way();
     }
 }
@@ -240,6 +240,7 @@ fn no_thread_to_be_had() {
     };
     together([&detaching, &calling]);
     assert_idle(&calls);
+    assert_eq!(calls.pool.counts(), (0, 0, 0), "a thread or a job that is not there is counted");
 }
 
 #[test]
