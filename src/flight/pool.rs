@@ -41,11 +41,14 @@ struct State {
     active: usize,
     /// Those of them that wait for a job.
     idle: usize,
+    /// Threads that wait for a job, are not active, and will end when they are told to look, unless they are wanted again.
+    ending: usize,
     /// For the names of threads.
     started: u64,
 }
 
-/// A message without a job ends the thread that receives it.
+/// A message without a job tells who receives it to look whether it is to end. There are as many as threads that are to,
+/// or more.
 type Message = Option<Box<dyn Job>>;
 
 enum Jobs {
@@ -79,7 +82,7 @@ pub(crate) fn lending<R>(wait: impl FnOnce() -> R) -> R {
 
 impl Pool {
     pub(crate) fn new(name: &str, threads: usize, queue: usize) -> Self {
-        let state = State { jobs: Jobs::Unused, pending: 0, active: 0, idle: 0, started: 0 };
+        let state = State { jobs: Jobs::Unused, pending: 0, active: 0, idle: 0, ending: 0, started: 0 };
         // The system's names for threads end at a 0.
         let name = name.replace('\0', "").into_boxed_str();
         Self(Arc::new(Crew { name, threads, queue, state: Mutex::new(state) }))
@@ -101,6 +104,14 @@ impl Pool {
         }
     }
 
+    /// All its threads wait for a job, of which there is none, and it has no thread that is not counted.
+    #[cfg(all(test, sync_coalesce_shuttle))]
+    pub(super) fn is_at_rest(&self) -> bool {
+        // Each thread has its crew twice, and once more while it blocks.
+        let threads = (Arc::strong_count(&self.0) - 1) / 2;
+        self.counts() == (threads, threads, 0)
+    }
+
     /// How many threads are active, how many of them idle, and how many jobs are not counted as received.
     #[cfg(test)]
     pub(super) fn counts(&self) -> (usize, usize, usize) {
@@ -112,19 +123,6 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-impl State {
-    /// Whether a thread is to be started, which is counted by then.
-    fn wants_thread(&mut self, threads: usize) -> bool {
-        let wants = self.pending > self.idle && self.active < threads;
-        if wants {
-            self.active += 1;
-            self.idle += 1;
-            self.started += 1;
-        }
-        wants
     }
 }
 
@@ -143,65 +141,61 @@ impl Crew {
         // There is a receiver: it is beside the sender.
         let _ = sender.send(Some(job));
         state.pending += 1;
-        let starts = state.wants_thread(self.threads);
+        let abandoned = self.start_if_wanted(&mut state);
         drop(state);
-        if starts {
-            self.start();
-        }
+        refuse(abandoned);
         Ok(())
     }
 
-    /// Starts a thread, which is counted by now.
-    fn start(self: &Arc<Self>) {
-        let name = format!("{}-{}", self.name, self.state.lock().started);
-        let crew = Arc::clone(self);
+    /// Has one thread more if there are more jobs than idle ones, and room for it. Under the lock, so that nobody meets
+    /// a thread in the counts that there is not. Returns the jobs that nobody will come to, to be refused under no lock.
+    fn start_if_wanted(self: &Arc<Self>, state: &mut State) -> Vec<Box<dyn Job>> {
+        let Jobs::Open(_, receiver) = &state.jobs else { return Vec::new() };
+        if state.pending <= state.idle || state.active >= self.threads {
+            return Vec::new();
+        }
+        if state.ending > 0 {
+            state.ending -= 1;
+            state.active += 1;
+            state.idle += 1;
+            return Vec::new();
+        }
+        let (crew, jobs) = (Arc::clone(self), receiver.clone());
         let work = move || {
             CREW.with(|own| own.replace(Some(Arc::clone(&crew))));
-            crew.work();
+            crew.work(&jobs);
             // It is off the counts: what its thread-locals wait for as they are dropped is no business of the crew's.
             CREW.with(RefCell::take);
         };
-        if planted(Fault::NoThread) || sync::spawn(name, work).is_err() {
-            self.do_without();
-        }
-    }
-
-    /// The system has no thread to give. If none is left that will come to them, the jobs that wait are refused.
-    fn do_without(&self) {
-        let mut refused = Vec::new();
-        let mut state = self.state.lock();
-        state.active -= 1;
-        state.idle -= 1;
-        if state.active == 0 {
-            let mut ends = 0;
-            if let Jobs::Open(sender, receiver) = &state.jobs {
-                while let Ok(message) = receiver.try_recv() {
-                    match message {
-                        Some(job) => refused.push(job),
-                        None => ends += 1,
-                    }
-                }
-                // Each is for a thread that is off the counts already, and has not come to it yet.
-                for _ in 0..ends {
-                    let _ = sender.send(None);
-                }
+        let mut abandoned = Vec::new();
+        if sync::spawn(format!("{}-{}", self.name, state.started + 1), work).is_ok() {
+            state.active += 1;
+            state.idle += 1;
+            state.started += 1;
+        } else if state.active == 0 {
+            // The system has no thread to give, and there is none that receives.
+            while let Ok(message) = receiver.try_recv() {
+                abandoned.extend(message);
             }
-            state.pending -= refused.len();
+            state.pending = 0;
         }
-        drop(state);
-        for job in refused {
-            job.refuse();
-        }
+        abandoned
     }
 
     /// What a thread of the crew does.
-    fn work(&self) {
-        let jobs = match &self.state.lock().jobs {
-            Jobs::Open(_, jobs) => jobs.clone(),
-            Jobs::Unused | Jobs::Closed => return,
-        };
-        while let Ok(Some(job)) = jobs.recv() {
+    fn work(&self, jobs: &Receiver<Message>) {
+        while let Ok(message) = jobs.recv() {
             let mut state = self.state.lock();
+            let Some(job) = message else {
+                if planted(Fault::EndsUnasked) {
+                    return;
+                }
+                if state.ending == 0 {
+                    continue;
+                }
+                state.ending -= 1;
+                return;
+            };
             state.pending -= 1;
             state.idle -= 1;
             drop(state);
@@ -219,11 +213,9 @@ impl Crew {
     fn lend(self: &Arc<Self>) {
         let mut state = self.state.lock();
         state.active -= 1;
-        let starts = state.wants_thread(self.threads);
+        let abandoned = self.start_if_wanted(&mut state);
         drop(state);
-        if starts {
-            self.start();
-        }
+        refuse(abandoned);
     }
 
     /// It goes on. If that makes one too many, and one has nothing to do, that one ends.
@@ -234,9 +226,16 @@ impl Crew {
         if state.active > self.threads && state.idle > state.pending {
             state.active -= 1;
             state.idle -= 1;
+            state.ending += 1;
             if let Jobs::Open(sender, _) = &state.jobs {
                 let _ = sender.send(None);
             }
         }
+    }
+}
+
+fn refuse(abandoned: Vec<Box<dyn Job>>) {
+    for job in abandoned {
+        job.refuse();
     }
 }

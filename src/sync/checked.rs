@@ -178,6 +178,9 @@ fn time() -> Time {
 }
 
 pub(crate) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    if planted(Fault::NoThread) && one_in(2) {
+        return Err(io::Error::other("no thread to be had"));
+    }
     shuttle::thread::Builder::new().name(name).spawn(work).map(drop)
 }
 

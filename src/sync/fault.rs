@@ -26,8 +26,11 @@ pub(crate) enum Fault {
     WaitsWhileClaiming,
     /// A pool thread that blocks keeps its place, so that no spare takes it.
     BlockedKeepsPlace,
-    /// The system has no thread to give to the pool: no fault of ours, and so it must break nothing.
+    /// The system has no thread to give to the pool, now and then: no fault of ours, and so it must break nothing.
+    #[cfg(all(test, sync_coalesce_shuttle))]
     NoThread,
+    /// A pool thread that is told to look whether it is to end does not look.
+    EndsUnasked,
     /// A pool thread that is one too many goes on when its job is done.
     SpareStays,
     /// The first ticket of a flight comes after the flight is known to be detached.
