@@ -126,6 +126,19 @@ impl Drop for Pool {
     }
 }
 
+impl State {
+    /// Keeps a thread that is to end, if there is one.
+    fn keep_one(&mut self) -> bool {
+        if self.ending == 0 {
+            return false;
+        }
+        self.ending -= 1;
+        self.active += 1;
+        self.idle += 1;
+        true
+    }
+}
+
 impl Crew {
     fn submit(self: &Arc<Self>, job: Box<dyn Job>) -> Result<(), NotTaken> {
         let mut state = self.state.lock();
@@ -150,16 +163,10 @@ impl Crew {
     /// Has one thread more if there are more jobs than idle ones, and room for it. Under the lock, so that nobody meets
     /// a thread in the counts that there is not. Returns the jobs that nobody will come to, to be refused under no lock.
     fn start_if_wanted(self: &Arc<Self>, state: &mut State) -> Vec<Box<dyn Job>> {
+        if state.pending <= state.idle || state.active >= self.threads || state.keep_one() {
+            return Vec::new();
+        }
         let Jobs::Open(_, receiver) = &state.jobs else { return Vec::new() };
-        if state.pending <= state.idle || state.active >= self.threads {
-            return Vec::new();
-        }
-        if state.ending > 0 {
-            state.ending -= 1;
-            state.active += 1;
-            state.idle += 1;
-            return Vec::new();
-        }
         let (crew, jobs) = (Arc::clone(self), receiver.clone());
         let work = move || {
             CREW.with(|own| own.replace(Some(Arc::clone(&crew))));

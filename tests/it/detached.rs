@@ -43,6 +43,7 @@ fn a_ticket_waits_as_often_as_one_likes_and_in_any_thread() {
         let coalesce: Numbers = SyncCoalesce::new();
         let gate = Arc::new(Gate::new());
         let ticket = held(&coalesce, 1, &gate);
+        assert!(format!("{ticket:?}").starts_with("Ticket { flight: \"flight#"), "{ticket:?}");
         assert!(ticket.try_wait().is_none());
         assert!(matches!(ticket.wait_timeout(Duration::ZERO), Err(CallError::TimedOut)));
         assert!(matches!(ticket.wait_deadline(Instant::now()), Err(CallError::TimedOut)));
