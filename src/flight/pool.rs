@@ -137,6 +137,15 @@ impl State {
         self.idle += 1;
         true
     }
+
+    /// Ends one of those that are to, if there is one.
+    fn end_one(&mut self) -> bool {
+        if self.ending == 0 {
+            return false;
+        }
+        self.ending -= 1;
+        true
+    }
 }
 
 impl Crew {
@@ -194,14 +203,10 @@ impl Crew {
         while let Ok(message) = jobs.recv() {
             let mut state = self.state.lock();
             let Some(job) = message else {
-                if planted(Fault::EndsUnasked) {
+                if state.end_one() || planted(Fault::EndsUnasked) {
                     return;
                 }
-                if state.ending == 0 {
-                    continue;
-                }
-                state.ending -= 1;
-                return;
+                continue;
             };
             state.pending -= 1;
             state.idle -= 1;

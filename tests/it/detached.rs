@@ -1,5 +1,6 @@
 //! Flights on threads of the pool, and their tickets.
 
+use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, mpsc};
@@ -230,11 +231,12 @@ fn as_many_run_at_a_time_as_allowed() {
                 let all_run = Arc::clone(&all_run);
                 coalesce.detach(&key, move |_| {
                     all_run.wait();
-                    Ok(key)
+                    Ok(thread::current().name().unwrap().rsplit('-').next().unwrap().parse().unwrap())
                 })
             })
             .collect();
-        assert!(tickets.iter().all(|ticket| ticket.wait().is_ok()));
+        let numbers: BTreeSet<u64> = tickets.iter().map(|ticket| *ticket.wait().unwrap()).collect();
+        assert!(numbers.into_iter().eq(1..=4), "each thread has a number of its own");
     });
 }
 
