@@ -223,11 +223,18 @@ impl Crew {
 
     /// This thread blocks.
     fn lend(self: &Arc<Self>) {
-        let mut state = self.state.lock();
-        state.active -= 1;
-        let abandoned = self.start_if_wanted(&mut state);
-        drop(state);
-        refuse(abandoned);
+        loop {
+            let mut state = self.state.lock();
+            state.active -= 1;
+            let abandoned = self.start_if_wanted(&mut state);
+            if abandoned.is_empty() {
+                return;
+            }
+            // A closure that is refused is dropped, which is user code and may block in its turn: not twice off the count.
+            state.active += 1;
+            drop(state);
+            refuse(abandoned);
+        }
     }
 
     /// It goes on. If that makes one too many, and one has nothing to do, that one ends.

@@ -290,6 +290,48 @@ fn a_thread_that_ends_though_it_is_wanted_again_is_caught() {
     catches(Fault::EndsUnasked, "deadlock", threads_now_and_then);
 }
 
+/// Detaches and waits when it is dropped.
+struct Waits(Arc<Calls>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        let _ = self.0.detach(&9, |_| Ok(9)).wait();
+    }
+}
+
+/// ```text
+/// the pool's only thread, if any
+/// leads 1, queues 2; waits: nobody will come, so it refuses 2
+/// drops the closure of 2, which detaches 9; waits
+/// ```
+fn refused_closure_waits() {
+    let calls = Arc::new(building().pool_threads(1).build());
+    let nesting = |_: &Seen| {
+        let inner = Arc::clone(&calls);
+        let ticket = calls.detach(&1, move |_| {
+            let waits = Waits(Arc::clone(&inner));
+            let second = inner.detach(&2, move |_| {
+                drop(waits);
+                Ok(2)
+            });
+            let _ = second.wait();
+            Ok(1)
+        });
+        let _ = ticket.wait();
+    };
+    let other = |_: &Seen| {
+        let _ = calls.detach(&4, |_| Ok(4)).wait();
+    };
+    together([&nesting, &other]);
+    assert_idle(&calls);
+    come_to_rest(&calls);
+}
+
+#[test]
+fn a_closure_that_waits_as_it_is_refused_upsets_no_count() {
+    holds_despite(Fault::NoThread, refused_closure_waits);
+}
+
 /// ```text
 /// leads 1, detaches 2             pool
 /// waits for it, or is refused     asks for 1: refused, or waits
