@@ -30,18 +30,37 @@ fn lead(flights: &Numbers, key: u8) -> super::Lead<'_, u8, u64, u64> {
 fn a_lone_call_takes_its_shard_twice_and_nothing_else() {
     let flights = flights();
     let (_, counts) = counted_during(|| lead(&flights, 1).run(|_| Ok(7)));
-    // To put the flight in, and to take it out. The atomics are plain loads and stores: whether the shard seems empty,
-    // the mark, and what the shard holds, each time that it is unlocked.
+    // To put the flight in, and to take it out. The atomics are plain loads and stores: the filter, the mark, and the
+    // filter again each time that the shard is unlocked.
     assert_eq!(counts, Counts { locks: 2, atomics: 4, ..Counts::default() });
 }
 
 #[test]
-fn a_lead_beside_another_flight_of_its_shard_looks_before_it_makes_a_key() {
+fn a_call_beside_flights_of_its_shard_costs_a_lock_more_only_if_it_shares_a_bit_of_the_filter() {
     let flights = flights();
-    let other = lead(&flights, 1);
+    let others = [lead(&flights, 1), lead(&flights, 2), lead(&flights, 66)];
+    let lone = Counts { locks: 2, atomics: 4, ..Counts::default() };
+    let one_more = Counts { locks: 3, atomics: 5, ..lone };
+    let costs = |key| counted_during(|| lead(&flights, key).run(|_| Ok(7))).1;
+    // Of the first of the shard, of two others, and of none.
+    assert_eq!([65, 130, 3].map(costs), [one_more, one_more, lone]);
+    let [first, _, third] = others;
+    drop(third);
+    assert_eq!([65, 130].map(costs), [one_more, one_more]);
+    drop(first);
+    assert_eq!([65, 130].map(costs), [lone, one_more]);
+}
+
+#[test]
+fn a_call_beside_results_that_linger_looks_for_them() {
+    let mut settings = Settings::new();
+    settings.linger.values = Some(MINUTE);
+    sync::me();
+    let flights = Flights::new(1, settings);
+    assert!(lead(&flights, 1).run(|_| Ok(7)).result.is_ok());
     let (_, counts) = counted_during(|| lead(&flights, 2).run(|_| Ok(7)));
-    assert_eq!(counts, Counts { locks: 3, atomics: 5, ..Counts::default() });
-    drop(other);
+    assert_eq!(counts.locks, 3);
+    flights.close();
 }
 
 #[test]

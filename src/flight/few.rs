@@ -5,6 +5,8 @@ mod tests;
 
 use hashbrown::HashTable;
 
+use super::filter::{Counting, Filter};
+
 /// A table this small is not worth shrinking.
 const SHRINK_ABOVE: usize = 64;
 
@@ -12,6 +14,8 @@ const SHRINK_ABOVE: usize = 64;
 pub(super) struct Few<V> {
     first: Option<V>,
     others: HashTable<V>,
+    /// Of the others.
+    filter: Counting,
 }
 
 pub(super) trait Hashed {
@@ -20,12 +24,14 @@ pub(super) trait Hashed {
 
 impl<V: Hashed> Few<V> {
     pub(super) fn new() -> Self {
-        Self { first: None, others: HashTable::new() }
+        Self { first: None, others: HashTable::new(), filter: Counting::EMPTY }
     }
 
+    /// Which hashes there may be.
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.first.is_none() && self.others.is_empty()
+    pub(super) fn filter(&self) -> Filter {
+        let first = self.first.as_ref().map_or(Filter::EMPTY, |first| Filter::of(first.hash()));
+        self.filter.filter().with(first)
     }
 
     #[inline]
@@ -59,6 +65,7 @@ impl<V: Hashed> Few<V> {
         if self.first.is_none() {
             self.first = Some(value);
         } else {
+            self.filter.insert(value.hash());
             self.others.insert_unique(value.hash(), value, V::hash);
         }
     }
@@ -66,9 +73,8 @@ impl<V: Hashed> Few<V> {
     /// Takes out what [`find`](Few::find) would find.
     #[inline]
     pub(super) fn remove(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<V> {
-        let is_it = |value: &V| value.hash() == hash && is_it(value);
-        let first = self.first.take_if(|first| is_it(first));
-        if first.is_some() || self.others.is_empty() { first } else { self.remove_other(hash, is_it) }
+        let first = self.take_first(|first| first.hash() == hash && is_it(first));
+        first.or_else(|| self.take_other(hash, is_it, |other| other))
     }
 
     /// Takes out the first value, if it is the one.
@@ -77,14 +83,27 @@ impl<V: Hashed> Few<V> {
         self.first.take_if(|first| is_it(first))
     }
 
-    fn remove_other(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<V> {
-        let (value, _) = self.others.find_entry(hash, is_it).ok()?.remove();
+    /// Takes one of the others out, and leaves the `part` of it that is wanted: to move the whole takes time.
+    #[inline]
+    pub(super) fn take_other<P>(
+        &mut self,
+        hash: u64,
+        is_it: impl Fn(&V) -> bool,
+        part: impl FnOnce(V) -> P,
+    ) -> Option<P> {
+        if self.others.is_empty() {
+            return None;
+        }
+        let other = self.others.find_entry(hash, |value| value.hash() == hash && is_it(value)).ok()?;
+        let part = part(other.remove().0);
+        self.filter.remove(hash);
         shrink(&mut self.others);
-        Some(value)
+        Some(part)
     }
 
     /// Takes everything out.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = V> {
+        self.filter = Counting::EMPTY;
         self.first.take().into_iter().chain(std::mem::take(&mut self.others))
     }
 }

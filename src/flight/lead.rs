@@ -112,7 +112,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         }
         let draining = locked.count_end(ran);
         // The usual case, short and apart: nobody has followed, and nothing is kept.
-        let lone = if kept.is_some() || stays { None } else { locked.remove_lone(id) };
+        let lone = if kept.is_some() || stays { None } else { locked.remove_lone(hash, id) };
         let (followers, key) = if lone.is_some() {
             drop(locked);
             waits::end_lead();

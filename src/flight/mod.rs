@@ -8,6 +8,7 @@ mod costs;
 mod detached;
 mod few;
 mod figures;
+mod filter;
 mod follow;
 mod handle;
 mod lead;
@@ -38,7 +39,7 @@ pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
 pub use self::handle::Flight;
 pub(crate) use self::lead::Lead;
 use self::linger::{Found, Kept};
-use self::lock::Lock;
+use self::lock::{Lock, Locked};
 pub(crate) use self::pool::{Pool, lending};
 pub(crate) use self::quiet::{Quiet, quietly};
 pub(crate) use self::run::message;
@@ -139,35 +140,37 @@ impl<K, T, E> Flights<K, T, E> {
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let shard = self.table.shard(hash);
-        // The usual case, short and apart: the shard seems to hold nothing, and does. The key is made under no lock.
-        let mut spare = Quiet::NONE;
-        if shard.seems_empty() {
-            let owned = key.to_owned();
-            let mut locked = shard.lock();
-            if locked.is_idle() {
-                let lead = self.begin(&mut locked, shard, hash, owned, sync::me());
-                return Entered::Leads(lead);
-            }
-            drop(locked);
-            spare = Quiet::new(owned);
+        // The usual case, short and apart: there seems to be nothing for this key, and is nothing. The key is made under
+        // no lock.
+        if !shard.seems_to_lack(hash) {
+            return self.enter_found(shard, None, waits, hash, key, after);
         }
-        self.enter_filled(shard, waits, hash, key, after, spare)
+        let owned = key.to_owned();
+        let mut locked = shard.lock();
+        if !locked.lacks(hash) {
+            return self.enter_found(shard, Some((locked, Quiet::new(owned))), waits, hash, key, after);
+        }
+        Entered::Leads(self.begin(&mut locked, shard, hash, owned, sync::me()))
     }
 
-    /// The same where there are flights or results that linger. `owned` is the key, if it has been made already.
+    /// The same where there may be a flight, or a result that lingers. The shard may be locked and the key made already.
     #[inline(never)]
-    fn enter_filled<'a, Q>(
+    fn enter_found<'a, Q>(
         &'a self,
         shard: &'a Lock<K, T, E>,
+        ahead: Option<(Locked<'a, K, T, E>, Quiet<K>)>,
         waits: Waits,
         hash: u64,
         key: &Q,
         after: Option<Mark>,
-        owned: Quiet<K>,
     ) -> Entered<'a, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
+        let (mut locked, owned) = match ahead {
+            Some((locked, owned)) => (Some(locked), owned),
+            None => (None, Quiet::NONE),
+        };
         // What is made here outlives each guard and is dropped quietly, as it must: a key's Drop is user code.
         let mut made = Made {
             waits,
@@ -179,10 +182,12 @@ impl<K, T, E> Flights<K, T, E> {
             stale: Vec::new(),
         };
         loop {
-            let missing = match self.try_enter(shard, &mut shard.lock(), hash, key, after, &mut made) {
+            let mut locked = locked.take().unwrap_or_else(|| shard.lock());
+            let missing = match self.try_enter(shard, &mut locked, hash, key, after, &mut made) {
                 Ok(entered) => return entered,
                 Err(missing) => missing,
             };
+            drop(locked);
             match missing {
                 Missing::Key => made.key = Quiet::new(key.to_owned()),
                 Missing::Label => made.label = self.settings.key_label.map(|label| label(&key.to_owned()).into()),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 use super::few::{Few, Hashed};
+use super::filter::Filter;
 use super::linger::Lingering;
 use super::lock::Lock;
 use super::release::Released;
@@ -57,6 +58,14 @@ pub(crate) struct Entry<K, T, E> {
 impl<K, T, E> Hashed for Entry<K, T, E> {
     fn hash(&self) -> u64 {
         self.hash
+    }
+}
+
+impl<K, T, E> Entry<K, T, E> {
+    /// Whether it is the flight with this id, and nobody ever followed it.
+    #[inline]
+    fn is_lone(&self, id: u64) -> bool {
+        self.record.id == id && self.record.slot.is_none()
     }
 }
 
@@ -160,10 +169,17 @@ impl<K, T, E> Shard<K, T, E> {
         self.flights.len() as u64
     }
 
-    /// Whether there is nothing here that a caller could find, and no reason to refuse it.
+    /// Which hashes callers may find here. Results that linger are not looked at one by one: their callers read the
+    /// clock, which costs more than the lock that a filter can save.
     #[inline]
-    pub(crate) fn is_idle(&self) -> bool {
-        !self.closed && self.flights.is_empty() && self.lingering.len() == 0
+    pub(super) fn filter(&self) -> Filter {
+        if self.lingering.len() == 0 { self.flights.filter() } else { Filter::FULL }
+    }
+
+    /// Whether there is surely nothing here that a caller with this hash could find, and no reason to refuse it.
+    #[inline]
+    pub(crate) fn lacks(&self, hash: u64) -> bool {
+        !self.closed && self.filter().lacks(hash)
     }
 
     #[cfg(all(test, not(sync_coalesce_shuttle)))]
@@ -247,11 +263,18 @@ impl<K, T, E> Shard<K, T, E> {
         }
     }
 
-    /// Takes out a flight that nobody ever followed, if it is the shard's first.
+    /// Takes out a flight that nobody ever followed, unless it is forgotten.
     #[inline]
-    pub(crate) fn remove_lone(&mut self, id: u64) -> Option<K> {
-        let lone = self.flights.take_first(|entry| entry.record.id == id && entry.record.slot.is_none())?;
-        Some(lone.key)
+    pub(crate) fn remove_lone(&mut self, hash: u64, id: u64) -> Option<K> {
+        match self.flights.take_first(|entry| entry.is_lone(id)) {
+            Some(lone) => Some(lone.key),
+            None => self.remove_other_lone(hash, id),
+        }
+    }
+
+    #[inline(never)]
+    fn remove_other_lone(&mut self, hash: u64, id: u64) -> Option<K> {
+        self.flights.take_other(hash, |entry| entry.is_lone(id), |lone| lone.key)
     }
 
     /// Lets the flight for `key` run on where nobody can join it. The key is returned to be dropped outside the lock.

@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     LooksForFollowersTooSoon,
     /// A caller that has made its key leads, whoever leads by then.
     LeadsUnseen,
+    /// A flight that ends takes others with it out of the filter.
+    FilterLosesOthers,
     /// Each follower makes a slot of its own.
     MakesSlotAgain,
     /// The result is out while the flight can still be joined.

@@ -74,19 +74,20 @@ impl Clone for Counted {
 #[test]
 fn an_owned_key_is_made_only_by_a_leader() {
     bounded(|| {
-        let coalesce: SyncCoalesce<Counted, ()> = SyncCoalesce::new();
-        coalesce
-            .call(&Counted(1), || {
-                thread::scope(|scope| {
-                    let followers = crowd(scope, 5, |_| {
-                        coalesce.request(&Counted(1)).timeout(std::time::Duration::ZERO).call(|_| ())
+        let coalesce: &SyncCoalesce<Counted, ()> = &SyncCoalesce::builder().shards(1).build();
+        let follow_both = || {
+            thread::scope(|scope| {
+                for key in [0, 1] {
+                    let followers = crowd(scope, 5, move |_| {
+                        coalesce.request(&Counted(key)).timeout(std::time::Duration::ZERO).call(|_| ())
                     });
                     assert!(join(followers).into_iter().all(|outcome| outcome.result.is_err()));
-                });
-            })
-            .unwrap();
-        assert_eq!(MADE.load(SeqCst), 1);
-        assert_idle(&coalesce);
+                }
+            });
+        };
+        coalesce.call(&Counted(0), || *coalesce.call(&Counted(1), follow_both).unwrap()).unwrap();
+        assert_eq!(MADE.load(SeqCst), 2);
+        assert_idle(coalesce);
     });
 }
 

@@ -58,21 +58,22 @@ fn a_slot_made_twice_is_caught() {
 }
 
 /// ```text
-/// leader of another key     caller                       caller
-/// leads
+/// leader of other keys      caller                       caller
+/// leads one, and in it one
+/// that shares a bit
 ///                           looks: absent; makes a key   looks: absent; makes a key
 ///                           looks: nothing begun; leads
-///                                                        looks: begun; joins
+/// ends both                                              looks: begun; joins
 /// ```
 fn keys_made_at_a_time() {
     let crowd = Crowd::new(building());
     let other = |seen: &Seen| {
-        crowd
-            .call(seen, 2, plainly, |_| {
-                sync::pause();
-                Ok(1)
-            })
-            .unwrap();
+        let shares_a_bit = || {
+            sync::pause();
+            crowd.call(seen, 65, plainly, |_| Ok(2)).unwrap();
+            Ok(1)
+        };
+        crowd.call(seen, 2, plainly, |_| shares_a_bit()).unwrap();
     };
     let same = |seen: &Seen| {
         crowd.call(seen, 1, plainly, |_| crowd.alone(|| Ok(7))).unwrap();
@@ -88,6 +89,11 @@ fn who_has_made_its_key_looks_again() {
 #[test]
 fn a_caller_that_leads_as_soon_as_its_key_is_made_is_caught() {
     catches(Fault::LeadsUnseen, "two leaders", keys_made_at_a_time);
+}
+
+#[test]
+fn a_filter_that_loses_other_flights_is_caught() {
+    catches(Fault::FilterLosesOthers, "two leaders", keys_made_at_a_time);
 }
 
 /// ```text
