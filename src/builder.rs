@@ -9,7 +9,10 @@ use crate::flight::{Flights, Policy, Pool, Settings};
 use crate::{Key, KeyRule, Observer, OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow, SyncCoalesce, sync};
 
 /// Shards per thread that can run at once: enough that two threads with different keys seldom meet in one.
-const SHARDS_PER_THREAD: usize = 8;
+const SHARDS_PER_THREAD: usize = 32;
+
+/// As many are enough for the threads of any machine, and a shard takes some 640 bytes.
+const MOST_SHARDS: usize = 512;
 
 /// Builds a [`SyncCoalesce`]. No combination of settings is invalid.
 ///
@@ -224,8 +227,9 @@ impl<K, T, E, S> Builder<K, T, E, S> {
         self
     }
 
-    /// Into how many parts, each with its own lock, the flights are divided by key: rounded up to a power of two, from
-    /// 1 to 4096. By default eight for each thread that can run at once on this machine.
+    /// Into how many parts, each with its own lock and of some 640 bytes, the flights are divided by key: rounded up to a
+    /// power of two, from 1 to 4096. By default 32 for each thread that can run at once on this machine, but not more
+    /// than 512.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self
@@ -240,7 +244,7 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     /// The coalescer.
     #[must_use]
     pub fn build(self) -> SyncCoalesce<K, T, E, S> {
-        let shards = self.shards.unwrap_or_else(|| sync::parallelism().get() * SHARDS_PER_THREAD);
+        let shards = self.shards.unwrap_or_else(|| (sync::parallelism().get() * SHARDS_PER_THREAD).min(MOST_SHARDS));
         let name = self.settings.name.as_deref().unwrap_or("coalesce");
         let pool = Pool::new(name, self.pool_threads, self.pool_queue);
         let flights = Arc::new(Flights::new(shards, self.settings));
