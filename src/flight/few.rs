@@ -7,8 +7,8 @@ use hashbrown::HashTable;
 
 use super::filter::{Counting, Filter};
 
-/// A table this small is not worth shrinking.
-const SHRINK_ABOVE: usize = 64;
+/// A table this small is not worth shrinking. There is one in each shard.
+const SHRINK_ABOVE: usize = 8;
 
 /// Values by a hash that each of them knows.
 pub(super) struct Few<V> {
@@ -97,7 +97,7 @@ impl<V: Hashed> Few<V> {
         let other = self.others.find_entry(hash, |value| value.hash() == hash && is_it(value)).ok()?;
         let part = part(other.remove().0);
         self.filter.remove(hash);
-        shrink(&mut self.others);
+        shrink(&mut self.others, V::hash);
         Some(part)
     }
 
@@ -109,8 +109,8 @@ impl<V: Hashed> Few<V> {
 }
 
 /// Memory follows what is there: a table that is mostly empty is cut to twice what it holds.
-pub(super) fn shrink<V: Hashed>(table: &mut HashTable<V>) {
+pub(crate) fn shrink<V>(table: &mut HashTable<V>, hash: impl Fn(&V) -> u64) {
     if table.capacity() > SHRINK_ABOVE && table.len() < table.capacity() / 8 {
-        table.shrink_to(table.len() * 2, V::hash);
+        table.shrink_to(table.len() * 2, hash);
     }
 }

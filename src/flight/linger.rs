@@ -140,7 +140,7 @@ impl<K, T, E> Lingering<K, T, E> {
     fn take(&mut self, hash: u64, id: u64) -> Option<Kept<K, T, E>> {
         let (kept, _) = self.kept.find_entry(hash, |kept| kept.id == id).ok()?.remove();
         self.order.remove(&(kept.until, id));
-        shrink(&mut self.kept);
+        shrink(&mut self.kept, Hashed::hash);
         Some(kept)
     }
 }

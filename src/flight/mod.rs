@@ -35,6 +35,7 @@ use std::time::Duration;
 use hashbrown::Equivalent;
 
 use self::bound::Bound;
+pub(crate) use self::few::shrink;
 pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
 pub use self::handle::Flight;
 pub(crate) use self::lead::Lead;

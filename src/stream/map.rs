@@ -7,10 +7,8 @@ use hashbrown::{Equivalent, HashTable};
 
 use super::StreamStats;
 use super::log::Log;
+use crate::flight::shrink;
 use crate::sync;
-
-/// A table this small is not worth shrinking.
-const SHRINK_ABOVE: usize = 64;
 
 /// What the table's lock guards.
 pub(super) struct Streams<K, C, E> {
@@ -72,9 +70,7 @@ impl<K, C, E> Streams<K, C, E> {
 
     /// Memory follows what is in flight.
     pub(super) fn shrink(&mut self) {
-        if self.joinable.capacity() > SHRINK_ABOVE && self.joinable.len() < self.joinable.capacity() / 8 {
-            self.joinable.shrink_to(self.joinable.len() * 2, |entry| entry.log.hash);
-        }
+        shrink(&mut self.joinable, |entry| entry.log.hash);
     }
 }
 

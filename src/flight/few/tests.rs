@@ -15,7 +15,7 @@ fn cut_down(table: &mut HashTable<u64>, left: usize) {
     while table.len() > left {
         let value = table.len() as u64 - 1;
         table.find_entry(value.hash(), |&other| other == value).unwrap().remove();
-        shrink(table);
+        shrink(table, Hashed::hash);
     }
 }
 
