@@ -7,9 +7,6 @@ use hashbrown::HashTable;
 
 use super::filter::{Counting, Filter};
 
-/// A table this small is not worth shrinking. There is one in each shard.
-const SHRINK_ABOVE: usize = 8;
-
 /// Values by a hash that each of them knows.
 pub(super) struct Few<V> {
     first: Option<V>,
@@ -108,9 +105,10 @@ impl<V: Hashed> Few<V> {
     }
 }
 
-/// Memory follows what is there: a table that is mostly empty is cut to twice what it holds.
+/// Memory follows what is there: a table that is mostly empty is cut to twice what it holds. One for up to seven values
+/// never is.
 pub(crate) fn shrink<V>(table: &mut HashTable<V>, hash: impl Fn(&V) -> u64) {
-    if table.capacity() > SHRINK_ABOVE && table.len() < table.capacity() / 8 {
+    if table.len() < table.capacity() / 8 {
         table.shrink_to(table.len() * 2, hash);
     }
 }

@@ -8,7 +8,7 @@ use crate::sync::{Fault, planted};
 /// A set of hashes of which only so much is kept: one bit stands for every 64th. A Bloom filter with one hash function
 /// (Bloom, "Space/Time Trade-offs in Hash Coding with Allowable Errors", 1970).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Filter(u64);
+pub(super) struct Filter(pub(super) u64);
 
 /// A filter out of which hashes can be taken again, as in Fan, Cao, Almeida and Broder, "Summary Cache", 2000.
 pub(super) struct Counting {
@@ -32,25 +32,10 @@ impl Filter {
         Self(self.0 | other.0)
     }
 
-    #[inline]
-    fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
     /// Whether this hash is surely not in it.
     #[inline]
     pub(super) fn lacks(self, hash: u64) -> bool {
         self.0 & Self::of(hash).0 == 0
-    }
-
-    #[inline]
-    pub(super) fn from_word(word: u64) -> Self {
-        Self(word)
-    }
-
-    #[inline]
-    pub(super) fn word(self) -> u64 {
-        self.0
     }
 }
 
@@ -77,7 +62,7 @@ impl Counting {
             *count -= 1;
         }
         if *count == 0 || planted(Fault::FilterLosesOthers) {
-            self.filter = self.filter.without(Filter::of(hash));
+            self.filter.0 &= !Filter::of(hash).0;
         }
     }
 }

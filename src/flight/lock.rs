@@ -22,7 +22,7 @@ pub(crate) struct Locked<'a, K, T, E> {
 
 impl<K, T, E> Lock<K, T, E> {
     pub(super) fn new(shard: Shard<K, T, E>) -> Self {
-        Self { filter: AtomicU64::new(Filter::EMPTY.word()), shard: Mutex::new(shard) }
+        Self { filter: AtomicU64::new(Filter::EMPTY.0), shard: Mutex::new(shard) }
     }
 
     pub(crate) fn lock(&self) -> Locked<'_, K, T, E> {
@@ -31,7 +31,7 @@ impl<K, T, E> Lock<K, T, E> {
 
     /// Whether a caller with this hash could find nothing a moment ago: only a hint, but one that costs no lock.
     pub(crate) fn seems_to_lack(&self, hash: u64) -> bool {
-        Filter::from_word(self.filter.load(Ordering::Relaxed)).lacks(hash)
+        Filter(self.filter.load(Ordering::Relaxed)).lacks(hash)
     }
 }
 
@@ -52,6 +52,6 @@ impl<K, T, E> DerefMut for Locked<'_, K, T, E> {
 impl<K, T, E> Drop for Locked<'_, K, T, E> {
     #[inline]
     fn drop(&mut self) {
-        self.filter.store(self.shard.filter().word(), Ordering::Relaxed);
+        self.filter.store(self.shard.filter().0, Ordering::Relaxed);
     }
 }

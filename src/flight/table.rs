@@ -324,9 +324,9 @@ impl<K, T, E> Shard<K, T, E> {
         released
     }
 
-    /// Memory follows what is there.
+    /// Memory follows what is there, as in [`shrink`](super::shrink).
     pub(crate) fn shrink_alone(&mut self) {
-        if self.alone.capacity() > 64 && self.alone.len() < self.alone.capacity() / 8 {
+        if self.alone.len() < self.alone.capacity() / 8 {
             self.alone.shrink_to(self.alone.len() * 2);
         }
     }

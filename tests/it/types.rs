@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
+use std::convert::Infallible;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock};
 use std::thread;
 
@@ -91,36 +92,45 @@ fn an_owned_key_is_made_only_by_a_leader() {
     });
 }
 
-/// A key that is made only after another caller has taken the lead for it.
+/// A key, other than 0, that is first made only after another caller has taken the lead for it.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Late(u8);
 
-static LATE: LazyLock<SyncCoalesce<Late, u8>> = LazyLock::new(SyncCoalesce::new);
+type LateCalls = SyncCoalesce<Late, u8, Infallible, BuildHasherDefault<Terrible>>;
+
+static LATE: LazyLock<LateCalls> =
+    LazyLock::new(|| SyncCoalesce::builder().hasher(BuildHasherDefault::default()).build());
+static MADE_LATE: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
 impl Clone for Late {
     fn clone(&self) -> Self {
-        if LATE.stats().calls() == 0 && thread::current().name().is_none_or(|name| name != "faster") {
-            let faster = thread::Builder::new().name("faster".into());
-            faster
-                .spawn(|| {
-                    LATE.call(&Late(1), || {
-                        until_following(&LATE, 1);
-                        1
-                    })
+        let &Self(key) = self;
+        if key != 0 && !MADE_LATE[usize::from(key)].swap(true, SeqCst) {
+            let running = LATE.stats().running;
+            thread::spawn(move || {
+                LATE.call(&Self(key), || {
+                    until_following(&LATE, 1);
+                    key
                 })
-                .unwrap();
-            until_running(&LATE, 1);
+            });
+            until_running(&LATE, running + 1);
         }
-        Self(self.0)
+        Self(key)
     }
 }
 
 #[test]
 fn a_caller_that_loses_the_lead_while_its_key_is_made_follows() {
-    bounded(|| {
-        let outcome = LATE.request(&Late(1)).call(|_| 2);
-        assert_eq!(*outcome.result.unwrap(), 1);
+    let loses = |key| {
+        let outcome = LATE.request(&Late(key)).call(|_| 0);
+        assert_eq!(*outcome.result.unwrap(), key);
         assert!(matches!(outcome.role, Role::Follower { .. }));
+        0
+    };
+    bounded(move || {
+        // Before it looks for the first time, and, where another flight might be its own, after.
+        loses(1);
+        LATE.call(&Late(0), || loses(2)).unwrap();
         assert_idle(&LATE);
     });
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ptr;
 
 use crate::flight::{Flights, Settings};
+use crate::sync;
 
 #[test]
 fn a_table_shrinks_when_its_flights_have_ended() {
@@ -12,7 +13,21 @@ fn a_table_shrinks_when_its_flights_have_ended() {
     let shard = flights.table.shards().next().unwrap();
     assert!(shard.lock().capacity() >= 10_000);
     drop(leads);
-    assert!(shard.lock().capacity() <= 128, "{}", shard.lock().capacity());
+    assert!(shard.lock().capacity() < 8, "{}", shard.lock().capacity());
+}
+
+#[test]
+fn the_list_of_those_who_run_alone_shrinks_when_seven_eighths_are_free() {
+    let flights: Flights<u32, u64, u64> = Flights::new(1, Settings::new());
+    let mut shard = flights.table.shards().next().unwrap().lock();
+    shard.alone = vec![sync::me(); 800];
+    shard.alone.shrink_to_fit();
+    let mut left = |left| {
+        shard.alone.truncate(left);
+        shard.shrink_alone();
+        shard.alone.capacity()
+    };
+    assert_eq!([800, 100, 99, 24, 23, 5, 4, 1, 0].map(&mut left), [800, 800, 198, 198, 46, 46, 8, 8, 0]);
 }
 
 #[test]
