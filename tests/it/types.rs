@@ -174,7 +174,7 @@ fn it_works_in_a_static() {
 fn check_with<S: BuildHasher + Sync>(hasher: S, shards: usize) {
     bounded(|| {
         let coalesce: SyncCoalesce<usize, usize, _, S> = SyncCoalesce::builder().hasher(hasher).shards(shards).build();
-        let coalesce: &SyncCoalesce<usize, usize, std::convert::Infallible, S> = &coalesce;
+        let coalesce: &SyncCoalesce<usize, usize, Infallible, S> = &coalesce;
         let values = thread::scope(|scope| {
             join(crowd(scope, 40, |number| {
                 let key = number / 2;
