@@ -11,7 +11,7 @@ use crate::{Key, KeyRule, Observer, OnDeadlock, OnFailure, OnFullPool, OnLastTic
 /// Shards per thread that can run at once: enough that two threads with different keys seldom meet in one.
 const SHARDS_PER_THREAD: usize = 32;
 
-/// As many are enough for the threads of any machine, and a shard takes some 640 bytes.
+/// As many are enough for the threads of any machine, and a shard takes 640 bytes.
 const MOST_SHARDS: usize = 512;
 
 /// Builds a [`SyncCoalesce`]. No combination of settings is invalid.
@@ -143,7 +143,8 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     }
 
     /// How many results linger at most; 1,000 without this. Each shard keeps its part of them, rounded up, and lets the
-    /// one go that would expire first.
+    /// one go that would expire first. Where results linger, there are by default only so many shards that each has room
+    /// for about eight.
     pub fn max_lingering(mut self, results: usize) -> Self {
         self.settings.linger.most = results;
         self
@@ -227,9 +228,9 @@ impl<K, T, E, S> Builder<K, T, E, S> {
         self
     }
 
-    /// Into how many parts, each with its own lock and of some 640 bytes, the flights are divided by key: rounded up to a
-    /// power of two, from 1 to 4096. By default 32 for each thread that can run at once on this machine, but not more
-    /// than 512.
+    /// Into how many parts, each with its own lock, the flights are divided by key: rounded up to a power of two, from 1
+    /// to 4096. By default 32 for each thread that can run at once on this machine, but not more than 512, nor too many
+    /// for [`max_lingering`](Builder::max_lingering). One takes 640 bytes, and more where keys are large.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self
@@ -244,7 +245,8 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     /// The coalescer.
     #[must_use]
     pub fn build(self) -> SyncCoalesce<K, T, E, S> {
-        let shards = self.shards.unwrap_or_else(|| (sync::parallelism().get() * SHARDS_PER_THREAD).min(MOST_SHARDS));
+        let by_default = || (sync::parallelism().get() * SHARDS_PER_THREAD).min(MOST_SHARDS);
+        let shards = self.shards.unwrap_or_else(|| by_default().min(self.settings.linger.most_shards()));
         let name = self.settings.name.as_deref().unwrap_or("coalesce");
         let pool = Pool::new(name, self.pool_threads, self.pool_queue);
         let flights = Arc::new(Flights::new(shards, self.settings));

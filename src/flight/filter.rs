@@ -67,7 +67,7 @@ impl Counting {
     }
 }
 
-/// Which bit stands for it. The hashes of one shard have more in common at their other end.
+/// Which bit stands for it.
 #[inline]
 fn index(hash: u64) -> usize {
     (hash % 64) as usize

@@ -12,6 +12,9 @@ use crate::Mark;
 use crate::outcome::Shared;
 use crate::sync::Instant;
 
+/// Room in each shard: with less, many results would go while other shards have room.
+const PER_SHARD: usize = 8;
+
 /// For how long, and how many.
 #[derive(Clone, Copy)]
 pub(crate) struct Linger {
@@ -67,6 +70,11 @@ impl<K, T, E> Kept<K, T, E> {
 impl Linger {
     pub(crate) fn is_on(&self) -> bool {
         self.values.is_some() || self.errors.is_some()
+    }
+
+    /// How many shards leave each room for some results, if any linger.
+    pub(crate) fn most_shards(&self) -> usize {
+        if self.is_on() && self.most > 0 { self.most.div_ceil(PER_SHARD) } else { usize::MAX }
     }
 
     /// From when until when a result that is there now is kept, if it is.

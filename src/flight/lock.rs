@@ -6,8 +6,9 @@ use super::filter::Filter;
 use super::table::Shard;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
-/// A shard's lock, on cache lines of its own so that neighbours do not slow each other down.
-#[repr(align(128))]
+/// A shard's lock, on cache lines of its own so that neighbours do not slow each other down. The filter is first, since
+/// the lock, which is taken next, is in its line then.
+#[repr(C, align(128))]
 pub(crate) struct Lock<K, T, E> {
     /// The filter of what callers could find when it was last unlocked.
     filter: AtomicU64,

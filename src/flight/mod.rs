@@ -214,7 +214,7 @@ impl<K, T, E> Flights<K, T, E> {
         }
         let me = sync::me();
         // Another caller may have taken the lead while the key was made; if the shard has begun no flight, none has.
-        let unseen = made.absent_since.is_some() && planted(Fault::LeadsUnseen);
+        let unseen = planted(Fault::LeadsUnseen) && made.absent_since.is_some();
         if made.absent_since != Some(locked.last_id()) && !unseen {
             if let Some((record, counters)) = locked.find(hash, key) {
                 let at = At { flights: self, shard, hash, id: record.id };

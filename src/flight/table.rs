@@ -169,8 +169,8 @@ impl<K, T, E> Shard<K, T, E> {
         self.flights.len() as u64
     }
 
-    /// Which hashes callers may find here. Results that linger are not looked at one by one: their callers read the
-    /// clock, which costs more than the lock that a filter can save.
+    /// Which hashes callers may find here. Results that linger are not told apart: their callers read the clock, which
+    /// costs more than the lock that a filter can save.
     #[inline]
     pub(super) fn filter(&self) -> Filter {
         if self.lingering.len() == 0 { self.flights.filter() } else { Filter::FULL }

@@ -13,13 +13,14 @@ use sync_coalesce::{CallError, Ended, FlightId, Left, Observer, OnDeadlock, OnFa
 use crate::support::{Gate, Random, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 type Numbers = SyncCoalesce<u64, u64, &'static str>;
-type Results = Vec<Result<Arc<u64>, CallError<&'static str>>>;
+type Answer = Result<Arc<u64>, CallError<&'static str>>;
+type Results = Vec<Answer>;
 
 fn tenfold(missing: &[&u64]) -> Vec<u64> {
     missing.iter().map(|key| **key * 10).collect()
 }
 
-fn values(results: &Results) -> Vec<u64> {
+fn values(results: &[Answer]) -> Vec<u64> {
     results.iter().map(|result| **result.as_ref().unwrap()).collect()
 }
 
@@ -373,6 +374,44 @@ fn two_threads_whose_batches_wait_for_what_the_other_leads_are_told_apart() {
             assert_eq!(stats.impatient, expected.1);
             assert_idle(&coalesce);
         }
+    });
+}
+
+/// ```text
+/// first   leads 1 ------- follows 2 ------------------------ fails
+/// other           follows 1 ------------------------------------- is elected
+/// batch   leads 2 -- joins 1, leads 3 -- refused; ends 2
+/// ```
+#[test]
+fn a_batch_that_is_refused_when_it_comes_to_wait_leaves_the_lead_to_others() {
+    bounded(|| {
+        let coalesce: Numbers = SyncCoalesce::builder().on_error(OnFailure::Elect { times: 1 }).build();
+        thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                coalesce.try_call(&1, || {
+                    until("the flight of 2", || coalesce.in_flight() > 1);
+                    assert_eq!(*coalesce.call(&2, || 0).unwrap(), 20);
+                    Err("no")
+                })
+            });
+            until_running(&coalesce, 1);
+            let other = scope.spawn(|| coalesce.call(&1, || 11));
+            until_following(&coalesce, 1);
+            let batch = coalesce.call(&2, || {
+                let results = coalesce.call_many(&[1, 3], |missing| {
+                    until_following(&coalesce, 3);
+                    tenfold(missing)
+                });
+                assert!(is_refused(&results[0]));
+                assert_eq!(values(&results[1..]), [30]);
+                20
+            });
+            assert_eq!(*batch.unwrap(), 20);
+            assert!(matches!(first.join().unwrap(), Err(CallError::Failed(_))));
+            assert_eq!(*other.join().unwrap().unwrap(), 11);
+        });
+        assert_eq!(coalesce.stats().elected, 1);
+        assert_idle(&coalesce);
     });
 }
 

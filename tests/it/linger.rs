@@ -159,13 +159,17 @@ fn batches_and_tickets_take_what_lingers_and_leave_it() {
 
 #[test]
 fn no_more_linger_than_there_may_and_the_oldest_goes() {
-    let coalesce = building().linger(LONG).max_lingering(10).shards(1).build();
-    let values: Vec<_> = (0..100).map(|key| coalesce.call(&key, || key).unwrap()).collect();
-    let kept: Vec<u64> = values.iter().filter(|value| Arc::strong_count(value) == 2).map(|value| **value).collect();
-    assert_eq!(kept, (90..100).collect::<Vec<_>>());
+    // Ten in the shard that there is, and by default one shard for eight.
+    let ten = building().linger(LONG).max_lingering(10).shards(1).build();
+    let eight = building().linger(LONG).max_lingering(8).build();
+    for (coalesce, most) in [(ten, 10), (eight, 8)] {
+        let values: Vec<_> = (0..100).map(|key| coalesce.call(&key, || key).unwrap()).collect();
+        let kept: Vec<u64> = values.iter().filter(|value| Arc::strong_count(value) == 2).map(|value| **value).collect();
+        assert_eq!(kept, (100 - most..100).collect::<Vec<_>>());
+        assert_idle(&coalesce);
+    }
     let none = building().linger(LONG).max_lingering(0).build();
     assert_eq!((*none.call(&1, || 1).unwrap(), *none.call(&1, || 2).unwrap()), (1, 2));
-    assert_idle(&coalesce);
     assert_idle(&none);
 }
 
