@@ -86,11 +86,11 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
             record.absent -= 1;
             record.followers -= 1;
             counters.following -= 1;
-            counters.impatient += u64::from(runs);
         });
         if left {
             self.at.flights.following.give_back(1);
-        } else if runs {
+        }
+        if runs && (left || !planted(Fault::RunsUncounted)) {
             self.at.shard.lock().counters.impatient += 1;
         }
     }

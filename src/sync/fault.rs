@@ -77,6 +77,8 @@ pub(crate) enum Fault {
     CancelLeavesFreeFlight,
     /// The lead is offered though all followers are absent.
     ElectsTheAbsent,
+    /// An absent follower that runs alone is not counted if its flight has ended meanwhile.
+    RunsUncounted,
     /// The last follower that could lead leaves, and the absent ones are not told.
     AbsentAreForgotten,
     /// A follower that ran out of patience runs alone although the lead is free.

@@ -1,11 +1,12 @@
 //! Many keys at once: batches that cross, and what becomes of their keys.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Crowd, Seen, building, plainly, together};
 use crate::sync::{self, Fault, catches, holds};
-use crate::{CallError, OnFailure};
+use crate::{CallError, OnDeadlock, OnFailure};
 
 fn ones(missing: &[&u64]) -> Vec<u64> {
     sync::pause();
@@ -169,4 +170,52 @@ fn an_election_of_the_absent_is_caught() {
 #[test]
 fn absent_followers_who_are_not_told_of_the_end_are_caught() {
     catches(Fault::AbsentAreForgotten, "exceeded max_steps", election_beside_an_absent_follower);
+}
+
+/// ```text
+/// leader of 1                         leader of 2
+///                                     its batch is absent in 1
+/// waits for 2
+///                                     may not wait for 1: leaves, and runs its closure alone
+/// leaves at its deadline; ends 1      (before or after that)
+/// ```
+fn batch_that_may_not_wait() {
+    let crowd = Crowd::new(building().on_deadlock(OnDeadlock::Bypass));
+    let runs = AtomicU64::new(0);
+    let run = || runs.fetch_add(1, Ordering::Relaxed);
+    let first = |_: &Seen| {
+        let led = crowd.calls.try_call(&1, || {
+            run();
+            let asking = crowd.calls.request(&2).timeout(Duration::from_secs(1));
+            drop(asking.try_call(|_| Ok(run())));
+            Ok(1)
+        });
+        led.unwrap();
+    };
+    let second = |_: &Seen| {
+        let led = crowd.calls.try_call(&2, || {
+            run();
+            let results = crowd.calls.call_many(&[1], |missing| {
+                run();
+                ones(missing)
+            });
+            assert!(matches!(results[..], [Ok(_)]), "{results:?}");
+            Ok(1)
+        });
+        led.unwrap();
+    };
+    together([&first, &second]);
+    crowd.assert_nothing_left();
+    let stats = crowd.calls.stats();
+    assert_eq!(stats.underlying_calls + stats.bypassed + stats.impatient, runs.into_inner(), "runs: {stats:?}");
+}
+
+#[test]
+fn a_batch_that_may_not_wait_is_counted_when_its_flight_ends_meanwhile() {
+    holds(batch_that_may_not_wait);
+}
+
+#[test]
+fn a_run_that_is_not_counted_since_its_flight_has_ended_is_caught() {
+    catches(Fault::RunsUncounted, "runs: ", batch_that_may_not_wait);
 }
