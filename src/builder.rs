@@ -245,8 +245,10 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     /// The coalescer.
     #[must_use]
     pub fn build(self) -> SyncCoalesce<K, T, E, S> {
-        let by_default = || (sync::parallelism().get() * SHARDS_PER_THREAD).min(MOST_SHARDS);
-        let shards = self.shards.unwrap_or_else(|| by_default().min(self.settings.linger.most_shards()));
+        let shards = self.shards.unwrap_or_else(|| {
+            let for_threads = sync::parallelism().get() * SHARDS_PER_THREAD;
+            for_threads.min(MOST_SHARDS).min(self.settings.linger.most_shards())
+        });
         let name = self.settings.name.as_deref().unwrap_or("coalesce");
         let pool = Pool::new(name, self.pool_threads, self.pool_queue);
         let flights = Arc::new(Flights::new(shards, self.settings));

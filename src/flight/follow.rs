@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::quiet::Quiet;
+use super::record::Record;
 use super::release::Released;
 use super::slot::{Failure, Slot, Woken};
-use super::table::{Record, Removed, Shard};
+use super::table::{Removed, Shard};
 use super::waits::{self, Chain, Waiting};
 use super::{At, Lead, pool};
 use crate::outcome::Shared;

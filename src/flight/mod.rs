@@ -1,6 +1,7 @@
 //! The protocol: who leads, who follows, and how a flight ends. `README.md` beside this file tells it step by step.
 
 mod alone;
+mod at;
 mod bound;
 mod close;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
@@ -19,6 +20,7 @@ mod many;
 mod models;
 mod pool;
 mod quiet;
+mod record;
 mod release;
 mod run;
 mod settings;
@@ -34,6 +36,7 @@ use std::time::Duration;
 
 use hashbrown::Equivalent;
 
+use self::at::At;
 use self::bound::Bound;
 pub(crate) use self::few::shrink;
 pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
@@ -43,15 +46,15 @@ use self::linger::{Found, Kept};
 use self::lock::{Lock, Locked};
 pub(crate) use self::pool::{Pool, lending};
 pub(crate) use self::quiet::{Quiet, quietly};
+use self::record::Record;
 pub(crate) use self::run::message;
 pub(crate) use self::settings::{Policy, Settings};
-use self::slot::{Failure, Slot};
-use self::table::{Record, Shard, Table};
+use self::slot::Failure;
+use self::table::{Shard, Table};
 pub use self::ticket::Ticket;
-use self::waits::Waiting;
 use crate::outcome::Shared;
 use crate::sync::{self, AtomicU64, Fault, Instant, Me, Monitor, Ordering, planted};
-use crate::{Bypass, CallError, FlightId, Mark, OnDeadlock, Overflow, Stats};
+use crate::{Bypass, CallError, Mark};
 
 /// All flights of one coalescer.
 pub(crate) struct Flights<K, T, E> {
@@ -275,99 +278,5 @@ impl<K, T, E> Flights<K, T, E> {
         // Release, and Acquire in `begin`: what was done before the mark is seen by the closures of flights begun after
         // it.
         Mark(self.marks.fetch_add(1, Ordering::AcqRel) + 1)
-    }
-}
-
-/// Where a flight is.
-struct At<'a, K, T, E> {
-    flights: &'a Flights<K, T, E>,
-    shard: &'a Lock<K, T, E>,
-    hash: u64,
-    id: u64,
-}
-
-impl<K, T, E> Clone for At<'_, K, T, E> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K, T, E> Copy for At<'_, K, T, E> {}
-
-impl<'a, K, T, E> At<'a, K, T, E> {
-    /// Joins this flight as its follower, or in a lead that is free; or not, for one of the reasons that there are.
-    fn join(
-        self,
-        record: &mut Record<T, E>,
-        counters: &mut Stats,
-        me: Me,
-        made: &mut Made<K, T, E>,
-    ) -> Result<Entered<'a, K, T, E>, Missing> {
-        let settings = &self.flights.settings;
-        let Made { waits, label, failure, .. } = made;
-        let waits = *waits;
-        let Some(leader) = record.leader else {
-            let (lead, failed) = self.take_lead(record, counters, me);
-            *failure = failed;
-            return Ok(Entered::Leads(lead));
-        };
-        if planted(Fault::MakesSlotAgain) {
-            record.slot = None;
-        }
-        let slot = record.slot.get_or_insert_with(|| Arc::new(Slot::new(leader.number)));
-
-        let take_place = || record.followers < settings.max_followers && self.flights.following.take();
-        // Who waits later is looked at when it does, unless it is clear by now: this thread leads the flight itself.
-        let place = if waits::leads_something() && (waits == Waits::Now || waits == Waits::Later && leader == me) {
-            if label.is_none() && settings.key_label.is_some() {
-                return Err(Missing::Label);
-            }
-            let label = label.take().unwrap_or_else(|| self.name().to_string().into());
-            match Waiting::enter(me.number, &slot.leader, label, take_place) {
-                Ok(waiting) => waiting.map(Some),
-                Err(chain) => {
-                    return Ok(match settings.on_deadlock {
-                        OnDeadlock::Bypass => Entered::Bypasses(Bypass::Deadlock),
-                        OnDeadlock::Refuse => {
-                            counters.refused += 1;
-                            Entered::Refused(CallError::Deadlock { chain })
-                        }
-                    });
-                }
-            }
-        } else {
-            take_place().then_some(None)
-        };
-        let Some(waiting) = place else {
-            return Ok(match settings.overflow {
-                Overflow::Bypass => Entered::Bypasses(Bypass::Overloaded),
-                Overflow::Reject => {
-                    counters.overloaded += 1;
-                    Entered::Refused(CallError::Overloaded)
-                }
-            });
-        };
-        #[expect(clippy::cast_possible_truncation, reason = "as many threads wait, and they have addresses")]
-        let before = record.followers as usize;
-        record.followers += 1;
-        record.absent += u64::from(waits != Waits::Now);
-        counters.coalesced_calls += 1;
-        counters.following += 1;
-        Ok(Entered::Follows(Follow::new(self, Arc::clone(slot), before, waiting)))
-    }
-
-    /// Takes a lead that is free.
-    fn take_lead(self, record: &mut Record<T, E>, counters: &mut Stats, me: Me) -> (Lead<'a, K, T, E>, Failure<T, E>) {
-        let failure = record.slot.as_ref().map_or(Quiet::NONE, |slot| slot.take_lead(me.number));
-        record.leader = Some(me);
-        record.runs += 1;
-        counters.underlying_calls += 1;
-        counters.running += 1;
-        (Lead::new(self), failure)
-    }
-
-    /// What this flight is called where people read it.
-    fn name(&self) -> FlightId<'a> {
-        FlightId { coalescer: self.flights.settings.name.as_deref(), number: self.id }
     }
 }

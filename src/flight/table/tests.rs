@@ -21,7 +21,6 @@ fn the_list_of_those_who_run_alone_shrinks_when_seven_eighths_are_free() {
     let flights: Flights<u32, u64, u64> = Flights::new(1, Settings::new());
     let mut shard = flights.table.shards().next().unwrap().lock();
     shard.alone = vec![sync::me(); 800];
-    shard.alone.shrink_to_fit();
     let mut left = |left| {
         shard.alone.truncate(left);
         shard.shrink_alone();

@@ -1,0 +1,111 @@
+//! A flight's place: joining the flight there, or taking its lead if that is free.
+
+use std::sync::Arc;
+
+use super::lock::Lock;
+use super::quiet::Quiet;
+use super::record::Record;
+use super::slot::{Failure, Slot};
+use super::waits::{self, Waiting};
+use super::{Entered, Flights, Follow, Lead, Made, Missing, Waits};
+use crate::sync::{Fault, Me, planted};
+use crate::{Bypass, CallError, FlightId, OnDeadlock, Overflow, Stats};
+
+/// Where a flight is.
+pub(super) struct At<'a, K, T, E> {
+    pub(super) flights: &'a Flights<K, T, E>,
+    pub(super) shard: &'a Lock<K, T, E>,
+    pub(super) hash: u64,
+    pub(super) id: u64,
+}
+
+impl<K, T, E> Clone for At<'_, K, T, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, T, E> Copy for At<'_, K, T, E> {}
+
+impl<'a, K, T, E> At<'a, K, T, E> {
+    /// Joins this flight as its follower, or in a lead that is free; or not, for one of the reasons that there are.
+    pub(super) fn join(
+        self,
+        record: &mut Record<T, E>,
+        counters: &mut Stats,
+        me: Me,
+        made: &mut Made<K, T, E>,
+    ) -> Result<Entered<'a, K, T, E>, Missing> {
+        let settings = &self.flights.settings;
+        let Made { waits, label, failure, .. } = made;
+        let waits = *waits;
+        let Some(leader) = record.leader else {
+            let (lead, failed) = self.take_lead(record, counters, me);
+            *failure = failed;
+            return Ok(Entered::Leads(lead));
+        };
+        if planted(Fault::MakesSlotAgain) {
+            record.slot = None;
+        }
+        let slot = record.slot.get_or_insert_with(|| Arc::new(Slot::new(leader.number)));
+
+        let take_place = || record.followers < settings.max_followers && self.flights.following.take();
+        // Who waits later is looked at when it does, unless it is clear by now: this thread leads the flight itself.
+        let place = if waits::leads_something() && (waits == Waits::Now || waits == Waits::Later && leader == me) {
+            if label.is_none() && settings.key_label.is_some() {
+                return Err(Missing::Label);
+            }
+            let label = label.take().unwrap_or_else(|| self.name().to_string().into());
+            match Waiting::enter(me.number, &slot.leader, label, take_place) {
+                Ok(waiting) => waiting.map(Some),
+                Err(chain) => {
+                    return Ok(match settings.on_deadlock {
+                        OnDeadlock::Bypass => Entered::Bypasses(Bypass::Deadlock),
+                        OnDeadlock::Refuse => {
+                            counters.refused += 1;
+                            Entered::Refused(CallError::Deadlock { chain })
+                        }
+                    });
+                }
+            }
+        } else {
+            take_place().then_some(None)
+        };
+        let Some(waiting) = place else {
+            return Ok(match settings.overflow {
+                Overflow::Bypass => Entered::Bypasses(Bypass::Overloaded),
+                Overflow::Reject => {
+                    counters.overloaded += 1;
+                    Entered::Refused(CallError::Overloaded)
+                }
+            });
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "as many threads wait, and they have addresses")]
+        let before = record.followers as usize;
+        record.followers += 1;
+        record.absent += u64::from(waits != Waits::Now);
+        counters.coalesced_calls += 1;
+        counters.following += 1;
+        Ok(Entered::Follows(Follow::new(self, Arc::clone(slot), before, waiting)))
+    }
+
+    /// Takes a lead that is free.
+    pub(super) fn take_lead(
+        self,
+        record: &mut Record<T, E>,
+        counters: &mut Stats,
+        me: Me,
+    ) -> (Lead<'a, K, T, E>, Failure<T, E>) {
+        let failure = record.slot.as_ref().map_or(Quiet::NONE, |slot| slot.take_lead(me.number));
+        record.leader = Some(me);
+        record.runs += 1;
+        counters.underlying_calls += 1;
+        counters.running += 1;
+        (Lead::new(self), failure)
+    }
+
+    /// What this flight is called where people read it.
+    pub(super) fn name(&self) -> FlightId<'a> {
+        FlightId { coalescer: self.flights.settings.name.as_deref(), number: self.id }
+    }
+}
