@@ -168,18 +168,19 @@ fn cancelling_or_forgetting_an_unknown_key_says_false() {
 fn cancel_wakes_the_followers_before_the_leader_is_done() {
     bounded(|| {
         let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
-        let gate = Gate::new();
+        let (begun, gate) = (Gate::new(), Gate::new());
         thread::scope(|scope| {
             let leader = scope.spawn(|| {
                 coalesce.request("key").call(|flight| {
                     assert!(!flight.is_cancelled());
+                    begun.open();
                     gate.pass();
                     assert!(flight.is_cancelled());
                     assert_eq!(flight.followers(), 0);
                     7
                 })
             });
-            until_running(&coalesce, 1);
+            begun.pass();
             let followers = crowd(scope, 3, |_| coalesce.call("key", || unreachable!("a flight is on")));
             until_following(&coalesce, 3);
             assert!(coalesce.cancel("key"));
