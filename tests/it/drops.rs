@@ -285,7 +285,7 @@ fn a_stale_value_that_asks_for_its_key_as_it_is_detached_is_refused() {
 /// thread of the pool               its spare
 /// detaches 2, waits: lends
 ///                                  runs 2; one too many, it ends
-/// follows 9: lends                 its thread-local follows 9, as it is dropped
+/// once that ends, follows 9        its thread-local follows 9, as it is dropped
 /// ```
 #[test]
 fn a_thread_local_of_a_pool_thread_that_has_ended_may_wait() {
@@ -293,6 +293,7 @@ fn a_thread_local_of_a_pool_thread_that_has_ended_may_wait() {
 
     impl Drop for AtEnd {
         fn drop(&mut self) {
+            self.1.store(1, SeqCst);
             let value = self.0.call(&9, || 0).map_or(0, |value| *value);
             self.1.store(value, SeqCst);
         }
@@ -309,12 +310,13 @@ fn a_thread_local_of_a_pool_thread_that_has_ended_may_wait() {
         let led = coalesce.call(&9, || {
             let (outer, seen) = (Arc::clone(&coalesce), Arc::clone(&seen));
             let ticket = coalesce.detach(&1, move |_| {
-                let inner = Arc::clone(&outer);
+                let at_end = AtEnd(Arc::clone(&outer), Arc::clone(&seen));
                 let spare = outer.detach(&2, move |_| {
-                    AT_END.set(Some(AtEnd(inner, seen)));
+                    AT_END.set(Some(at_end));
                     Ok(2)
                 });
                 spare.wait().unwrap();
+                until("the end of the spare", || seen.load(SeqCst) == 1);
                 Ok(*outer.call(&9, || 0).unwrap())
             });
             detached = Some(ticket);

@@ -23,15 +23,20 @@ fn killed_while_the_provider_is_asked_it_has_each_pair_once() {
         };
         let before: Vec<_> = (0..6).map(|thread| say(&service, thread).unwrap()).collect();
         provider.hold();
+        let answered = AtomicU64::new(0);
         thread::scope(|scope| {
             // Three clients for each conversation. Those of the first six have their answer.
-            let callers = crowd(scope, 36, |caller| say(&service, caller % 12).map_err(drop));
+            let callers = crowd(scope, 36, |caller| {
+                let answer = say(&service, caller % 12).map_err(drop);
+                answered.fetch_add(answer.is_ok().into(), SeqCst);
+            });
             service.until_stats("/turns/following", 12);
             until("six calls more", || provider.calls() == 12);
+            until("what is written is answered", || answered.load(SeqCst) == 18);
             service.running.kill();
-            let answered = join(callers).into_iter().filter_map(Result::ok).count();
-            assert_eq!(answered, 18, "no answer comes to what was not written");
+            join(callers);
         });
+        assert_eq!(answered.into_inner(), 18, "no answer comes to what was not written");
         provider.release();
 
         drop(service);

@@ -165,16 +165,18 @@ fn followers_spend_nothing() {
         // One permit an hour: a second one would hang.
         layers.pacer = Pacer::builder().per_second(1.0 / 3600.0).build().unwrap();
         let stack = layers.all().build();
-        let gate = Gate::new();
+        let (begun, gate) = (Gate::new(), Gate::new());
         let outcomes = thread::scope(|scope| {
             let ask = |_| {
                 stack.request(&1).call(|| {
+                    begun.open();
                     gate.pass();
                     "four".to_owned()
                 })
             };
             let callers = crowd(scope, 20, ask);
             until_following(stack.coalescer(), 19);
+            begun.pass();
             assert_eq!(layers.budget.status().reserved, MOST);
             gate.open();
             join(callers)
