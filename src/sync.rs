@@ -12,6 +12,8 @@ mod checked;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod counted;
 mod fault;
+#[cfg(sync_coalesce_noise)]
+mod noise;
 #[cfg(not(all(test, sync_coalesce_shuttle)))]
 mod system;
 
@@ -28,6 +30,8 @@ pub(crate) use self::checked::*;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 pub(crate) use self::counted::{Counts, during as counted_during};
 pub(crate) use self::fault::{Fault, planted, take_apart};
+#[cfg(sync_coalesce_noise)]
+pub(crate) use self::noise::noise;
 #[cfg(not(all(test, sync_coalesce_shuttle)))]
 pub(crate) use self::system::*;
 

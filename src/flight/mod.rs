@@ -47,7 +47,7 @@ use self::lock::{Lock, Locked};
 pub(crate) use self::pool::{Pool, lending};
 pub(crate) use self::quiet::{Quiet, quietly};
 use self::record::Record;
-pub(crate) use self::run::message;
+pub(crate) use self::run::{caught, message};
 pub(crate) use self::settings::{Policy, Settings};
 use self::slot::Failure;
 use self::table::{Shard, Table};

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::quiet::quietly;
 use super::settings::Cost;
 use crate::outcome::Shared;
+#[cfg(sync_coalesce_noise)]
+use crate::sync;
 use crate::{CallError, EndedAs};
 
 /// What came of a closure.
@@ -27,11 +29,22 @@ pub(super) enum Ran<T, E> {
     },
 }
 
+/// Runs a closure or pulls from a source. Nothing unwinds out of here. What a panic leaves behind belongs to what is
+/// run, and nobody runs it again, so nobody sees it half done.
+#[inline]
+pub(crate) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+    #[cfg(sync_coalesce_noise)]
+    sync::noise();
+    let ran = catch_unwind(AssertUnwindSafe(work));
+    #[cfg(sync_coalesce_noise)]
+    sync::noise();
+    ran
+}
+
 /// Runs user code, where each of these may happen: `work` returns a value, returns an error, or panics, and for a value
-/// `cost` returns anything or panics. Nothing unwinds out of here. What a panic leaves behind belongs to the closures,
-/// and they are gone, so nobody sees it half done.
+/// `cost` returns anything or panics.
 pub(super) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>, cost: Option<&Cost<T>>) -> Ran<T, E> {
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match caught(work) {
         Ok(result) => returned(result, cost),
         Err(payload) => panicked(payload),
     }
@@ -57,7 +70,7 @@ pub(super) fn attempt_many<R, T, E>(
         }
         Ok(Err(got))
     };
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match caught(work) {
         Ok(Ok(Ok(parts))) => Ok(parts.into_iter().map(|one| returned(part(one), cost)).collect()),
         Ok(Ok(Err(got))) => Ok((0..expected).map(|_| Ran::Miscounted { expected, got }).collect()),
         Ok(Err(error)) => {

@@ -1,12 +1,12 @@
 //! The part of whoever opens the source or pulls from it: all user code of a stream but `Drop` runs here.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::StreamError;
 use super::log::{Appended, End, Log, Source};
 use super::table::{Home, drop_each};
-use crate::flight::{message, quietly, waits};
+use crate::flight::{caught, message, quietly, waits};
 use crate::sync::{Fault, planted};
 
 /// This thread leads: from before user code runs until what came of it is published.
@@ -35,7 +35,7 @@ where
     I::IntoIter: Send + 'static,
 {
     let leading = Leading::begin();
-    let opened = catch_unwind(AssertUnwindSafe(|| open().map(|source| Box::new(source.into_iter()) as Source<C, E>)));
+    let opened = caught(|| open().map(|source| Box::new(source.into_iter()) as Source<C, E>));
     match opened {
         Ok(Ok(source)) => log.put_source(source).or_else(|(source, end)| {
             drop(leading);
@@ -57,7 +57,7 @@ where
 /// A panic ends the stream for all and goes on.
 pub(super) fn pull<C, E>(home: &dyn Home<C, E>, log: &Log<C, E>, mut source: Source<C, E>) -> Result<Arc<C>, End<E>> {
     let leading = Leading::begin();
-    let end = match catch_unwind(AssertUnwindSafe(|| source.next())) {
+    let end = match caught(|| source.next()) {
         Ok(Some(Ok(chunk))) => {
             let weight = home.settings().weigh(&chunk);
             let chunk = Arc::new(chunk);

@@ -1,0 +1,31 @@
+//! Threads that come late, for `ci/noise`.
+
+use std::env;
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// A test of many calls is not to take for ever.
+const MOST: u64 = 400;
+
+/// Sleeps up to 30 ms, each second time; when and how long, `SYNC_COALESCE_NOISE` says, a number.
+pub(crate) fn noise() {
+    static SEED: LazyLock<u64> = LazyLock::new(|| {
+        let seed = env::var("SYNC_COALESCE_NOISE").ok();
+        seed.and_then(|seed| seed.parse().ok()).unwrap_or(0)
+    });
+    static TURN: AtomicU64 = AtomicU64::new(0);
+
+    let turn = TURN.fetch_add(1, Ordering::Relaxed);
+    if turn < MOST {
+        let mut random = DefaultHasher::new();
+        random.write_u64(*SEED);
+        random.write_u64(turn);
+        let random = random.finish();
+        if random % 2 == 0 {
+            thread::sleep(Duration::from_micros(random / 2 % 30_000));
+        }
+    }
+}
