@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use sync_coalesce::{CallError, Ended, FlightId, Left, Observer, OnDeadlock, OnFailure, Overflow, SyncCoalesce};
 
-use crate::support::{Gate, Random, assert_idle, bounded, crowd, join, until, until_following, until_running};
+use crate::support::{
+    Gate, Holding, Random, assert_idle, bounded, crowd, hold_at, join, until, until_following, until_running,
+};
 
 type Numbers = SyncCoalesce<u64, u64, &'static str>;
 type Answer = Result<Arc<u64>, CallError<&'static str>>;
@@ -441,6 +443,50 @@ fn a_batch_whose_closure_still_runs_is_not_elected_for_another_key() {
             assert!(first.join().unwrap().is_err());
         });
         assert_eq!(coalesce.stats().elected, 0);
+        assert_idle(&coalesce);
+    });
+}
+
+/// ```text
+/// single    lead(1) --- both have joined -- fails: the lead is free
+/// hurried         join, stop ................................... go on: the deadline has passed, so leave
+/// batch           follows 1, leads 2 ------------------------------------------ until both are gone
+/// ```
+#[test]
+fn a_batch_gets_the_failure_of_a_flight_when_the_last_who_could_lead_leaves() {
+    bounded(|| {
+        let coalesce: Numbers =
+            SyncCoalesce::builder().on_error(OnFailure::Elect { times: 1 }).observer(Holding).build();
+        let goes_on = Arc::new(Gate::new());
+        thread::scope(|scope| {
+            let single = scope.spawn(|| {
+                coalesce.try_call(&1, || {
+                    until_following(&coalesce, 2);
+                    Err("no")
+                })
+            });
+            until_running(&coalesce, 1);
+            let hurried = scope.spawn(|| {
+                hold_at(&goes_on);
+                let request = coalesce.request(&1).timeout(Duration::ZERO);
+                request.try_call(|_| unreachable!("its deadline has passed")).result
+            });
+            let results = coalesce.call_many(&[1, 2], |missing| {
+                assert_eq!(missing, [&2]);
+                until("the lead to be free", || coalesce.stats().failed == 1);
+                assert_eq!((coalesce.stats().following, coalesce.in_flight()), (2, 2));
+                goes_on.open();
+                until_following(&coalesce, 0);
+                assert_eq!(coalesce.in_flight(), 1);
+                tenfold(missing)
+            });
+            assert!(matches!(&results[0], Err(CallError::Failed(error)) if **error == "no"), "{results:?}");
+            assert_eq!(**results[1].as_ref().unwrap(), 20);
+            assert!(single.join().unwrap().is_err());
+            assert!(matches!(hurried.join().unwrap(), Err(CallError::TimedOut)));
+        });
+        let stats = coalesce.stats();
+        assert_eq!((stats.failed, stats.elected, stats.timed_out), (1, 0, 1));
         assert_idle(&coalesce);
     });
 }

@@ -88,6 +88,35 @@ fn places_for_followers_in_all_are_given_back_however_they_leave() {
 }
 
 #[test]
+fn a_follower_that_leads_something_takes_a_place_among_followers_in_all_too() {
+    bounded(|| {
+        let coalesce: SyncCoalesce<u8, u32> = SyncCoalesce::builder().max_followers_in_all(1).build();
+        let gate = Gate::new();
+        thread::scope(|scope| {
+            let leader = scope.spawn(|| {
+                coalesce.call(&0, || {
+                    gate.pass();
+                    1
+                })
+            });
+            until_running(&coalesce, 1);
+            let nested = scope.spawn(|| coalesce.call(&1, || *coalesce.call(&0, || unreachable!()).unwrap()));
+            until_following(&coalesce, 1);
+            assert!(matches!(coalesce.call(&0, || unreachable!()), Err(CallError::Overloaded)));
+            let leads = coalesce.call(&2, || {
+                assert!(matches!(coalesce.call(&0, || unreachable!()), Err(CallError::Overloaded)));
+                2
+            });
+            assert!(leads.is_ok());
+            gate.open();
+            assert!(leader.join().unwrap().is_ok() && nested.join().unwrap().is_ok());
+        });
+        assert_eq!(coalesce.stats().overloaded, 2);
+        assert_idle(&coalesce);
+    });
+}
+
+#[test]
 fn a_herd_whose_timeout_ended_does_not_lead() {
     bounded(|| {
         let coalesce: SyncCoalesce<u8, u32> = SyncCoalesce::new();

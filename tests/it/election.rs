@@ -184,6 +184,43 @@ fn nobody_past_its_deadline_leads() {
     });
 }
 
+/// Followers sleep in several places, 64 of them in the first. Who is woken to lead must be one who is there.
+///
+/// ```text
+/// leader     lead --- the many have left, the last has joined -- fails
+/// many            join, sleep, leave at their deadline
+/// last                         join, sleep ------------------------- lead
+/// ```
+#[test]
+fn whoever_sleeps_yet_is_woken_to_lead_wherever_that_is() {
+    bounded(|| {
+        // The last may be awake still as the leader fails, and then needs no waking.
+        for _ in 0..8 {
+            let coalesce: Coalesce = SyncCoalesce::builder().on_error(OnFailure::Elect { times: 1 }).build();
+            thread::scope(|scope| {
+                let leader = scope.spawn(|| {
+                    coalesce.try_call(&"key", || {
+                        until("the many to leave", || coalesce.stats().timed_out == 64);
+                        until_following(&coalesce, 1);
+                        Err(1)
+                    })
+                });
+                until_running(&coalesce, 1);
+                let many = crowd(scope, 64, |_| {
+                    let request = coalesce.request(&"key").timeout(Duration::from_millis(10));
+                    request.try_call(|_| unreachable!("its deadline passes first")).result
+                });
+                until("the many to join", || coalesce.stats().coalesced_calls == 64);
+                assert_eq!(*coalesce.try_call(&"key", || Ok(2)).unwrap(), 2);
+                assert!(leader.join().unwrap().is_err());
+                assert!(join(many).iter().all(|result| matches!(result, Err(CallError::TimedOut))));
+            });
+            assert_eq!(coalesce.stats().elected, 1);
+            assert_idle(&coalesce);
+        }
+    });
+}
+
 /// ```text
 /// leader     lead -- fails, leads again at once -- fails, leads again at once -- ... until the other has left
 /// follower       join ........... woken, too late ........... woken, too late ... leave when its time has passed
