@@ -119,11 +119,9 @@ impl<T, E> Slot<T, E> {
 
     /// Sets the state in all lanes; says in which of them somebody sleeps.
     fn set(&self, state: impl Fn() -> State<T, E>) -> u32 {
+        let lanes = if planted(Fault::SetsOneLane) { 1 } else { LANES };
         let mut asleep = 0;
-        for (index, lane) in self.lanes.iter().enumerate() {
-            if index > 0 && planted(Fault::SetsOneLane) {
-                break;
-            }
+        for (index, lane) in self.lanes.iter().enumerate().take(lanes) {
             let mut lane = lane.lock();
             lane.state = state();
             asleep |= u32::from(lane.asleep > 0) << index;
@@ -204,8 +202,9 @@ impl<T, E> Slot<T, E> {
 impl<T, E> Published<T, E> {
     /// Wakes every follower, and sends the result to every ticket.
     pub(super) fn wake(self) {
-        for (index, lane) in self.slot.lanes.iter().enumerate() {
-            if self.asleep >> index & 1 == 1 && !(index > 0 && planted(Fault::WakesOneLane)) {
+        let lanes = if planted(Fault::WakesOneLane) { 1 } else { LANES };
+        for (index, lane) in self.slot.lanes.iter().enumerate().take(lanes) {
+            if self.asleep >> index & 1 == 1 {
                 lane.notify_all();
             }
         }
