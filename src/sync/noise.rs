@@ -10,7 +10,7 @@ use std::time::Duration;
 /// A test of many calls is not to take for ever.
 const MOST: u64 = 400;
 
-/// Sleeps up to 30 ms, each second time; when and how long, `SYNC_COALESCE_NOISE` says, a number.
+/// Sleeps up to 30 ms, one time in two; another number in `SYNC_COALESCE_NOISE` has it sleep at other times.
 pub(crate) fn noise() {
     static SEED: LazyLock<u64> = LazyLock::new(|| {
         let seed = env::var("SYNC_COALESCE_NOISE").ok();
