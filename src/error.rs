@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::KeyError;
+use crate::key::KeyError;
 
 /// Why a call gave no value; `E` is the error of the caller's own closure.
 ///

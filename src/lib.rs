@@ -341,21 +341,14 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
-mod batch;
-pub use batch::RequestMany;
-
-mod builder;
-pub use builder::Builder;
-
 pub mod chat;
 pub use chat::KeyPreset;
 
 mod coalesce;
 pub use coalesce::SyncCoalesce;
-
-mod control;
-
-mod detach;
+pub use coalesce::batch::RequestMany;
+pub use coalesce::builder::Builder;
+pub use coalesce::options::Request;
 
 mod error;
 pub use error::CallError;
@@ -366,8 +359,6 @@ pub use hashbrown::Equivalent;
 
 mod key;
 pub use key::{Key, KeyError, KeyErrorKind, KeyFields, KeyFn, KeyRule, ParseKeyError, SharedText};
-
-mod keyed;
 
 mod observe;
 #[cfg(feature = "metrics")]
@@ -381,11 +372,10 @@ pub use observe::{Ended, EndedAs, FlightId, Left, LeftWith, Observer, Refused};
 mod outcome;
 pub use outcome::{Bypass, Mark, Outcome, Role};
 
+mod panic;
+
 mod policy;
 pub use policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
-
-mod request;
-pub use request::Request;
 
 #[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
 pub mod stack;
@@ -397,6 +387,7 @@ mod stream;
 pub use stream::{Stream, StreamBuilder, StreamCoalesce, StreamError, StreamRequest, StreamStats};
 
 mod sync;
+mod wait;
 
 // Its examples are of all features.
 #[cfg(all(doctest, feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::CallError;
+use crate::error::CallError;
 
 /// What everyone in a flight gets: the same value, or the same error.
 pub(crate) type Shared<T, E> = Result<Arc<T>, CallError<E>>;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{KeyError, KeyRule};
+use crate::key::{KeyError, KeyRule};
 
 /// A ready-made [`KeyRule`] for the requests of one provider's endpoint.
 ///

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use super::lock::Lock;
-use super::quiet::Quiet;
-use super::record::Record;
 use super::slot::{Failure, Slot};
-use super::waits::{self, Waiting};
+use super::table::lock::Lock;
+use super::table::record::Record;
 use super::{Entered, Flights, Follow, Lead, Made, Missing, Waits};
+use crate::error::CallError;
+use crate::observe::FlightId;
+use crate::outcome::Bypass;
+use crate::panic::Quiet;
+use crate::policy::{OnDeadlock, Overflow};
+use crate::stats::Stats;
 use crate::sync::{Fault, Me, planted};
-use crate::{Bypass, CallError, FlightId, OnDeadlock, Overflow, Stats};
+use crate::wait::graph::{self as waits, Waiting};
 
 /// Where a flight is.
 pub(super) struct At<'a, K, T, E> {

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::quiet::Quiet;
-use super::record::Record;
 use super::release::Released;
 use super::slot::{Failure, Slot, Woken};
-use super::table::{Removed, Shard};
-use super::waits::{self, Chain, Waiting};
-use super::{At, Lead, pool};
+use super::table::record::Record;
+use super::table::shard::{Removed, Shard};
+use super::{At, Lead};
+use crate::error::CallError;
+use crate::observe::{Left, LeftWith};
 use crate::outcome::Shared;
+use crate::outcome::{Outcome, Role};
+use crate::panic::Quiet;
+use crate::stats::Stats;
 use crate::sync::{self, Fault, Instant, has_passed, planted};
-use crate::{CallError, Left, LeftWith, Outcome, Role, Stats};
+use crate::wait::graph::{self as waits, Chain, Waiting};
+use crate::wait::lending::lending;
 
 /// A follower's place in a flight.
 pub(crate) struct Follow<'a, K, T, E> {
@@ -123,7 +127,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
                 (Some(deadline), Some(patience)) => Some(deadline.min(patience)),
                 (one, other) => one.or(other),
             };
-            match pool::lending(|| self.slot.wait(self.before, until)) {
+            match lending(|| self.slot.wait(self.before, until)) {
                 Woken::Ended(result) => break result,
                 Woken::Free => {
                     if let Some(lead) = self.lead_if_free(joined) {

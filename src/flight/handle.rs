@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::At;
-use super::record::Record;
+use super::table::record::Record;
 
 /// The flight that a closure runs for, as its own closure sees it.
 ///

@@ -3,15 +3,17 @@
 use std::mem;
 use std::time::Duration;
 
-use super::linger::Kept;
-use super::lock::Locked;
-use super::quiet::{Quiet, quietly};
+use super::completion::{Ran, attempt};
 use super::release::Released;
-use super::run::{Ran, attempt};
-use super::table::Removed;
-use super::{At, Flight, waits};
+use super::table::lingering::Kept;
+use super::table::lock::Locked;
+use super::table::shard::Removed;
+use super::{At, Flight};
+use crate::observe::Ended;
+use crate::outcome::{Outcome, Role};
+use crate::panic::{Quiet, quietly};
 use crate::sync::{self, Fault, Instant, planted};
-use crate::{Ended, Outcome, Role};
+use crate::wait::graph as waits;
 
 /// The lead of a flight: whoever holds it owes its followers a result. It ends the flight however it goes away.
 pub(crate) struct Lead<'a, K, T, E> {

@@ -1,35 +1,25 @@
 //! The protocol: who leads, who follows, and how a flight ends. `README.md` beside this file tells it step by step.
 
-mod alone;
 mod at;
-mod bound;
-mod close;
-#[cfg(all(test, not(sync_coalesce_shuttle)))]
-mod costs;
-mod detached;
-mod few;
-mod figures;
-mod filter;
+mod batch;
+mod bypass;
+mod completion;
+mod control;
 mod follow;
 mod handle;
 mod lead;
-mod linger;
-mod lock;
-mod many;
 #[cfg(all(test, sync_coalesce_shuttle))]
 mod models;
+#[cfg(all(test, not(sync_coalesce_shuttle)))]
+mod op_counts;
 mod pool;
-mod quiet;
-mod record;
 mod release;
-mod run;
 mod settings;
 mod slot;
+mod stats;
 mod table;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod tests;
-mod ticket;
-pub(crate) mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,24 +27,24 @@ use std::time::Duration;
 use hashbrown::Equivalent;
 
 use self::at::At;
-use self::bound::Bound;
-pub(crate) use self::few::shrink;
 pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
 pub use self::handle::Flight;
 pub(crate) use self::lead::Lead;
-use self::linger::{Found, Kept};
-use self::lock::{Lock, Locked};
-pub(crate) use self::pool::{Pool, lending};
-pub(crate) use self::quiet::{Quiet, quietly};
-use self::record::Record;
-pub(crate) use self::run::{caught, message};
+pub(crate) use self::pool::Pool;
+pub use self::pool::ticket::Ticket;
 pub(crate) use self::settings::{Policy, Settings};
 use self::slot::Failure;
-use self::table::{Shard, Table};
-pub use self::ticket::Ticket;
-use crate::outcome::Shared;
+use self::table::Table;
+use self::table::lingering::{Found, Kept};
+use self::table::lock::{Lock, Locked};
+use self::table::record::Record;
+use self::table::shard::Shard;
+pub(crate) use self::table::small_table::shrink;
+use crate::error::CallError;
+use crate::outcome::{Bypass, Mark, Shared};
+use crate::panic::Quiet;
 use crate::sync::{self, AtomicU64, Fault, Instant, Me, Monitor, Ordering, planted};
-use crate::{Bypass, CallError, Mark};
+use crate::wait::bound::Bound;
 
 /// All flights of one coalescer.
 pub(crate) struct Flights<K, T, E> {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::bound::Bound;
 use super::slot::{Published, Slot};
-use crate::Stats;
 use crate::outcome::Shared;
+use crate::stats::Stats;
 use crate::sync::{Fault, planted};
+use crate::wait::bound::Bound;
 
 /// Followers whose result is published and who are still to be woken.
 #[must_use]

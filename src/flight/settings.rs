@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::linger::Linger;
-use super::quiet::quietly;
-use super::run::Ran;
-use crate::{Observer, OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
+use super::completion::Ran;
+use super::table::lingering::Linger;
+use crate::observe::Observer;
+use crate::panic::quietly;
+use crate::policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
 
 /// The builder's `cost`.
 pub(crate) type Cost<T> = dyn Fn(&T) -> f64 + Send + Sync;

@@ -8,9 +8,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
-use super::{Entered, Flights, Follow, Lead, Limits, Policy, Settings, Waited, waits};
+use super::{Entered, Flights, Follow, Lead, Limits, Policy, Settings, Waited};
+use crate::error::CallError;
+use crate::outcome::Mark;
 use crate::outcome::Shared;
-use crate::{CallError, Mark, OnFailure, Stats, sync};
+use crate::policy::OnFailure;
+use crate::stats::Stats;
+use crate::sync;
+use crate::wait::graph as waits;
 
 /// Few keys, so that flights meet: two with one hash, one whose hash shares their bit of the filter, and one apart.
 const KEYS: u8 = 4;

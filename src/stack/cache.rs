@@ -14,7 +14,7 @@ pub use self::builder::{CacheBuilder, CacheError};
 pub use self::stats::CacheStats;
 use self::stats::{Counters, Once};
 use super::Clock;
-use crate::flight::quietly;
+use crate::panic::quietly;
 use crate::{CallError, SyncCoalesce};
 
 /// Keeps values: so many, and each for so long.

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use crate::CallError;
+use crate::error::CallError;
 
 /// Why a reader of a [`Stream`](crate::Stream) gets no more; `E` is the error of the source.
 ///

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::StreamError;
 use super::settings::Settings;
-use crate::flight::lending;
-use crate::flight::waits::{Leader, Waiting, leads_something};
 use crate::sync::{self, Fault, Instant, Monitor, MonitorGuard, has_passed, planted};
+use crate::wait::graph::{Leader, Waiting, leads_something};
+use crate::wait::lending::lending;
 
 pub(super) type Source<C, E> = Box<dyn Iterator<Item = Result<C, E>> + Send>;
 

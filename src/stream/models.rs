@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{StreamCoalesce, StreamError};
-use crate::flight::waits;
+use crate::coalesce::SyncCoalesce;
+use crate::error::CallError;
 use crate::sync::{self, Barrier, Fault, catches, holds};
-use crate::{CallError, SyncCoalesce};
+use crate::wait::graph as waits;
 
 type Streams = StreamCoalesce<u64, u64, u64>;
 type Item = Option<Result<Arc<u64>, StreamError<u64>>>;

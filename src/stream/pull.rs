@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::StreamError;
 use super::log::{Appended, End, Log, Source};
 use super::table::{Home, drop_each};
-use crate::flight::{caught, message, quietly, waits};
+use crate::panic::{caught, message, quietly};
 use crate::sync::{Fault, planted};
+use crate::wait::graph as waits;
 
 /// This thread leads: from before user code runs until what came of it is published.
 struct Leading;

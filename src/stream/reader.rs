@@ -11,10 +11,10 @@ use super::StreamError;
 use super::log::{End, Found, Log};
 use super::pull;
 use super::table::{Home, Leaving, label};
-use crate::CallError;
-use crate::flight::quietly;
-use crate::flight::waits::Waiting;
+use crate::error::CallError;
+use crate::panic::quietly;
 use crate::sync::Instant;
+use crate::wait::graph::Waiting;
 
 /// One reader of a shared stream, made by [`StreamCoalesce::stream`](crate::StreamCoalesce::stream): an iterator over
 /// all its chunks, from the first one.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use hashbrown::Equivalent;
 
 use super::{Stream, StreamCoalesce};
-use crate::CallError;
-use crate::request::Limit;
+use crate::coalesce::options::Limit;
+use crate::error::CallError;
 
 /// One stream with wishes of its own, made by [`StreamCoalesce::request`]. Nothing happens until
 /// [`stream`](StreamRequest::stream).

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::flight::quietly;
+use crate::panic::quietly;
 
 /// The builder's `weigher`.
 pub(super) type Weigher<C> = dyn Fn(&C) -> u64 + Send + Sync;

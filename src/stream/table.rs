@@ -8,10 +8,11 @@ use super::log::{End, Log};
 use super::map::{Entry, Streams, same_key};
 use super::settings::Settings;
 use super::{StreamError, StreamStats};
-use crate::flight::waits::Waiting;
-use crate::flight::{Quiet, quietly};
+use crate::error::CallError;
+use crate::observe::FlightId;
+use crate::panic::{Quiet, quietly};
 use crate::sync::{Fault, Mutex, planted};
-use crate::{CallError, FlightId};
+use crate::wait::graph::Waiting;
 
 /// All streams of one coalescer.
 pub(super) struct Table<K, C, E> {

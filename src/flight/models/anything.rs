@@ -4,8 +4,9 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 
 use super::{Asking, Crowd, Seen, building, together};
+use crate::outcome::Mark;
+use crate::policy::{OnFailure, Overflow};
 use crate::sync::{self, Fault, catches, holds, random_below};
-use crate::{Mark, OnFailure, Overflow};
 
 /// ```text
 /// three threads, each of them

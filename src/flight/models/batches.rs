@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Crowd, Seen, building, plainly, together};
+use crate::error::CallError;
+use crate::policy::{OnDeadlock, OnFailure};
 use crate::sync::{self, Fault, catches, holds};
-use crate::{CallError, OnDeadlock, OnFailure};
 
 fn ones(missing: &[&u64]) -> Vec<u64> {
     sync::pause();

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Calls, Crowd, Seen, building, plainly, together};
+use crate::error::CallError;
 use crate::flight::{Entered, Limits};
+use crate::policy::OnFailure;
 use crate::sync::{self, Barrier, Fault, catches, holds};
-use crate::{CallError, OnFailure};
 
 fn is_refused<T>(result: &Result<T, CallError<u64>>) -> bool {
     matches!(result, Err(CallError::Deadlock { .. }))
@@ -44,7 +45,7 @@ fn ring<const N: usize>(crowds: [&Crowd; N]) {
         let stats = crowd.calls.stats();
         assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0));
     }
-    assert!(crate::flight::waits::nobody_waits(), "an edge is left");
+    assert!(crate::wait::graph::nobody_waits(), "an edge is left");
 }
 
 /// ```text

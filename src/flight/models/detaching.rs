@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Calls, Seen, building, together, waits};
+use super::{Calls, Seen, building, together};
+use crate::error::CallError;
+use crate::policy::OnLastTicket;
 use crate::sync::{self, Fault, catches, holds, holds_despite};
-use crate::{CallError, OnLastTicket};
+use crate::wait::graph as waits;
 
 /// Nothing is left, when the pool's threads have ended their closures.
 fn assert_idle(calls: &Calls) {

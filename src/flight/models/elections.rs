@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Asking, Building, Crowd, Seen, building, plainly, together};
+use crate::error::CallError;
 use crate::flight::{Entered, Limits, Patience, Waited};
+use crate::policy::OnFailure;
 use crate::sync::{self, Fault, catches, holds};
-use crate::{CallError, OnFailure};
 
 fn electing() -> Building {
     building().on_error(OnFailure::Elect { times: 2 })

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Crowd, Seen, building, plainly, together};
-use crate::CallError;
+use crate::error::CallError;
 use crate::flight::{Entered, Limits, Waited};
 use crate::sync::{self, Fault, catches, holds};
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Crowd, Seen, building, plainly, together};
-use crate::CallError;
+use crate::error::CallError;
 use crate::sync::{Fault, catches, holds, pause};
 
 /// ```text

@@ -19,11 +19,16 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::run::Ran;
-use super::{At, Flight, waits};
+use super::completion::Ran;
+use super::{At, Flight};
+use crate::coalesce::SyncCoalesce;
+use crate::coalesce::builder::Builder;
+use crate::coalesce::options::Request;
+use crate::error::CallError;
 use crate::outcome::Shared;
+use crate::outcome::{Outcome, Role};
 use crate::sync::{self, Fault, planted};
-use crate::{Builder, CallError, Outcome, Request, Role, SyncCoalesce};
+use crate::wait::graph as waits;
 
 /// A key is its own hash, so that a model knows which keys share a shard.
 #[derive(Default)]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{SyncCoalesce, sync};
+use crate::coalesce::SyncCoalesce;
+use crate::sync;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

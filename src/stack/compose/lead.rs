@@ -9,7 +9,7 @@ use hashbrown::Equivalent;
 
 use super::{Stack, StackError};
 #[cfg(any(feature = "budget", feature = "pace"))]
-use crate::flight::quietly;
+use crate::panic::quietly;
 #[cfg(feature = "pace")]
 use crate::stack::Pacer;
 #[cfg(feature = "retry")]

@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::pool;
-use super::slot::{Slot, Woken};
-use super::waits::{self, Waiting};
-use crate::CallError;
+use crate::error::CallError;
+use crate::flight::slot::{Slot, Woken};
 use crate::outcome::Shared;
 use crate::sync::{self, Receiver};
+use crate::wait::graph::{self as waits, Waiting};
+use crate::wait::lending::lending;
 
 /// A place in a flight, for whoever wants its result: made by [`SyncCoalesce::detach`](crate::SyncCoalesce::detach).
 ///
@@ -20,40 +20,40 @@ use crate::sync::{self, Receiver};
 /// [`Builder::on_last_ticket`](crate::Builder::on_last_ticket).
 #[must_use = "dropping a ticket leaves the flight"]
 pub struct Ticket<T, E> {
-    pub(super) slot: Arc<Slot<T, E>>,
-    pub(super) receiver: Receiver<Shared<T, E>>,
+    pub(in crate::flight) slot: Arc<Slot<T, E>>,
+    pub(in crate::flight) receiver: Receiver<Shared<T, E>>,
     /// Where it is in the flight; nowhere if it was refused.
-    pub(super) place: Option<Place<T, E>>,
+    pub(in crate::flight) place: Option<Place<T, E>>,
     /// What the flight is called in a chain of waits.
-    pub(super) label: Arc<str>,
+    pub(in crate::flight) label: Arc<str>,
     /// The builder's.
-    pub(super) timeout: Option<Duration>,
+    pub(in crate::flight) timeout: Option<Duration>,
 }
 
-pub(super) struct Place<T, E> {
-    pub(super) home: Arc<dyn Home<T, E>>,
-    pub(super) hash: u64,
-    pub(super) flight: u64,
-    pub(super) number: u64,
+pub(in crate::flight) struct Place<T, E> {
+    pub(in crate::flight) home: Arc<dyn Home<T, E>>,
+    pub(in crate::flight) hash: u64,
+    pub(in crate::flight) flight: u64,
+    pub(in crate::flight) number: u64,
     /// It joined a flight that was there, and is counted as a follower.
-    pub(super) joined: bool,
+    pub(in crate::flight) joined: bool,
 }
 
 /// Where the result of a flight comes out for one ticket.
-pub(super) struct Line<T, E> {
-    pub(super) slot: Arc<Slot<T, E>>,
-    pub(super) receiver: Receiver<Shared<T, E>>,
+pub(in crate::flight) struct Line<T, E> {
+    pub(in crate::flight) slot: Arc<Slot<T, E>>,
+    pub(in crate::flight) receiver: Receiver<Shared<T, E>>,
     /// To leave by; none if the flight has ended.
-    pub(super) number: Option<u64>,
+    pub(in crate::flight) number: Option<u64>,
 }
 
 /// The flights that a ticket belongs to, whatever their keys are.
-pub(super) trait Home<T, E>: Send + Sync {
+pub(in crate::flight) trait Home<T, E>: Send + Sync {
     fn leave(&self, place: &Place<T, E>, slot: &Slot<T, E>);
 }
 
 impl<T, E> Line<T, E> {
-    pub(super) fn new(slot: Arc<Slot<T, E>>) -> Self {
+    pub(in crate::flight) fn new(slot: Arc<Slot<T, E>>) -> Self {
         let (sender, receiver) = sync::bounded(1);
         let number = slot.add_ticket(sender);
         Self { slot, receiver, number }
@@ -128,7 +128,7 @@ impl<T, E> Ticket<T, E> {
         } else {
             None
         };
-        pool::lending(|| sync::ready(&self.receiver, deadline));
+        lending(|| sync::ready(&self.receiver, deadline));
         drop(waiting);
         self.try_wait().unwrap_or(Err(CallError::TimedOut))
     }

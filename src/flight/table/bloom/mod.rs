@@ -8,47 +8,47 @@ use crate::sync::{Fault, planted};
 /// A set of hashes of which only so much is kept: one bit stands for every 64th. A Bloom filter with one hash function
 /// (Bloom, "Space/Time Trade-offs in Hash Coding with Allowable Errors", 1970).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Filter(pub(super) u64);
+pub(in crate::flight) struct Filter(pub(in crate::flight) u64);
 
 /// A filter out of which hashes can be taken again, as in Fan, Cao, Almeida and Broder, "Summary Cache", 2000.
-pub(super) struct Counting {
+pub(in crate::flight) struct Counting {
     filter: Filter,
     /// How many hashes there are for each bit. A count that has come to its maximum stays there, and its bit with it.
     counts: [u16; 64],
 }
 
 impl Filter {
-    pub(super) const EMPTY: Self = Self(0);
+    pub(in crate::flight) const EMPTY: Self = Self(0);
     /// Nothing is surely lacking.
-    pub(super) const FULL: Self = Self(u64::MAX);
+    pub(in crate::flight) const FULL: Self = Self(u64::MAX);
 
     #[inline]
-    pub(super) fn of(hash: u64) -> Self {
+    pub(in crate::flight) fn of(hash: u64) -> Self {
         Self(1 << index(hash))
     }
 
     #[inline]
-    pub(super) fn with(self, other: Self) -> Self {
+    pub(in crate::flight) fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// Whether this hash is surely not in it.
     #[inline]
-    pub(super) fn lacks(self, hash: u64) -> bool {
+    pub(in crate::flight) fn lacks(self, hash: u64) -> bool {
         self.0 & Self::of(hash).0 == 0
     }
 }
 
 impl Counting {
-    pub(super) const EMPTY: Self = Self { filter: Filter::EMPTY, counts: [0; 64] };
+    pub(in crate::flight) const EMPTY: Self = Self { filter: Filter::EMPTY, counts: [0; 64] };
 
     #[inline]
-    pub(super) fn filter(&self) -> Filter {
+    pub(in crate::flight) fn filter(&self) -> Filter {
         self.filter
     }
 
     #[inline]
-    pub(super) fn insert(&mut self, hash: u64) {
+    pub(in crate::flight) fn insert(&mut self, hash: u64) {
         let count = &mut self.counts[index(hash)];
         *count = count.saturating_add(1);
         self.filter = self.filter.with(Filter::of(hash));
@@ -56,7 +56,7 @@ impl Counting {
 
     /// Takes out a hash that was put in.
     #[inline]
-    pub(super) fn remove(&mut self, hash: u64) {
+    pub(in crate::flight) fn remove(&mut self, hash: u64) {
         let count = &mut self.counts[index(hash)];
         if *count != u16::MAX {
             *count -= 1;

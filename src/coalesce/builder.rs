@@ -5,8 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::coalesce::SyncCoalesce;
 use crate::flight::{Flights, Policy, Pool, Settings};
-use crate::{Key, KeyRule, Observer, OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow, SyncCoalesce, sync};
+use crate::key::{Key, KeyRule};
+use crate::observe::Observer;
+use crate::policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
+use crate::sync;
 
 /// Shards per thread that can run at once: enough that two threads with different keys seldom meet in one.
 const SHARDS_PER_THREAD: usize = 32;

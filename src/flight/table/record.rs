@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::slot::Slot;
+use crate::flight::slot::Slot;
 use crate::outcome::Shared;
 use crate::sync::{Fault, Instant, Me, planted};
 

@@ -1,9 +1,11 @@
 //! Running a closure for its caller alone, and refusing to run it.
 
-use super::run::{Ran, attempt};
+use super::completion::{Ran, attempt};
 use super::{Flight, Flights};
+use crate::error::CallError;
+use crate::observe::Refused;
+use crate::outcome::{Bypass, Outcome, Role};
 use crate::sync;
-use crate::{Bypass, CallError, Outcome, Refused, Role};
 
 impl<K, T, E> Flights<K, T, E> {
     /// Runs `work` for its caller alone. A panic in it goes on to the caller.

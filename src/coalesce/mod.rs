@@ -1,5 +1,12 @@
 //! [`SyncCoalesce`] and its verbs.
 
+pub(crate) mod batch;
+pub(crate) mod builder;
+mod control;
+mod detach;
+mod keyed;
+pub(crate) mod options;
+
 use std::collections::hash_map::RandomState;
 use std::convert::Infallible;
 use std::fmt;
@@ -9,9 +16,15 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
+use crate::coalesce::builder::Builder;
+use crate::coalesce::options::Request;
+use crate::coalesce::options::Wishes;
+use crate::error::CallError;
 use crate::flight::{Entered, Flight, Flights, Pool, Waited};
-use crate::request::Wishes;
-use crate::{Builder, Bypass, CallError, FlightInfo, KeyRule, Outcome, Request, Role, Stats, sync};
+use crate::key::KeyRule;
+use crate::outcome::{Bypass, Outcome, Role};
+use crate::stats::{FlightInfo, Stats};
+use crate::sync;
 
 /// One call in flight per key, for threads: everyone who asks while it runs gets its result.
 ///

@@ -1,15 +1,14 @@
 //! Running user code, and what can come of it.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use super::quiet::quietly;
 use super::settings::Cost;
+use crate::error::CallError;
+use crate::observe::EndedAs;
 use crate::outcome::Shared;
-#[cfg(sync_coalesce_noise)]
-use crate::sync;
-use crate::{CallError, EndedAs};
+use crate::panic::{caught, message, quietly};
 
 /// What came of a closure.
 pub(super) enum Ran<T, E> {
@@ -27,18 +26,6 @@ pub(super) enum Ran<T, E> {
         message: Arc<str>,
         payload: Box<dyn Any + Send>,
     },
-}
-
-/// Runs a closure or pulls from a source. Nothing unwinds out of here. What a panic leaves behind belongs to what is
-/// run, and nobody runs it again, so nobody sees it half done.
-#[inline]
-pub(crate) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
-    #[cfg(sync_coalesce_noise)]
-    sync::noise();
-    let ran = catch_unwind(AssertUnwindSafe(work));
-    #[cfg(sync_coalesce_noise)]
-    sync::noise();
-    ran
 }
 
 /// Runs user code, where each of these may happen: `work` returns a value, returns an error, or panics, and for a value
@@ -125,11 +112,4 @@ impl<T, E> Ran<T, E> {
             Self::Panicked { payload, .. } => resume_unwind(payload),
         }
     }
-}
-
-/// The text of a panic: what `panic!` was given, as far as it was text.
-pub(crate) fn message(payload: &(dyn Any + Send)) -> Arc<str> {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a value that is not text").into()
 }

@@ -2,8 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::filter::Filter;
-use super::table::Shard;
+use super::bloom::Filter;
+use super::shard::Shard;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// A shard's lock, on cache lines of its own so that neighbours do not slow each other down. The filter is first, since
@@ -22,7 +22,7 @@ pub(crate) struct Locked<'a, K, T, E> {
 }
 
 impl<K, T, E> Lock<K, T, E> {
-    pub(super) fn new(shard: Shard<K, T, E>) -> Self {
+    pub(in crate::flight) fn new(shard: Shard<K, T, E>) -> Self {
         Self { filter: AtomicU64::new(Filter::EMPTY.0), shard: Mutex::new(shard) }
     }
 

@@ -5,49 +5,49 @@ mod tests;
 
 use hashbrown::HashTable;
 
-use super::filter::{Counting, Filter};
+use crate::flight::table::bloom::{Counting, Filter};
 
 /// Values by a hash that each of them knows.
-pub(super) struct Few<V> {
+pub(in crate::flight) struct Few<V> {
     first: Option<V>,
     others: HashTable<V>,
     /// Of the others.
     filter: Counting,
 }
 
-pub(super) trait Hashed {
+pub(in crate::flight) trait Hashed {
     fn hash(&self) -> u64;
 }
 
 impl<V: Hashed> Few<V> {
-    pub(super) fn new() -> Self {
+    pub(in crate::flight) fn new() -> Self {
         Self { first: None, others: HashTable::new(), filter: Counting::EMPTY }
     }
 
     /// Which hashes there may be.
     #[inline]
-    pub(super) fn filter(&self) -> Filter {
+    pub(in crate::flight) fn filter(&self) -> Filter {
         let first = self.first.as_ref().map_or(Filter::EMPTY, |first| Filter::of(first.hash()));
         self.filter.filter().with(first)
     }
 
     #[inline]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::flight) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.others.len()
     }
 
     #[cfg(all(test, not(sync_coalesce_shuttle)))]
-    pub(super) fn capacity(&self) -> usize {
+    pub(in crate::flight) fn capacity(&self) -> usize {
         self.others.capacity()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &V> {
+    pub(in crate::flight) fn iter(&self) -> impl Iterator<Item = &V> {
         self.first.iter().chain(&self.others)
     }
 
     /// The value with this hash that is the one; `is_it` is asked about no other hash.
     #[inline]
-    pub(super) fn find(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<&mut V> {
+    pub(in crate::flight) fn find(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<&mut V> {
         let is_it = |value: &V| value.hash() == hash && is_it(value);
         if self.first.as_ref().is_some_and(&is_it) {
             return self.first.as_mut();
@@ -58,7 +58,7 @@ impl<V: Hashed> Few<V> {
     /// Puts in a value that is not there.
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
-    pub(super) fn insert(&mut self, value: V) {
+    pub(in crate::flight) fn insert(&mut self, value: V) {
         if self.first.is_none() {
             self.first = Some(value);
         } else {
@@ -69,20 +69,20 @@ impl<V: Hashed> Few<V> {
 
     /// Takes out what [`find`](Few::find) would find.
     #[inline]
-    pub(super) fn remove(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<V> {
+    pub(in crate::flight) fn remove(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<V> {
         let first = self.take_first(|first| first.hash() == hash && is_it(first));
         first.or_else(|| self.take_other(hash, is_it, |other| other))
     }
 
     /// Takes out the first value, if it is the one.
     #[inline]
-    pub(super) fn take_first(&mut self, is_it: impl Fn(&V) -> bool) -> Option<V> {
+    pub(in crate::flight) fn take_first(&mut self, is_it: impl Fn(&V) -> bool) -> Option<V> {
         self.first.take_if(|first| is_it(first))
     }
 
     /// Takes one of the others out, and leaves the `part` of it that is wanted: to move the whole takes time.
     #[inline]
-    pub(super) fn take_other<P>(
+    pub(in crate::flight) fn take_other<P>(
         &mut self,
         hash: u64,
         is_it: impl Fn(&V) -> bool,
@@ -99,7 +99,7 @@ impl<V: Hashed> Few<V> {
     }
 
     /// Takes everything out.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = V> {
+    pub(in crate::flight) fn drain(&mut self) -> impl Iterator<Item = V> {
         self.filter = Counting::EMPTY;
         self.first.take().into_iter().chain(std::mem::take(&mut self.others))
     }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use hashbrown::Equivalent;
 
-use super::quiet::Quiet;
+use super::Flights;
 use super::release::Released;
-use super::{Flights, pool};
-use crate::CallError;
+use crate::error::CallError;
+use crate::panic::Quiet;
 use crate::sync::{self, Fault, Instant, Me, has_passed, planted};
+use crate::wait::lending::lending;
 
 impl<K, T, E> Flights<K, T, E> {
     /// Lets later callers start afresh; present followers stay. Says whether there was a flight, or a result that
@@ -72,7 +73,7 @@ impl<K, T, E> Flights<K, T, E> {
     pub(crate) fn drain(&self, timeout: Duration) -> bool {
         let deadline = sync::now().checked_add(timeout);
         let me = sync::me();
-        pool::lending(|| self.wait_until_drained(deadline, me))
+        lending(|| self.wait_until_drained(deadline, me))
     }
 
     fn wait_until_drained(&self, deadline: Option<Instant>, me: Me) -> bool {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use hashbrown::{Equivalent, HashTable};
 
-use super::few::{Hashed, shrink};
-use super::quiet::Quiet;
-use super::run::Ran;
-use crate::Mark;
+use super::small_table::{Hashed, shrink};
+use crate::flight::completion::Ran;
+use crate::outcome::Mark;
 use crate::outcome::Shared;
+use crate::panic::Quiet;
 use crate::sync::Instant;
 
 /// Room in each shard: with less, many results would go while other shards have room.
@@ -24,7 +24,7 @@ pub(crate) struct Linger {
 }
 
 /// The results of one shard. Nobody sweeps them but those who come by: each that is put in takes out what has expired.
-pub(super) struct Lingering<K, T, E> {
+pub(in crate::flight) struct Lingering<K, T, E> {
     kept: HashTable<Kept<K, T, E>>,
     /// The hashes of those that are kept, by when they expire, and by their flights' ids.
     order: BTreeMap<(Instant, u64), u64>,
@@ -32,20 +32,20 @@ pub(super) struct Lingering<K, T, E> {
 }
 
 /// A result that is kept. To be dropped under no lock.
-pub(super) struct Kept<K, T, E> {
-    pub(super) key: Quiet<K>,
-    pub(super) result: Quiet<Shared<T, E>>,
-    pub(super) hash: u64,
+pub(in crate::flight) struct Kept<K, T, E> {
+    pub(in crate::flight) key: Quiet<K>,
+    pub(in crate::flight) result: Quiet<Shared<T, E>>,
+    pub(in crate::flight) hash: u64,
     /// Of its flight.
-    pub(super) id: u64,
+    pub(in crate::flight) id: u64,
     /// The last mark before its flight began.
-    pub(super) mark: u64,
-    pub(super) ended: Instant,
-    pub(super) until: Instant,
+    pub(in crate::flight) mark: u64,
+    pub(in crate::flight) ended: Instant,
+    pub(in crate::flight) until: Instant,
 }
 
 /// What there was for a key.
-pub(super) enum Found<K, T, E> {
+pub(in crate::flight) enum Found<K, T, E> {
     Result(Shared<T, E>, Duration),
     /// One that will not do any more, taken out to be dropped under no lock.
     Stale(Kept<K, T, E>),
@@ -78,7 +78,7 @@ impl Linger {
     }
 
     /// From when until when a result that is there now is kept, if it is.
-    pub(super) fn span<T, E>(&self, ran: &Ran<T, E>, now: Instant) -> Option<(Instant, Instant)> {
+    pub(in crate::flight) fn span<T, E>(&self, ran: &Ran<T, E>, now: Instant) -> Option<(Instant, Instant)> {
         let linger = match ran {
             Ran::Value { .. } => self.values?,
             Ran::Error(_) => self.errors?,
@@ -91,17 +91,23 @@ impl Linger {
 }
 
 impl<K, T, E> Lingering<K, T, E> {
-    pub(super) fn new(most: usize) -> Self {
+    pub(in crate::flight) fn new(most: usize) -> Self {
         Self { kept: HashTable::new(), order: BTreeMap::new(), most }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::flight) fn len(&self) -> usize {
         self.kept.len()
     }
 
     /// The result for this key, unless it has expired, or is that of a flight begun before `after`. `Q: Eq` may panic
     /// here; nothing has changed by then.
-    pub(super) fn find<Q>(&mut self, hash: u64, key: &Q, now: Instant, after: Option<Mark>) -> Option<Found<K, T, E>>
+    pub(in crate::flight) fn find<Q>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+        now: Instant,
+        after: Option<Mark>,
+    ) -> Option<Found<K, T, E>>
     where
         Q: Equivalent<K> + ?Sized,
     {
@@ -115,7 +121,7 @@ impl<K, T, E> Lingering<K, T, E> {
     }
 
     /// Takes out the result for this key.
-    pub(super) fn forget<Q>(&mut self, hash: u64, key: &Q) -> Option<Kept<K, T, E>>
+    pub(in crate::flight) fn forget<Q>(&mut self, hash: u64, key: &Q) -> Option<Kept<K, T, E>>
     where
         Q: Equivalent<K> + ?Sized,
     {
@@ -125,7 +131,7 @@ impl<K, T, E> Lingering<K, T, E> {
 
     /// Puts in the result of a flight whose key has no other here; what begins a flight has seen to that. Returns what
     /// had to go for it: all that has expired, and the one that would expire first if there are too many.
-    pub(super) fn put(&mut self, kept: Kept<K, T, E>) -> Vec<Kept<K, T, E>> {
+    pub(in crate::flight) fn put(&mut self, kept: Kept<K, T, E>) -> Vec<Kept<K, T, E>> {
         let now = kept.ended;
         self.order.insert((kept.until, kept.id), kept.hash);
         self.kept.insert_unique(kept.hash, kept, Hashed::hash);
@@ -140,7 +146,7 @@ impl<K, T, E> Lingering<K, T, E> {
     }
 
     /// Takes out everything.
-    pub(super) fn clear(&mut self) -> HashTable<Kept<K, T, E>> {
+    pub(in crate::flight) fn clear(&mut self) -> HashTable<Kept<K, T, E>> {
         self.order.clear();
         std::mem::take(&mut self.kept)
     }

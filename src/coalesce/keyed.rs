@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{CallError, Key, KeyFn, SyncCoalesce};
+use crate::coalesce::SyncCoalesce;
+use crate::error::CallError;
+use crate::key::{Key, KeyFn};
 
 impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// A function of one argument that coalesces: `key_fn` says what makes two arguments the same, and `work` does the

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::quiet::Quiet;
-use super::run::{Ran, attempt_many};
-use super::waits::Chain;
+use super::completion::{Ran, attempt_many};
 use super::{Entered, Flights, Follow, Lead, Limits, Waited, Waits};
+use crate::error::CallError;
 use crate::outcome::Shared;
+use crate::outcome::{Bypass, Mark};
+use crate::panic::Quiet;
+use crate::policy::OnDeadlock;
 use crate::sync::{self, Fault, Instant, planted};
-use crate::{Bypass, CallError, Mark, OnDeadlock};
+use crate::wait::graph::Chain;
 
 /// What came of a batch's closure for each key, or for all of them together if it panicked.
 type Rans<T, E> = Result<Vec<Ran<T, E>>, Ran<T, E>>;

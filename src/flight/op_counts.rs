@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Entered, Flights, Limits, Settings, Waited, waits};
-use crate::SyncCoalesce;
+use super::{Entered, Flights, Limits, Settings, Waited};
+use crate::coalesce::SyncCoalesce;
 use crate::sync::{self, Counts, counted_during};
+use crate::wait::graph as waits;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::pool::{Job, NotTaken, Pool};
-use super::quiet::{Quiet, quietly};
-use super::release::Released;
-use super::slot::Slot;
-use super::table::Removed;
 use super::ticket::{Home, Line, Place, Ticket};
-use super::{At, Entered, Flight, Flights, Lead, Waits};
+use super::{Job, NotTaken, Pool};
+use crate::error::CallError;
+use crate::flight::release::Released;
+use crate::flight::slot::Slot;
+use crate::flight::table::shard::Removed;
+use crate::flight::{At, Entered, Flight, Flights, Lead, Waits};
 use crate::outcome::Shared;
+use crate::panic::{Quiet, quietly};
+use crate::policy::{OnFullPool, OnLastTicket};
 use crate::sync::{self, Fault, Me, planted};
-use crate::{CallError, OnFullPool, OnLastTicket};
 
 /// A flight that waits for a thread. Dropped, it ends the flight with `Closed`.
 struct Queued<K, T, E> {

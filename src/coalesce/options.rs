@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use hashbrown::Equivalent;
 
+use crate::coalesce::SyncCoalesce;
+use crate::flight::Flight;
 use crate::flight::{Limits, Patience};
-use crate::{Flight, Mark, Outcome, SyncCoalesce};
+use crate::outcome::{Mark, Outcome};
 
 /// One call with wishes of its own, made by [`SyncCoalesce::request`]. Nothing happens until one of the two verbs at
 /// the end.

@@ -1,8 +1,8 @@
 //! What is told of all flights.
 
 use super::Flights;
+use crate::stats::{FlightInfo, Stats};
 use crate::sync;
-use crate::{FlightInfo, Stats};
 
 impl<K, T, E> Flights<K, T, E> {
     pub(crate) fn stats(&self) -> Stats {

@@ -4,7 +4,8 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::Equivalent;
 
-use crate::{Flight, SyncCoalesce, Ticket};
+use crate::coalesce::SyncCoalesce;
+use crate::flight::{Flight, Ticket};
 
 impl<K, T, E, S> SyncCoalesce<K, T, E, S>
 where

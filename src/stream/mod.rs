@@ -28,9 +28,10 @@ pub use self::reader::Stream;
 pub use self::request::StreamRequest;
 pub use self::stats::StreamStats;
 use self::table::{Entered, Table};
-use crate::flight::quietly;
-use crate::request::Limit;
-use crate::{CallError, sync};
+use crate::coalesce::options::Limit;
+use crate::error::CallError;
+use crate::panic::quietly;
+use crate::sync;
 
 /// One source open per key, for threads: everyone who asks while it is open reads all its chunks, from the first one.
 ///

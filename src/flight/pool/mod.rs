@@ -3,14 +3,17 @@
 //! The bound counts threads that are not blocked in waits of ours. One that blocks lends its place, so that flights
 //! which wait for flights that wait for a thread are not stuck; when it goes on, a thread that is one too many ends.
 
+pub(super) mod job;
+pub(super) mod ticket;
+
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod tests;
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::quiet::quietly;
+use crate::panic::quietly;
 use crate::sync::{self, Fault, Mutex, Receiver, Sender, planted};
+use crate::wait::lending::{self, Lender};
 
 /// The work of a detached flight. Dropped, it ends the flight.
 pub(super) trait Job: Send {
@@ -64,22 +67,6 @@ pub(super) enum NotTaken {
     Closed(Box<dyn Job>),
 }
 
-sync::per_thread! {
-    /// The crew that this thread is one of.
-    static CREW: RefCell<Option<Arc<Crew>>> = RefCell::new(None);
-}
-
-/// Runs `wait`, which blocks and runs no user code. If this thread is one of a crew, another one takes its place.
-pub(crate) fn lending<R>(wait: impl FnOnce() -> R) -> R {
-    // In the destructors of a thread's own values there may be none any more.
-    let crew = CREW.try_with(|crew| crew.borrow().clone()).ok().flatten();
-    let Some(crew) = crew.filter(|_| !planted(Fault::BlockedKeepsPlace)) else { return wait() };
-    crew.lend();
-    let waited = wait();
-    crew.take_back();
-    waited
-}
-
 impl Pool {
     pub(crate) fn new(name: &str, threads: usize, queue: usize) -> Self {
         let state = State { jobs: Jobs::Unused, pending: 0, active: 0, idle: 0, ending: 0, started: 0 };
@@ -89,7 +76,7 @@ impl Pool {
     }
 
     /// Takes a job, if there is a thread for it or a place in the queue.
-    pub(super) fn submit(&self, job: Box<dyn Job>) -> Result<(), NotTaken> {
+    pub(in crate::flight) fn submit(&self, job: Box<dyn Job>) -> Result<(), NotTaken> {
         self.0.submit(job)
     }
 
@@ -106,7 +93,7 @@ impl Pool {
 
     /// All its threads wait for a job, of which there is none, and it has no thread that is not counted.
     #[cfg(all(test, sync_coalesce_shuttle))]
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(in crate::flight) fn is_at_rest(&self) -> bool {
         // Each thread has its crew twice, and once more while it blocks.
         let threads = (Arc::strong_count(&self.0) - 1) / 2;
         self.counts() == (threads, threads, 0)
@@ -114,7 +101,7 @@ impl Pool {
 
     /// How many threads are active, how many of them idle, and how many jobs are not counted as received.
     #[cfg(test)]
-    pub(super) fn counts(&self) -> (usize, usize, usize) {
+    pub(in crate::flight) fn counts(&self) -> (usize, usize, usize) {
         let state = self.0.state.lock();
         (state.active, state.idle, state.pending)
     }
@@ -178,10 +165,10 @@ impl Crew {
         let Jobs::Open(_, receiver) = &state.jobs else { return Vec::new() };
         let (crew, jobs) = (Arc::clone(self), receiver.clone());
         let work = move || {
-            CREW.with(|own| own.replace(Some(Arc::clone(&crew))));
+            lending::set_lender(Some(Arc::clone(&crew) as Arc<dyn Lender>));
             crew.work(&jobs);
             // It is off the counts: what its thread-locals wait for as they are dropped is no business of the crew's.
-            CREW.with(RefCell::take);
+            lending::set_lender(None);
         };
         let mut abandoned = Vec::new();
         if sync::spawn(format!("{}-{}", self.name, state.started + 1), work).is_ok() {
@@ -220,9 +207,11 @@ impl Crew {
             state.idle += 1;
         }
     }
+}
 
+impl Lender for Crew {
     /// This thread blocks.
-    fn lend(self: &Arc<Self>) {
+    fn lend(self: Arc<Self>) {
         loop {
             let mut state = self.state.lock();
             state.active -= 1;

@@ -1,7 +1,4 @@
-//! The sharded map from keys to flights, and the counters that its locks guard too.
-
-#[cfg(all(test, not(sync_coalesce_shuttle)))]
-mod tests;
+//! One part of the table: its flights, and the counters that its lock guards too.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -9,24 +6,16 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::few::{Few, Hashed};
-use super::filter::Filter;
-use super::linger::Lingering;
-use super::lock::Lock;
+use super::bloom::Filter;
+use super::lingering::Lingering;
 use super::record::Record;
-use super::release::Released;
-use super::run::Ran;
-use super::slot::Slot;
-use crate::Stats;
+use super::small_table::{Few, Hashed};
+use crate::flight::completion::Ran;
+use crate::flight::release::Released;
+use crate::flight::slot::Slot;
 use crate::outcome::Shared;
+use crate::stats::Stats;
 use crate::sync::{Fault, Instant, Me, planted};
-
-/// More shards than any machine has use for; a larger wish is cut down to this.
-const MAX_SHARDS: usize = 1 << 12;
-
-pub(crate) struct Table<K, T, E> {
-    shards: Box<[Lock<K, T, E>]>,
-}
 
 /// The flights whose keys hash here. Each running flight is in exactly one of the two maps.
 pub(crate) struct Shard<K, T, E> {
@@ -35,7 +24,7 @@ pub(crate) struct Shard<K, T, E> {
     /// Those that run on after `forget` or `cancel`, by flight id: their leaders find their records here.
     pub(crate) forgotten: BTreeMap<u64, Record<T, E>>,
     /// What is kept of flights that have ended.
-    pub(super) lingering: Lingering<K, T, E>,
+    pub(crate) lingering: Lingering<K, T, E>,
     /// The threads that run a closure for themselves alone.
     pub(crate) alone: Vec<Me>,
     /// No call begins any more.
@@ -79,30 +68,8 @@ pub(crate) struct Removed<K, T, E> {
     pub(crate) slot: Option<Arc<Slot<T, E>>>,
 }
 
-impl<K, T, E> Table<K, T, E> {
-    /// A table of `shards` shards, rounded up to a power of two of at least 1, which share the bound on what lingers.
-    pub(crate) fn new(shards: usize, lingering: usize) -> Self {
-        let count = shards.clamp(1, MAX_SHARDS).next_power_of_two();
-        let shard = |index| Shard::new(index as u64, count as u64, lingering.div_ceil(count));
-        Self { shards: (0..count).map(|index| Lock::new(shard(index))).collect() }
-    }
-
-    /// The shard for `hash`. Multiplying spreads the hashes of a weak hasher into the highest bits of the product, which
-    /// are independent of the bits that the table inside the shard looks at.
-    pub(crate) fn shard(&self, hash: u64) -> &Lock<K, T, E> {
-        let bits = self.shards.len().trailing_zeros();
-        // In two steps, since one shard has no bits, and 64 is too far to shift.
-        let index = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 >> (32 - bits);
-        &self.shards[index as usize]
-    }
-
-    pub(crate) fn shards(&self) -> impl Iterator<Item = &Lock<K, T, E>> {
-        self.shards.iter()
-    }
-}
-
 impl<K, T, E> Shard<K, T, E> {
-    fn new(first_id: u64, id_step: u64, lingering: usize) -> Self {
+    pub(in crate::flight) fn new(first_id: u64, id_step: u64, lingering: usize) -> Self {
         Self {
             flights: Few::new(),
             forgotten: BTreeMap::new(),
@@ -127,7 +94,7 @@ impl<K, T, E> Shard<K, T, E> {
     /// Which hashes callers may find here. Results that linger are not told apart: their callers read the clock, which
     /// costs more than the lock that a filter can save.
     #[inline]
-    pub(super) fn filter(&self) -> Filter {
+    pub(in crate::flight) fn filter(&self) -> Filter {
         if self.lingering.len() == 0 { self.flights.filter() } else { Filter::FULL }
     }
 
@@ -279,7 +246,7 @@ impl<K, T, E> Shard<K, T, E> {
         released
     }
 
-    /// Memory follows what is there, as in [`shrink`](super::shrink).
+    /// Memory follows what is there, as in [`shrink`](super::small_table::shrink).
     pub(crate) fn shrink_alone(&mut self) {
         if self.alone.len() < self.alone.capacity() / 8 {
             self.alone.shrink_to(self.alone.len() * 2);

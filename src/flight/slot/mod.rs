@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
-use super::quiet::Quiet;
-use super::waits::Leader;
 use crate::outcome::Shared;
+use crate::panic::Quiet;
 use crate::sync::{Fault, Instant, Monitor, Mutex, Sender, has_passed, planted};
+use crate::wait::graph::Leader;
 
 /// How many meeting points a flight has: followers that wake up together take different locks. DESIGN.md has what was
 /// measured.
@@ -53,11 +53,11 @@ struct Register<T, E> {
 }
 
 /// Why the last leader failed. To be dropped under no lock: the last reference to an error is dropped by user code.
-pub(super) type Failure<T, E> = Quiet<Shared<T, E>>;
+pub(in crate::flight) type Failure<T, E> = Quiet<Shared<T, E>>;
 
 /// A result that was published, and who is to be told of it under no lock.
 #[must_use]
-pub(super) struct Published<T, E> {
+pub(in crate::flight) struct Published<T, E> {
     slot: Arc<Slot<T, E>>,
     tickets: BTreeMap<u64, Sender<Shared<T, E>>>,
     /// The lanes in which somebody slept when the result was set, a bit for each.
@@ -84,7 +84,7 @@ impl<T, E> Slot<T, E> {
     ///
     /// A follower that misses [`wake`](Published::wake) cannot exist: it looks and goes to sleep under the lock of
     /// its lane, so it either sees the result or sleeps before it is set, and so before it is woken.
-    pub(super) fn publish(self: Arc<Self>, result: Shared<T, E>) -> Published<T, E> {
+    pub(in crate::flight) fn publish(self: Arc<Self>, result: Shared<T, E>) -> Published<T, E> {
         if !planted(Fault::LeaderOutlivesFlight) {
             self.leader.clear();
         }
@@ -105,7 +105,7 @@ impl<T, E> Slot<T, E> {
 
     /// Takes the lead for `thread` if it is free. The caller holds the shard's lock. Returns what the lead was offered
     /// with.
-    pub(super) fn take_lead(&self, thread: u64) -> Failure<T, E> {
+    pub(in crate::flight) fn take_lead(&self, thread: u64) -> Failure<T, E> {
         if !matches!(self.look(), Woken::Free) {
             return Quiet::NONE;
         }
@@ -173,7 +173,7 @@ impl<T, E> Slot<T, E> {
     }
 
     /// What the lead is offered with, if it is.
-    pub(super) fn failure(&self) -> Option<Shared<T, E>> {
+    pub(in crate::flight) fn failure(&self) -> Option<Shared<T, E>> {
         self.register.lock().failure.get().cloned()
     }
 
@@ -201,7 +201,7 @@ impl<T, E> Slot<T, E> {
 
 impl<T, E> Published<T, E> {
     /// Wakes every follower, and sends the result to every ticket.
-    pub(super) fn wake(self) {
+    pub(in crate::flight) fn wake(self) {
         let lanes = if planted(Fault::WakesOneLane) { 1 } else { LANES };
         for (index, lane) in self.slot.lanes.iter().enumerate().take(lanes) {
             if self.asleep >> index & 1 == 1 {

@@ -1,7 +1,12 @@
-//! User code whose panic is nobody's business.
+//! Running and dropping user code that may panic.
 
+use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+#[cfg(sync_coalesce_noise)]
+use crate::sync;
 
 /// Runs it; what it returns is the default if it panics.
 pub(crate) fn quietly<R: Default>(code: impl FnOnce() -> R) -> R {
@@ -12,6 +17,25 @@ pub(crate) fn quietly<R: Default>(code: impl FnOnce() -> R) -> R {
         }
         R::default()
     })
+}
+
+/// Runs a closure or pulls from a source. Nothing unwinds out of here. What a panic leaves behind belongs to what is
+/// run, and nobody runs it again, so nobody sees it half done.
+#[inline]
+pub(crate) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+    #[cfg(sync_coalesce_noise)]
+    sync::noise();
+    let ran = catch_unwind(AssertUnwindSafe(work));
+    #[cfg(sync_coalesce_noise)]
+    sync::noise();
+    ran
+}
+
+/// The text of a panic: what `panic!` was given, as far as it was text.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> Arc<str> {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a value that is not text").into()
 }
 
 /// A user's value, or none, that is dropped quietly.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use hashbrown::Equivalent;
 
-use crate::{Mark, SyncCoalesce};
+use crate::coalesce::SyncCoalesce;
+use crate::outcome::Mark;
 
 impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// Lets later callers for `key` start afresh, while the flight goes on for those who are in it, and drops a result

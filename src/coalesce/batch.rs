@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use hashbrown::hash_table::Entry;
 use hashbrown::{Equivalent, HashTable};
 
-use crate::request::Wishes;
-use crate::{CallError, Mark, SyncCoalesce};
+use crate::coalesce::SyncCoalesce;
+use crate::coalesce::options::Wishes;
+use crate::error::CallError;
+use crate::outcome::Mark;
 
 /// A batch with wishes of its own, made by [`SyncCoalesce::request_many`]. Nothing happens until one of the verbs at
 /// the end.
