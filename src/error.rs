@@ -61,10 +61,10 @@ pub enum CallError<E> {
     TimedOut,
     /// Somebody cancelled the flight that this follower waited for. Asking again starts a new one.
     Cancelled,
-    /// Waiting would have closed a circle of waits, so it was refused before it began. Asking again from the same place
+    /// Waiting would have closed a cycle of waits, so it was refused before it began. Asking again from the same place
     /// is refused again.
     Deadlock {
-        /// The flights in the circle, from the one that this call asked for to one that its own thread leads: by the
+        /// The flights in the cycle, from the one that this call asked for to one that its own thread leads: by the
         /// builder's [`key_label`](crate::Builder::key_label), or by coalescer name and flight number.
         chain: Arc<[Arc<str>]>,
     },

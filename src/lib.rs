@@ -217,7 +217,7 @@
 //!
 //! A follower waits for a closure in another thread. Where that closure waits, by calls of its own, for something that
 //! the follower leads, both would wait for ever; so would a closure that asks for its own key. The wait that would
-//! close such a circle is refused before it begins, over any number of threads, keys and coalescers, with
+//! close such a cycle is refused before it begins, over any number of threads, keys and coalescers, with
 //! [`CallError::Deadlock`], or runs uncoalesced ([`OnDeadlock::Bypass`]).
 //!
 //! ```
@@ -229,7 +229,7 @@
 //! ```
 //!
 //! **Only waits for flights, tickets and streams are seen.** A closure that waits for a thread by a join, a channel, a
-//! mutex or a pool, while that thread follows the closure's own flight, is a circle that no graph of ours has in it.
+//! mutex or a pool, while that thread follows the closure's own flight, is a cycle that no graph of ours has in it.
 //! [`patience`](Request::patience) ends it (the follower runs its own closure), or a [`timeout`](Request::timeout) (it
 //! gives up).
 //!
@@ -331,7 +331,7 @@
 //! There is an entry for each flight that is running and nothing for those that have ended, unless their results
 //! [linger](Builder::linger); tables shrink. A lone call allocates its `Arc<T>` and, if the key has to be, the key. The
 //! first follower or ticket of a flight makes its meeting point. Nothing else is made for a follower, unless its thread
-//! leads something: that takes a label and an edge in the graph of waits. A [`Ticket`] has a channel and a label.
+//! leads something: that takes a label and an edge in the wait-for graph. A [`Ticket`] has a channel and a label.
 //!
 //! # Platforms
 //!

@@ -45,7 +45,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// other, key by key.
     ///
     /// Each key is claimed without waiting, then `work` runs for what was claimed, and only then the keys that other
-    /// callers lead are waited for. So batches that overlap never wait for each other in a circle. `work` may be called
+    /// callers lead are waited for. So batches that overlap never wait for each other in a cycle. `work` may be called
     /// again: with [`max_batch`](crate::Builder::max_batch), for one key whose leader failed if this caller is
     /// elected, and for one key that is to bypass coalescing or whose [`patience`](RequestMany::patience) has ended.
     /// This caller can be elected for a key only while it waits for that key.
@@ -55,7 +55,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// Each different key of a batch is a call of its own in [`Stats`](crate::Stats): an underlying call if it was
     /// claimed, a coalesced one if it was in flight, whatever comes of it after that. A key that is there twice counts
     /// once. The closure counts as running, failed or panicked once for each key that it runs for. Keys that it was to
-    /// run for alone, because of a bound or a circle, are counted when it does: not if it panicked before.
+    /// run for alone, because of a bound or a cycle, are counted when it does: not if it panicked before.
     ///
     /// # Blocking
     ///

@@ -171,7 +171,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// - [`TimedOut`](CallError::TimedOut): the builder's timeout passed first.
     /// - [`Cancelled`](CallError::Cancelled): [`cancel`](SyncCoalesce::cancel) came first.
     /// - [`Closed`](CallError::Closed): [`close`](SyncCoalesce::close) came first, or before the call.
-    /// - [`Deadlock`](CallError::Deadlock), at once: waiting would close a circle of waits. See
+    /// - [`Deadlock`](CallError::Deadlock), at once: waiting would close a cycle of waits. See
     ///   [`on_deadlock`](Builder::on_deadlock).
     /// - [`Overloaded`](CallError::Overloaded), at once: there are too many followers. See
     ///   [`overflow`](Builder::overflow).

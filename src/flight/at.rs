@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::slot::{Failure, Slot};
 use super::table::lock::Lock;
 use super::table::record::Record;
-use super::{Entered, Flights, Follow, Lead, Made, Missing, Waits};
+use super::{Entered, Flights, Follow, Lead, Made, Missing, WaitMode};
 use crate::error::CallError;
 use crate::observe::FlightId;
 use crate::outcome::Bypass;
@@ -13,7 +13,7 @@ use crate::panic::Quiet;
 use crate::policy::{OnDeadlock, Overflow};
 use crate::stats::Stats;
 use crate::sync::{Fault, Me, planted};
-use crate::wait::graph::{self as waits, Waiting};
+use crate::wait::graph::{self, WaitEdge};
 
 /// Where a flight is.
 pub(super) struct At<'a, K, T, E> {
@@ -55,26 +55,27 @@ impl<'a, K, T, E> At<'a, K, T, E> {
 
         let take_place = || record.followers < settings.max_followers && self.flights.following.take();
         // Who waits later is looked at when it does, unless it is clear by now: this thread leads the flight itself.
-        let place = if waits::leads_something() && (waits == Waits::Now || waits == Waits::Later && leader == me) {
-            if label.is_none() && settings.key_label.is_some() {
-                return Err(Missing::Label);
-            }
-            let label = label.take().unwrap_or_else(|| self.name().to_string().into());
-            match Waiting::enter(me.number, &slot.leader, label, take_place) {
-                Ok(waiting) => waiting.map(Some),
-                Err(chain) => {
-                    return Ok(match settings.on_deadlock {
-                        OnDeadlock::Bypass => Entered::Bypasses(Bypass::Deadlock),
-                        OnDeadlock::Refuse => {
-                            counters.refused += 1;
-                            Entered::Refused(CallError::Deadlock { chain })
-                        }
-                    });
+        let place =
+            if graph::leads_something() && (waits == WaitMode::Now || waits == WaitMode::AfterBatch && leader == me) {
+                if label.is_none() && settings.key_label.is_some() {
+                    return Err(Missing::Label);
                 }
-            }
-        } else {
-            take_place().then_some(None)
-        };
+                let label = label.take().unwrap_or_else(|| self.name().to_string().into());
+                match WaitEdge::enter(me.number, &slot.leader, label, take_place) {
+                    Ok(waiting) => waiting.map(Some),
+                    Err(chain) => {
+                        return Ok(match settings.on_deadlock {
+                            OnDeadlock::Bypass => Entered::Bypasses(Bypass::Deadlock),
+                            OnDeadlock::Refuse => {
+                                counters.refused += 1;
+                                Entered::Refused(CallError::Deadlock { chain })
+                            }
+                        });
+                    }
+                }
+            } else {
+                take_place().then_some(None)
+            };
         let Some(waiting) = place else {
             return Ok(match settings.overflow {
                 Overflow::Bypass => Entered::Bypasses(Bypass::Overloaded),
@@ -87,7 +88,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         #[expect(clippy::cast_possible_truncation, reason = "as many threads wait, and they have addresses")]
         let before = record.followers as usize;
         record.followers += 1;
-        record.absent += u64::from(waits != Waits::Now);
+        record.absent += u64::from(waits != WaitMode::Now);
         counters.coalesced_calls += 1;
         counters.following += 1;
         Ok(Entered::Follows(Follow::new(self, Arc::clone(slot), before, waiting)))

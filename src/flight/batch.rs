@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 use super::completion::{Ran, attempt_many};
-use super::{Entered, Flights, Follow, Lead, Limits, Waited, Waits};
+use super::{Entered, Flights, Follow, Lead, Limits, WaitMode, Waited};
 use crate::error::CallError;
 use crate::outcome::Shared;
 use crate::outcome::{Bypass, Mark};
@@ -85,7 +85,7 @@ impl<K, T, E> Flights<K, T, E> {
     {
         let mut parts = Parts { leads: Vec::with_capacity(keys.len()), follows: Vec::new(), bypasses: Vec::new() };
         for (place, &(hash, key)) in keys.iter().enumerate() {
-            match self.enter_waiting(Waits::Later, hash, key, after) {
+            match self.enter_waiting(WaitMode::AfterBatch, hash, key, after) {
                 Entered::Leads(lead) => parts.leads.push((place, lead)),
                 Entered::Follows(follow) if planted(Fault::WaitsWhileClaiming) => {
                     let Waited::Over(outcome) = follow.wait(sync::now(), Limits::default()) else { unreachable!() };
@@ -192,7 +192,7 @@ impl<K, T, E> Flights<K, T, E> {
 }
 
 impl<'a, K, T, E> Absent<'a, K, T, E> {
-    /// Comes to wait; or leaves, if its wait would close a circle, and says which. It may then run its closure alone.
+    /// Comes to wait; or leaves, if its wait would close a cycle, and says which. It may then run its closure alone.
     fn sit(mut self, label: impl FnOnce() -> Option<Arc<str>>, runs_alone: bool) -> Result<Follow<'a, K, T, E>, Chain> {
         // If the label panics, it leaves as it is dropped.
         let sat = self.0.as_mut().expect("it is taken out below or in drop").sit(label);

@@ -15,7 +15,7 @@ use crate::outcome::{Outcome, Role};
 use crate::panic::Quiet;
 use crate::stats::Stats;
 use crate::sync::{self, Fault, Instant, has_passed, planted};
-use crate::wait::graph::{self as waits, Chain, Waiting};
+use crate::wait::graph::{self, Chain, WaitEdge};
 use crate::wait::lending::lending;
 
 /// A follower's place in a flight.
@@ -25,7 +25,7 @@ pub(crate) struct Follow<'a, K, T, E> {
     /// How many followers there were when it joined.
     before: usize,
     /// In the graph of waits, if this thread leads something.
-    waiting: Option<Waiting>,
+    waiting: Option<WaitEdge>,
 }
 
 /// How long a follower waits.
@@ -65,16 +65,16 @@ type Elected<'a, K, T, E> = (Lead<'a, K, T, E>, Failure<T, E>);
 
 impl<'a, K, T, E> Follow<'a, K, T, E> {
     /// For a caller that is counted in the flight's record.
-    pub(super) fn new(at: At<'a, K, T, E>, slot: Arc<Slot<T, E>>, before: usize, waiting: Option<Waiting>) -> Self {
+    pub(super) fn new(at: At<'a, K, T, E>, slot: Arc<Slot<T, E>>, before: usize, waiting: Option<WaitEdge>) -> Self {
         Self { at, slot, before, waiting }
     }
 
-    /// Comes to wait after it was absent, and can be elected from now on; or says which circle the wait would close.
+    /// Comes to wait after it was absent, and can be elected from now on; or says which cycle the wait would close.
     pub(super) fn sit(&mut self, label: impl FnOnce() -> Option<Arc<str>>) -> Result<(), Chain> {
-        if waits::leads_something() {
+        if graph::leads_something() {
             let label = label().unwrap_or_else(|| self.at.name().to_string().into());
             // It has its place among the followers already.
-            self.waiting = Waiting::enter(sync::me().number, &self.slot.leader, label, || true)?;
+            self.waiting = WaitEdge::enter(sync::me().number, &self.slot.leader, label, || true)?;
         }
         self.change_record(|record, _| record.absent -= 1);
         Ok(())

@@ -13,7 +13,7 @@ use crate::observe::Ended;
 use crate::outcome::{Outcome, Role};
 use crate::panic::{Quiet, quietly};
 use crate::sync::{self, Fault, Instant, planted};
-use crate::wait::graph as waits;
+use crate::wait::graph;
 
 /// The lead of a flight: whoever holds it owes its followers a result. It ends the flight however it goes away.
 pub(crate) struct Lead<'a, K, T, E> {
@@ -24,7 +24,7 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
     /// For the thread that is in the flight's record as its leader.
     #[inline]
     pub(super) fn new(at: At<'a, K, T, E>) -> Self {
-        waits::begin_lead();
+        graph::begin_lead();
         Self { at }
     }
 
@@ -63,7 +63,7 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
 
     /// Leaves the closure to another thread, which is to take the lead of the flight.
     pub(super) fn hand_to_pool(self) -> At<'a, K, T, E> {
-        waits::end_lead();
+        graph::end_lead();
         self.into_at()
     }
 
@@ -117,7 +117,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         let lone = if kept.is_some() || stays { None } else { locked.remove_lone(hash, id) };
         let (followers, key) = if lone.is_some() {
             drop(locked);
-            waits::end_lead();
+            graph::end_lead();
             flights.tell_drain(draining);
             (0, lone)
         } else {
@@ -169,7 +169,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         };
         drop(locked);
 
-        waits::end_lead();
+        graph::end_lead();
         if let Some(slot) = offered.filter(|_| !planted(Fault::OffersToNobody)) {
             slot.wake_one();
         }

@@ -79,17 +79,17 @@ enum Missing {
 
 /// When a caller that follows waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Waits {
+enum WaitMode {
     Now,
     /// When the batch that it is a part of has run, and leads nothing any more.
-    Later,
+    AfterBatch,
     /// Its ticket waits, in whatever thread that is then, and never leads.
     ByTicket,
 }
 
 /// What is known of a caller, and has been made for it between two attempts.
 struct Made<K, T, E> {
-    waits: Waits,
+    waits: WaitMode,
     key: Quiet<K>,
     /// The key was in no flight when this was the id of the shard's last one.
     absent_since: Option<u64>,
@@ -124,12 +124,12 @@ impl<K, T, E> Flights<K, T, E> {
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.enter_waiting(Waits::Now, hash, key, after)
+        self.enter_waiting(WaitMode::Now, hash, key, after)
     }
 
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
-    fn enter_waiting<Q>(&self, waits: Waits, hash: u64, key: &Q, after: Option<Mark>) -> Entered<'_, K, T, E>
+    fn enter_waiting<Q>(&self, waits: WaitMode, hash: u64, key: &Q, after: Option<Mark>) -> Entered<'_, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
@@ -153,7 +153,7 @@ impl<K, T, E> Flights<K, T, E> {
         &'a self,
         shard: &'a Lock<K, T, E>,
         ahead: Option<(Locked<'a, K, T, E>, Quiet<K>)>,
-        waits: Waits,
+        waits: WaitMode,
         hash: u64,
         key: &Q,
         after: Option<Mark>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Entered, Flights, Limits, Settings, Waited};
 use crate::coalesce::SyncCoalesce;
 use crate::sync::{self, Counts, counted_during};
-use crate::wait::graph as waits;
+use crate::wait::graph;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -143,14 +143,14 @@ fn a_lone_flight_makes_no_slot_and_a_followed_one_makes_one() {
         assert!(record.slot.is_none());
         record.id
     };
-    waits::end_lead();
+    graph::end_lead();
     let _first = flights.enter(0, &1, None);
     let _second = flights.enter(0, &1, None);
     let mut shard = flights.table.shards().next().unwrap().lock();
     let slot = shard.record(0, id).unwrap().0.slot.clone().unwrap();
     assert_eq!(Arc::strong_count(&slot), 4, "the record's, two followers', this test's");
     drop(shard);
-    waits::begin_lead();
+    graph::begin_lead();
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::outcome::Shared;
 use crate::policy::OnFailure;
 use crate::stats::Stats;
 use crate::sync;
-use crate::wait::graph as waits;
+use crate::wait::graph;
 
 /// Few keys, so that flights meet: two with one hash, one whose hash shares their bit of the filter, and one apart.
 const KEYS: u8 = 4;
@@ -148,7 +148,7 @@ impl<'a> Checker<'a> {
 
     /// Holds a lead as if another thread held it, or every follower in this thread would seem to wait for itself.
     fn hold(&mut self, flight: usize, lead: Lead<'a, u8, u64, u64>) {
-        waits::end_lead();
+        graph::end_lead();
         self.leads.push((flight, lead));
     }
 
@@ -197,7 +197,7 @@ impl<'a> Checker<'a> {
 
     fn end(&mut self, index: usize, end: End) -> Result<(), TestCaseError> {
         let (flight, lead) = self.leads.swap_remove(index);
-        waits::begin_lead();
+        graph::begin_lead();
         let Flown { key, followers, runs, .. } = self.flown[flight];
         let hands_over = end == End::Error && followers > 0 && runs <= ELECTIONS;
         let number = flight as u64;
@@ -325,7 +325,7 @@ impl Drop for Checker<'_> {
     /// A case that fails leaves leads behind.
     fn drop(&mut self) {
         for _ in &self.leads {
-            waits::begin_lead();
+            graph::begin_lead();
         }
     }
 }

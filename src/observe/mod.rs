@@ -33,7 +33,7 @@ pub use self::tracing::TracingObserver;
 /// # Calling back
 ///
 /// An observer may ask a coalescer anything; its calls are calls like any other. A wait in [`joined`](Observer::joined)
-/// comes before the wait that it tells of, and both are looked at where a third one would close a circle with them.
+/// comes before the wait that it tells of, and both are looked at where a third one would close a cycle with them.
 ///
 /// # Examples
 ///

@@ -33,10 +33,10 @@ pub enum StreamError<E> {
     TimedOut,
     /// Somebody cancelled the stream. Streaming again opens a new source.
     Cancelled,
-    /// Waiting for the reader that pulls would have closed a circle of waits, so it was refused before it began.
+    /// Waiting for the reader that pulls would have closed a cycle of waits, so it was refused before it began.
     /// Streaming again from the same place is refused again.
     Deadlock {
-        /// The flights and streams in the circle, by the names of their coalescers and their numbers.
+        /// The flights and streams in the cycle, by the names of their coalescers and their numbers.
         chain: Arc<[Arc<str>]>,
     },
     /// The coalescer was closed. Streaming again cannot help.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::StreamError;
 use super::settings::Settings;
 use crate::sync::{self, Fault, Instant, Monitor, MonitorGuard, has_passed, planted};
-use crate::wait::graph::{Leader, Waiting, leads_something};
+use crate::wait::graph::{LeaderCell, WaitEdge, leads_something};
 use crate::wait::lending::lending;
 
 pub(super) type Source<C, E> = Box<dyn Iterator<Item = Result<C, E>> + Send>;
@@ -47,7 +47,7 @@ enum Upstream<C, E> {
     /// and is good for this step only: who has been given a chunk waits for nobody, though it may not have woken yet.
     Busy {
         thread: u64,
-        leader: Option<Leader>,
+        leader: Option<LeaderCell>,
     },
     /// Whoever needs the next chunk first takes it.
     Idle(Source<C, E>),
@@ -258,11 +258,11 @@ impl<C, E> State<C, E> {
 
     /// Enters in the graph of waits that this thread waits for the step under way, if it leads something; or refuses
     /// with the chain.
-    pub(super) fn enter_graph(&mut self, label: impl Fn() -> Arc<str>) -> Result<Option<Waiting>, Arc<[Arc<str>]>> {
+    pub(super) fn enter_graph(&mut self, label: impl Fn() -> Arc<str>) -> Result<Option<WaitEdge>, Arc<[Arc<str>]>> {
         match &mut self.upstream {
             Upstream::Busy { thread, leader } if leads_something() => {
-                let leader = leader.get_or_insert_with(|| Leader::new(*thread));
-                Waiting::enter(sync::me().number, leader, label(), || true)
+                let leader = leader.get_or_insert_with(|| LeaderCell::new(*thread));
+                WaitEdge::enter(sync::me().number, leader, label(), || true)
             }
             _ => Ok(None),
         }

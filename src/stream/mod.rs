@@ -55,7 +55,7 @@ use crate::sync;
 ///
 /// # Deadlocks
 ///
-/// A wait for the reader that pulls, or for the caller that opens, is refused where it would close a circle of waits,
+/// A wait for the reader that pulls, or for the caller that opens, is refused where it would close a cycle of waits,
 /// as [those of calls](crate#deadlocks) are, and together with them.
 ///
 /// # Examples

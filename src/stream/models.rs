@@ -13,7 +13,7 @@ use super::{StreamCoalesce, StreamError};
 use crate::coalesce::SyncCoalesce;
 use crate::error::CallError;
 use crate::sync::{self, Barrier, Fault, catches, holds};
-use crate::wait::graph as waits;
+use crate::wait::graph;
 
 type Streams = StreamCoalesce<u64, u64, u64>;
 type Item = Option<Result<Arc<u64>, StreamError<u64>>>;
@@ -52,7 +52,7 @@ fn together<const N: usize>(parts: [&(dyn Fn() + Sync); N]) {
         let threads = parts.map(|part| {
             scope.spawn(move || {
                 part();
-                assert!(!waits::leads_something(), "a thread ends as a puller");
+                assert!(!graph::leads_something(), "a thread ends as a puller");
             })
         });
         for thread in threads {
@@ -63,7 +63,7 @@ fn together<const N: usize>(parts: [&(dyn Fn() + Sync); N]) {
 
 fn assert_nothing_left(streams: &Streams) {
     assert!(streams.table.is_empty(), "something is left: {:?}", streams.stats());
-    assert!(waits::nobody_waits(), "an edge is left");
+    assert!(graph::nobody_waits(), "an edge is left");
 }
 
 /// ```text
@@ -336,7 +336,7 @@ fn a_late_reader_that_is_not_taken_off_is_caught() {
 /// first                           second
 /// leads 9, and in it waits for
 /// chunk 0                         pulls chunk 0
-///                                 pulls chunk 1, and in it asks for 9: no circle
+///                                 pulls chunk 1, and in it asks for 9: no cycle
 /// has not woken yet
 /// ```
 fn chunk_that_has_come() {
@@ -355,13 +355,13 @@ fn chunk_that_has_come() {
     let first = || {
         let led = calls.call(&9, || {
             let mut stream = streams.stream(&1, open).unwrap();
-            *stream.next().unwrap().expect("no circle")
+            *stream.next().unwrap().expect("no cycle")
         });
         led.unwrap();
     };
     let second = || {
         let stream = streams.stream(&1, open).unwrap();
-        assert!(stream.map(|chunk| *chunk.expect("no circle")).eq(0..2), "not the exact sequence");
+        assert!(stream.map(|chunk| *chunk.expect("no cycle")).eq(0..2), "not the exact sequence");
     };
     together([&first, &second]);
     assert_nothing_left(&streams);
@@ -374,7 +374,7 @@ fn who_has_a_chunk_and_has_not_woken_refuses_nobody() {
 
 #[test]
 fn a_pull_that_outlives_its_step_in_the_graph_is_caught() {
-    catches(Fault::PullOutlivesStep, "no circle", chunk_that_has_come);
+    catches(Fault::PullOutlivesStep, "no cycle", chunk_that_has_come);
 }
 
 /// ```text

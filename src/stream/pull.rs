@@ -8,21 +8,21 @@ use super::log::{Appended, End, Log, Source};
 use super::table::{Home, drop_each};
 use crate::panic::{caught, message, quietly};
 use crate::sync::{Fault, planted};
-use crate::wait::graph as waits;
+use crate::wait::graph;
 
 /// This thread leads: from before user code runs until what came of it is published.
 struct Leading;
 
 impl Leading {
     fn begin() -> Self {
-        waits::begin_lead();
+        graph::begin_lead();
         Self
     }
 }
 
 impl Drop for Leading {
     fn drop(&mut self) {
-        waits::end_lead();
+        graph::end_lead();
     }
 }
 

@@ -14,7 +14,7 @@ use super::table::{Home, Leaving, label};
 use crate::error::CallError;
 use crate::panic::quietly;
 use crate::sync::Instant;
-use crate::wait::graph::Waiting;
+use crate::wait::graph::WaitEdge;
 
 /// One reader of a shared stream, made by [`StreamCoalesce::stream`](crate::StreamCoalesce::stream): an iterator over
 /// all its chunks, from the first one.
@@ -66,7 +66,7 @@ impl<'a, C, E> Stream<'a, C, E> {
     }
 
     /// Blocks until another caller has opened the source.
-    pub(super) fn wait_for_opening(self, waiting: Option<Waiting>) -> Result<Self, CallError<E>> {
+    pub(super) fn wait_for_opening(self, waiting: Option<WaitEdge>) -> Result<Self, CallError<E>> {
         let end = self.log.as_ref().map_or(Ok(()), |log| log.wait_for_opening(self.deadline));
         drop(waiting);
         self.unless(end)

@@ -12,7 +12,7 @@ use crate::error::CallError;
 use crate::observe::FlightId;
 use crate::panic::{Quiet, quietly};
 use crate::sync::{Fault, Mutex, planted};
-use crate::wait::graph::Waiting;
+use crate::wait::graph::WaitEdge;
 
 /// All streams of one coalescer.
 pub(super) struct Table<K, C, E> {
@@ -24,7 +24,7 @@ pub(super) struct Table<K, C, E> {
 pub(super) enum Entered<C, E> {
     Opens(Arc<Log<C, E>>),
     /// The source may still be being opened; then this is its place in the graph of waits, if it needs one.
-    Joins(Arc<Log<C, E>>, Option<Waiting>),
+    Joins(Arc<Log<C, E>>, Option<WaitEdge>),
 }
 
 /// Why a reader leaves.

@@ -85,7 +85,7 @@ pub(crate) enum Fault {
     ImpatientShunsLead,
     /// A follower that ran out of time does not look for the result again under the shard's lock.
     LeavesBlindly,
-    /// The graph of waits is unlocked between looking for a circle and entering the wait.
+    /// The graph of waits is unlocked between looking for a cycle and entering the wait.
     ChecksApart,
     /// A flight that has ended still has a leader in the graph.
     LeaderOutlivesFlight,

@@ -1,6 +1,6 @@
 //! Who waits for whom, over all coalescers of the process; refuses a wait that could not end.
 //!
-//! A wait closes a circle only if the waiting thread leads something that, over any number of threads, the leader that
+//! A wait closes a cycle only if the waiting thread leads something that, over any number of threads, the leader that
 //! it would wait for waits for. So a thread that leads nothing is never looked at, and only threads that lead something
 //! are in the graph: each with the flight it waits for. The way through it is: flight, its leader, the flight that this
 //! thread waits for, and so on. A thread waits for two flights if its observer, told that it has joined one, waits for
@@ -17,9 +17,9 @@ use crate::sync::{self, AtomicU64, Fault, Mutex, Ordering, planted};
 
 /// Where a followed flight says which thread leads it: 0 for none.
 #[derive(Clone)]
-pub(crate) struct Leader(Arc<AtomicU64>);
+pub(crate) struct LeaderCell(Arc<AtomicU64>);
 
-impl Leader {
+impl LeaderCell {
     pub(crate) fn new(thread: u64) -> Self {
         Self(Arc::new(AtomicU64::new(thread)))
     }
@@ -39,12 +39,12 @@ impl Leader {
     }
 }
 
-/// The labels of the flights in a circle.
+/// The labels of the flights in a cycle.
 pub(crate) type Chain = Arc<[Arc<str>]>;
 
 /// The flight that a thread waits for.
 struct Edge {
-    leader: Leader,
+    leader: LeaderCell,
     label: Arc<str>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn end_lead() {
     LEADS.with(|leads| leads.set(leads.get() - 1));
 }
 
-/// Whether this thread leads a flight: only then can a wait of it close a circle.
+/// Whether this thread leads a flight: only then can a wait of it close a cycle.
 pub(crate) fn leads_something() -> bool {
     LEADS.with(Cell::get) > 0
 }
@@ -79,27 +79,27 @@ pub(crate) fn nobody_waits() -> bool {
 }
 
 /// An edge of the graph, for as long as a wait lasts.
-pub(crate) struct Waiting {
+pub(crate) struct WaitEdge {
     edge: (u64, u32),
 }
 
-impl Waiting {
+impl WaitEdge {
     /// Enters that `thread`, which leads something, is going to wait for the flight led by `leader`; or refuses with
-    /// the labels of the flights in the circle that this would close. None if it closes none and there is no place for
+    /// the labels of the flights in the cycle that this would close. None if it closes none and there is no place for
     /// it to wait in.
     ///
-    /// One lock covers looking and entering, so of several threads that would close a circle together, the last one is
+    /// One lock covers looking and entering, so of several threads that would close a cycle together, the last one is
     /// refused. The place is taken under it too: a caller that is one too many never waits, so it must not be seen to.
     pub(crate) fn enter(
         thread: u64,
-        leader: &Leader,
+        leader: &LeaderCell,
         label: Arc<str>,
         take_place: impl Fn() -> bool,
     ) -> Result<Option<Self>, Chain> {
         let mut edges = EDGES.lock();
         let mut chain = Vec::new();
         let mut open = vec![(0, Arc::clone(&label), leader.get())];
-        // There can be a circle that this thread is not in: an observer's wait makes its thread the leader of something
+        // There can be a cycle that this thread is not in: an observer's wait makes its thread the leader of something
         // while the wait that was begun before is still in the graph.
         let mut seen = BTreeSet::new();
         while let Some((length, label, next)) = open.pop() {
@@ -131,7 +131,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitEdge {
     fn drop(&mut self) {
         if planted(Fault::EdgeStays) {
             return;
@@ -146,7 +146,7 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    use super::{Leader, Waiting};
+    use super::{LeaderCell, WaitEdge};
 
     /// ```text
     /// T leads something, joins f,
@@ -155,7 +155,7 @@ mod tests {
     /// is elected for g                                                              Z asks for f
     /// ```
     ///
-    /// T is still in the graph with its wait for f, and so T, f, L, g are a circle, though none in which all wait. Z is
+    /// T is still in the graph with its wait for f, and so T, f, L, g are a cycle, though none in which all wait. Z is
     /// not in it, and must neither be refused nor look for ever.
     #[test]
     fn a_circle_that_goes_by_is_not_walked_for_ever() {
@@ -163,8 +163,8 @@ mod tests {
         let [elected, leads_f, leads_g, asks] = [1, 2, 3, 4].map(|number| u64::MAX - number);
         let (ended, end) = mpsc::channel();
         let walk = move || {
-            let (f, g) = (Leader::new(leads_f), Leader::new(leads_g));
-            let wait = |thread, leader| Waiting::enter(thread, leader, "a flight".into(), || true).unwrap();
+            let (f, g) = (LeaderCell::new(leads_f), LeaderCell::new(leads_g));
+            let wait = |thread, leader| WaitEdge::enter(thread, leader, "a flight".into(), || true).unwrap();
             let _waiting = [wait(elected, &f), wait(leads_f, &g)];
             g.set(elected);
             assert!(wait(asks, &f).is_some());

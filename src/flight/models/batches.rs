@@ -19,7 +19,7 @@ fn ones(missing: &[&u64]) -> Vec<u64> {
 /// claims 1                        claims 2
 /// is absent in 2                  is absent in 1
 /// runs; ends 1                    runs; ends 2
-/// waits for 2: no circle          waits for 1
+/// waits for 2: no cycle          waits for 1
 /// ```
 fn crossing_batches() {
     let crowd = Crowd::new(building().shards(4));
@@ -28,7 +28,7 @@ fn crossing_batches() {
         let crowd = &crowd;
         move |_: &Seen| {
             for result in crowd.calls.call_many(&keys, ones) {
-                result.expect("no circle");
+                result.expect("no cycle");
             }
         }
     };

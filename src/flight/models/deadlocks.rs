@@ -1,4 +1,4 @@
-//! Waits that would close a circle are refused, and no others.
+//! Waits that would close a cycle are refused, and no others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -117,22 +117,22 @@ fn nested(calls: &Calls, key: u64) -> Result<std::sync::Arc<u64>, CallError<u64>
 /// first thread                    second thread
 /// leads 9, and in it 1            leads 2, and in it follows 1
 /// ends 1
-/// asks for 2: no circle, as
+/// asks for 2: no cycle, as
 /// nobody leads 1 any more         has not woken yet
 /// ```
 fn ended_flight() {
     let crowd = Crowd::new(building());
     let first = |_: &Seen| {
         let led = crowd.calls.try_call(&9, || {
-            nested(&crowd.calls, 1).expect("no circle");
-            nested(&crowd.calls, 2).expect("no circle");
+            nested(&crowd.calls, 1).expect("no cycle");
+            nested(&crowd.calls, 2).expect("no cycle");
             Ok(0)
         });
         led.unwrap();
     };
     let second = |_: &Seen| {
         let led = crowd.calls.try_call(&2, || {
-            nested(&crowd.calls, 1).expect("no circle");
+            nested(&crowd.calls, 1).expect("no cycle");
             Ok(0)
         });
         led.unwrap();
@@ -148,7 +148,7 @@ fn a_follower_of_an_ended_flight_that_has_not_woken_refuses_nobody() {
 
 #[test]
 fn a_leader_that_outlives_its_flight_in_the_graph_is_caught() {
-    catches(Fault::LeaderOutlivesFlight, "no circle", ended_flight);
+    catches(Fault::LeaderOutlivesFlight, "no cycle", ended_flight);
 }
 
 /// ```text
@@ -202,7 +202,7 @@ fn an_elected_leader_that_the_graph_does_not_know_is_caught() {
 /// first thread                    second thread
 /// leads 1, and in it follows 2    leads 2
 /// leaves at its deadline
-///                                 asks for 1: no circle, as the first waits no longer
+///                                 asks for 1: no cycle, as the first waits no longer
 /// ```
 fn ring_through_one_who_left() {
     let crowd = Crowd::new(building());
@@ -246,7 +246,7 @@ fn an_edge_that_outlives_its_follower_is_caught() {
 /// first thread                    second thread
 /// leads 1 of one coalescer        leads 2 of another that takes no followers
 /// asks for 2: too many
-///                                 asks for 1: no circle, as the first does not wait
+///                                 asks for 1: no cycle, as the first does not wait
 /// ```
 fn ring_through_one_too_many() {
     let crowd = Crowd::new(building());
@@ -254,7 +254,7 @@ fn ring_through_one_too_many() {
     let first = |_: &Seen| {
         let led = crowd.calls.try_call(&1, || {
             // One too many; or refused, if the second waits for this thread already: then it would have closed a
-            // circle.
+            // cycle.
             let _ = nested(&full.calls, 2);
             Ok(0)
         });
@@ -262,7 +262,7 @@ fn ring_through_one_too_many() {
     };
     let second = |_: &Seen| {
         let led = full.calls.try_call(&2, || {
-            nested(&crowd.calls, 1).expect("no circle");
+            nested(&crowd.calls, 1).expect("no cycle");
             Ok(0)
         });
         assert!(matches!(led, Ok(_) | Err(CallError::Overloaded)));
@@ -279,7 +279,7 @@ fn who_is_one_too_many_closes_no_circle() {
 
 #[test]
 fn a_caller_in_the_graph_before_it_has_a_place_is_caught() {
-    catches(Fault::WaitsWithoutPlace, "no circle", ring_through_one_too_many);
+    catches(Fault::WaitsWithoutPlace, "no cycle", ring_through_one_too_many);
 }
 
 /// ```text

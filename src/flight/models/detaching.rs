@@ -8,7 +8,7 @@ use super::{Calls, Seen, building, together};
 use crate::error::CallError;
 use crate::policy::OnLastTicket;
 use crate::sync::{self, Fault, catches, holds, holds_despite};
-use crate::wait::graph as waits;
+use crate::wait::graph;
 
 /// Nothing is left, when the pool's threads have ended their closures.
 fn assert_idle(calls: &Calls) {
@@ -18,7 +18,7 @@ fn assert_idle(calls: &Calls) {
     for shard in calls.flights.table.shards() {
         assert!(shard.lock().forgotten.is_empty(), "a forgotten flight is left");
     }
-    assert!(waits::nobody_waits(), "an edge is left");
+    assert!(graph::nobody_waits(), "an edge is left");
 }
 
 /// A closure has ended before its thread is counted as idle, or as gone. If one too many stays, this never ends.

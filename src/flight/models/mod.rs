@@ -28,7 +28,7 @@ use crate::error::CallError;
 use crate::outcome::Shared;
 use crate::outcome::{Outcome, Role};
 use crate::sync::{self, Fault, planted};
-use crate::wait::graph as waits;
+use crate::wait::graph;
 
 /// A key is its own hash, so that a model knows which keys share a shard.
 #[derive(Default)]
@@ -122,7 +122,7 @@ impl Crowd {
             assert!(shard.forgotten.is_empty(), "a forgotten flight is left");
             assert!(shard.alone.is_empty(), "a bypass is left");
         }
-        assert!(waits::nobody_waits(), "an edge is left");
+        assert!(graph::nobody_waits(), "an edge is left");
         assert_eq!((flights.following.taken(), flights.impatient.taken()), (0, 0), "a place under a bound is left");
     }
 
@@ -171,7 +171,7 @@ fn together<const N: usize>(parts: [&(dyn Fn(&Seen) + Sync); N]) -> Vec<Seen> {
             scope.spawn(move || {
                 let seen = Seen::default();
                 part(&seen);
-                assert!(!waits::leads_something(), "a thread ends as a leader");
+                assert!(!graph::leads_something(), "a thread ends as a leader");
                 seen
             })
         });

@@ -10,7 +10,7 @@ use crate::error::CallError;
 use crate::flight::release::Released;
 use crate::flight::slot::Slot;
 use crate::flight::table::shard::Removed;
-use crate::flight::{At, Entered, Flight, Flights, Lead, Waits};
+use crate::flight::{At, Entered, Flight, Flights, Lead, WaitMode};
 use crate::outcome::Shared;
 use crate::panic::{Quiet, quietly};
 use crate::policy::{OnFullPool, OnLastTicket};
@@ -50,7 +50,7 @@ where
         let label = self.settings.key_label.map(|label| label(&key.to_owned()));
         // If it is not needed, a panic in its Drop must not cost the caller its ticket.
         let work = Quiet::new(work);
-        match self.enter_waiting(Waits::ByTicket, hash, key, None) {
+        match self.enter_waiting(WaitMode::ByTicket, hash, key, None) {
             Entered::Leads(lead) => self.launch(pool, lead, work, label),
             Entered::Follows(follow) => {
                 let (at, slot) = follow.into_ticket();

@@ -8,7 +8,7 @@ use crate::error::CallError;
 use crate::flight::slot::{Slot, Woken};
 use crate::outcome::Shared;
 use crate::sync::{self, Receiver};
-use crate::wait::graph::{self as waits, Waiting};
+use crate::wait::graph::{self, WaitEdge};
 use crate::wait::lending::lending;
 
 /// A place in a flight, for whoever wants its result: made by [`SyncCoalesce::detach`](crate::SyncCoalesce::detach).
@@ -107,7 +107,7 @@ impl<T, E> Ticket<T, E> {
     /// Where the result comes as a message too, once: for crossbeam's `select!` over several tickets, or over a ticket
     /// and something else. The other ways of waiting do not take it away.
     ///
-    /// Waits for it are not seen where circles of waits are looked for. Keep the ticket meanwhile: dropping it closes
+    /// Waits for it are not seen where cycles of waits are looked for. Keep the ticket meanwhile: dropping it closes
     /// the channel.
     #[cfg(not(all(test, sync_coalesce_shuttle)))]
     #[must_use]
@@ -119,9 +119,9 @@ impl<T, E> Ticket<T, E> {
         if let Some(result) = self.try_wait() {
             return result;
         }
-        let waiting = if waits::leads_something() {
+        let waiting = if graph::leads_something() {
             let label = Arc::clone(&self.label);
-            match Waiting::enter(sync::me().number, &self.slot.leader, label, || true) {
+            match WaitEdge::enter(sync::me().number, &self.slot.leader, label, || true) {
                 Ok(waiting) => waiting,
                 Err(chain) => return Err(CallError::Deadlock { chain }),
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::outcome::Shared;
 use crate::panic::Quiet;
 use crate::sync::{Fault, Instant, Monitor, Mutex, Sender, has_passed, planted};
-use crate::wait::graph::Leader;
+use crate::wait::graph::LeaderCell;
 
 /// How many meeting points a flight has: followers that wake up together take different locks. DESIGN.md has what was
 /// measured.
@@ -23,7 +23,7 @@ pub(crate) struct Slot<T, E> {
     lanes: [Monitor<Lane<T, E>>; LANES],
     register: Mutex<Register<T, E>>,
     /// Who leads, for the graph of waits.
-    pub(crate) leader: Leader,
+    pub(crate) leader: LeaderCell,
 }
 
 struct Lane<T, E> {
@@ -77,7 +77,7 @@ impl<T, E> Slot<T, E> {
     pub(crate) fn new(thread: u64) -> Self {
         let lane = |_| Monitor::new(Lane { state: State::Led, asleep: 0 });
         let register = Register { failure: Quiet::NONE, result: Quiet::NONE, tickets: BTreeMap::new(), last_ticket: 0 };
-        Self { lanes: array::from_fn(lane), register: Mutex::new(register), leader: Leader::new(thread) }
+        Self { lanes: array::from_fn(lane), register: Mutex::new(register), leader: LeaderCell::new(thread) }
     }
 
     /// Sets the result, and wakes nobody yet: the caller still holds the shard's lock.
