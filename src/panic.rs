@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::sync;
 
 /// Runs it; what it returns is the default if it panics.
-pub(crate) fn quietly<R: Default>(code: impl FnOnce() -> R) -> R {
+pub(crate) fn catch_panic<R: Default>(code: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|payload| {
         // What it panicked with may panic in its Drop, and what that panics with too: the second one is never dropped.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -22,7 +22,7 @@ pub(crate) fn quietly<R: Default>(code: impl FnOnce() -> R) -> R {
 /// Runs a closure or pulls from a source. Nothing unwinds out of here. What a panic leaves behind belongs to what is
 /// run, and nobody runs it again, so nobody sees it half done.
 #[inline]
-pub(crate) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     #[cfg(sync_coalesce_noise)]
     sync::noise();
     let ran = catch_unwind(AssertUnwindSafe(work));
@@ -44,9 +44,9 @@ pub(crate) fn message(payload: &(dyn Any + Send)) -> Arc<str> {
 /// forgets a value that is on its way out when something that is dropped after it panics (Rust's issue 47949), and a
 /// lead that is forgotten is never ended.
 #[must_use]
-pub(crate) struct Quiet<V>(Option<V>);
+pub(crate) struct CatchDrop<V>(Option<V>);
 
-impl<V> Quiet<V> {
+impl<V> CatchDrop<V> {
     pub(crate) const NONE: Self = Self(None);
 
     pub(crate) fn new(value: V) -> Self {
@@ -62,10 +62,10 @@ impl<V> Quiet<V> {
     }
 }
 
-impl<V> Drop for Quiet<V> {
+impl<V> Drop for CatchDrop<V> {
     fn drop(&mut self) {
         if let Some(value) = self.0.take() {
-            quietly(|| drop(value));
+            catch_panic(|| drop(value));
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{Entered, Flights, Follow, Lead, Made, Missing, WaitMode};
 use crate::error::CallError;
 use crate::observe::FlightId;
 use crate::outcome::Bypass;
-use crate::panic::Quiet;
+use crate::panic::CatchDrop;
 use crate::policy::{OnDeadlock, Overflow};
 use crate::stats::Stats;
 use crate::sync::{Fault, Me, planted};
@@ -101,7 +101,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         counters: &mut Stats,
         me: Me,
     ) -> (Lead<'a, K, T, E>, Failure<T, E>) {
-        let failure = record.slot.as_ref().map_or(Quiet::NONE, |slot| slot.take_lead(me.number));
+        let failure = record.slot.as_ref().map_or(CatchDrop::NONE, |slot| slot.take_lead(me.number));
         record.leader = Some(me);
         record.runs += 1;
         counters.underlying_calls += 1;

@@ -10,7 +10,7 @@ use super::{Entered, Flights, Follow, Lead, Limits, WaitMode, Waited};
 use crate::error::CallError;
 use crate::outcome::Shared;
 use crate::outcome::{Bypass, Mark};
-use crate::panic::Quiet;
+use crate::panic::CatchDrop;
 use crate::policy::OnDeadlock;
 use crate::sync::{self, Fault, Instant, planted};
 use crate::wait::graph::Chain;
@@ -50,7 +50,7 @@ impl<K, T, E> Flights<K, T, E> {
     {
         let mut ask = |keys: &[&Q]| attempt_many(keys.len(), || work(keys), part, self.settings.cost.as_deref());
         // Dropped quietly if the closure panics: a second panic would end the process.
-        let mut results: Vec<Quiet<Shared<T, E>>> = keys.iter().map(|_| Quiet::NONE).collect();
+        let mut results: Vec<CatchDrop<Shared<T, E>>> = keys.iter().map(|_| CatchDrop::NONE).collect();
 
         let Parts { leads, follows, bypasses } = self.claim(keys, after, &mut results);
         let places: Vec<usize> = leads.iter().map(|(place, _)| *place).collect();
@@ -60,13 +60,13 @@ impl<K, T, E> Flights<K, T, E> {
             results[place] = result;
         }
         for (place, why) in bypasses {
-            results[place] = Quiet::new(self.bypass_one(keys[place], why, false, &mut ask));
+            results[place] = CatchDrop::new(self.bypass_one(keys[place], why, false, &mut ask));
         }
         if !follows.is_empty() {
             let began = sync::now();
             let limits = limits(began);
             for (place, absent) in follows {
-                results[place] = Quiet::new(self.follow_later(absent, keys[place], began, limits, &mut ask));
+                results[place] = CatchDrop::new(self.follow_later(absent, keys[place], began, limits, &mut ask));
             }
         }
         // Each place has had its part.
@@ -78,7 +78,7 @@ impl<K, T, E> Flights<K, T, E> {
         &self,
         keys: &[(u64, &Q)],
         after: Option<Mark>,
-        results: &mut [Quiet<Shared<T, E>>],
+        results: &mut [CatchDrop<Shared<T, E>>],
     ) -> Parts<'_, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -89,12 +89,12 @@ impl<K, T, E> Flights<K, T, E> {
                 Entered::Leads(lead) => parts.leads.push((place, lead)),
                 Entered::Follows(follow) if planted(Fault::WaitsWhileClaiming) => {
                     let Waited::Over(outcome) = follow.wait(sync::now(), Limits::default()) else { unreachable!() };
-                    results[place] = Quiet::new(outcome.result);
+                    results[place] = CatchDrop::new(outcome.result);
                 }
                 Entered::Follows(follow) => parts.follows.push((place, Absent(Some(follow)))),
                 Entered::Bypasses(why) => parts.bypasses.push((place, why)),
-                Entered::Lingers(result, _) => results[place] = Quiet::new(result),
-                Entered::Refused(error) => results[place] = Quiet::new(self.refuse(error).result),
+                Entered::Lingers(result, _) => results[place] = CatchDrop::new(result),
+                Entered::Refused(error) => results[place] = CatchDrop::new(self.refuse(error).result),
             }
         }
         parts
@@ -107,9 +107,9 @@ impl<K, T, E> Flights<K, T, E> {
         leads: Vec<Lead<'_, K, T, E>>,
         keys: &[&Q],
         ask: &mut impl FnMut(&[&Q]) -> Rans<T, E>,
-    ) -> Vec<Quiet<Shared<T, E>>> {
+    ) -> Vec<CatchDrop<Shared<T, E>>> {
         let mut results = Vec::with_capacity(keys.len());
-        // Dropping keys is user code: when nobody waits for this thread any more, and quietly, for two that panic would
+        // Dropping keys is user code: when nobody waits for this thread any more, and catch_panic, for two that panic would
         // end the process.
         let mut owned = Vec::with_capacity(keys.len());
         let mut leads = leads.into_iter();
@@ -123,8 +123,8 @@ impl<K, T, E> Flights<K, T, E> {
             match ran {
                 Ok(rans) => {
                     for (ran, lead) in rans.into_iter().zip(leads.by_ref()) {
-                        owned.push(lead.finish(&ran, ran_for).map(Quiet::new));
-                        results.push(Quiet::new(ran.into_result()));
+                        owned.push(lead.finish(&ran, ran_for).map(CatchDrop::new));
+                        results.push(CatchDrop::new(ran.into_result()));
                     }
                 }
                 Err(panicked) => {
@@ -132,11 +132,11 @@ impl<K, T, E> Flights<K, T, E> {
                         leads.by_ref().skip(1).for_each(|lead| _ = lead.hand_to_pool());
                     }
                     for (place, lead) in leads.enumerate() {
-                        owned.push(lead.finish(&panicked, ran_for.filter(|_| place < keys.len())).map(Quiet::new));
+                        owned.push(lead.finish(&panicked, ran_for.filter(|_| place < keys.len())).map(CatchDrop::new));
                     }
                     drop(owned);
                     // It goes on from here.
-                    results.push(Quiet::new(panicked.into_result()));
+                    results.push(CatchDrop::new(panicked.into_result()));
                     return results;
                 }
             }

@@ -8,7 +8,7 @@ use super::settings::Cost;
 use crate::error::CallError;
 use crate::observe::EndedAs;
 use crate::outcome::Shared;
-use crate::panic::{caught, message, quietly};
+use crate::panic::{catch, catch_panic, message};
 
 /// What came of a closure.
 pub(super) enum Ran<T, E> {
@@ -31,7 +31,7 @@ pub(super) enum Ran<T, E> {
 /// Runs user code, where each of these may happen: `work` returns a value, returns an error, or panics, and for a value
 /// `cost` returns anything or panics.
 pub(super) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>, cost: Option<&Cost<T>>) -> Ran<T, E> {
-    match caught(work) {
+    match catch(work) {
         Ok(result) => returned(result, cost),
         Err(payload) => panicked(payload),
     }
@@ -53,11 +53,11 @@ pub(super) fn attempt_many<R, T, E>(
         }
         // One by one, for two that panic would end the process.
         for part in parts {
-            quietly(|| drop(part));
+            catch_panic(|| drop(part));
         }
         Ok(Err(got))
     };
-    match caught(work) {
+    match catch(work) {
         Ok(Ok(Ok(parts))) => Ok(parts.into_iter().map(|one| returned(part(one), cost)).collect()),
         Ok(Ok(Err(got))) => Ok((0..expected).map(|_| Ran::Miscounted { expected, got }).collect()),
         Ok(Err(error)) => {
@@ -72,7 +72,7 @@ pub(super) fn attempt_many<R, T, E>(
 fn returned<T, E>(result: Result<T, E>, cost: Option<&Cost<T>>) -> Ran<T, E> {
     match result {
         Ok(value) => {
-            let cost = cost.map_or(0.0, |cost| quietly(|| cost(&value)));
+            let cost = cost.map_or(0.0, |cost| catch_panic(|| cost(&value)));
             Ran::Value { value: Arc::new(value), cost: if cost.is_finite() { cost } else { 0.0 } }
         }
         Err(error) => Ran::Error(Arc::new(error)),

@@ -7,7 +7,7 @@ use hashbrown::Equivalent;
 use super::Flights;
 use super::release::Released;
 use crate::error::CallError;
-use crate::panic::Quiet;
+use crate::panic::CatchDrop;
 use crate::sync::{self, Fault, Instant, Me, has_passed, planted};
 use crate::wait::lending::lending;
 
@@ -65,7 +65,7 @@ impl<K, T, E> Flights<K, T, E> {
             for released in released {
                 released.wake(&self.following);
             }
-            dropped.push((keys.into_iter().map(Quiet::new).collect::<Vec<_>>(), lingering));
+            dropped.push((keys.into_iter().map(CatchDrop::new).collect::<Vec<_>>(), lingering));
         }
     }
 

@@ -12,7 +12,7 @@ use crate::error::CallError;
 use crate::observe::{Left, LeftWith};
 use crate::outcome::Shared;
 use crate::outcome::{Outcome, Role};
-use crate::panic::Quiet;
+use crate::panic::CatchDrop;
 use crate::stats::Stats;
 use crate::sync::{self, Fault, Instant, has_passed, planted};
 use crate::wait::graph::{self, Chain, WaitEdge};
@@ -235,7 +235,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
                 (key, self.slot.failure().and_then(publish))
             }
         };
-        let key = key.map(Quiet::new);
+        let key = key.map(CatchDrop::new);
         drop(locked);
         if free {
             self.pass_on(left);

@@ -11,7 +11,7 @@ use super::table::shard::Removed;
 use super::{At, Flight};
 use crate::observe::Ended;
 use crate::outcome::{Outcome, Role};
-use crate::panic::{Quiet, quietly};
+use crate::panic::{CatchDrop, catch_panic};
 use crate::sync::{self, Fault, Instant, planted};
 use crate::wait::graph;
 
@@ -38,7 +38,7 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
         let (followers, key) = self.into_at().end(&ran, ran_for);
         if matches!(ran, Ran::Panicked { .. }) {
             // The caller is owed its own panic, not that of a key's Drop.
-            quietly(|| drop(key));
+            catch_panic(|| drop(key));
         }
         Outcome { result: ran.into_result(), role: Role::Leader { followers } }
     }
@@ -82,7 +82,7 @@ impl<K, T, E> Drop for Lead<'_, K, T, E> {
             let abandoned = Ran::Panicked { message: "it left without a result".into(), payload: Box::new(()) };
             let (_, key) = self.at.end(&abandoned, None);
             // It may be a panic that this goes away in, and a second one would end the process.
-            quietly(|| drop(key));
+            catch_panic(|| drop(key));
         }
     }
 }
@@ -161,7 +161,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
                         drop(locked);
                         locked = shard.lock();
                     }
-                    let (key, result) = (Quiet::new(key), Quiet::new(ran.shared()));
+                    let (key, result) = (CatchDrop::new(key), CatchDrop::new(ran.shared()));
                     gone = locked.lingering.put(Kept { key, result, hash, id, mark, ended, until });
                 }
                 (key, released)

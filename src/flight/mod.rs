@@ -42,7 +42,7 @@ use self::table::shard::Shard;
 pub(crate) use self::table::small_table::shrink;
 use crate::error::CallError;
 use crate::outcome::{Bypass, Mark, Shared};
-use crate::panic::Quiet;
+use crate::panic::CatchDrop;
 use crate::sync::{self, AtomicU64, Fault, Instant, Me, Monitor, Ordering, planted};
 use crate::wait::bound::Bound;
 
@@ -90,7 +90,7 @@ enum WaitMode {
 /// What is known of a caller, and has been made for it between two attempts.
 struct Made<K, T, E> {
     waits: WaitMode,
-    key: Quiet<K>,
+    key: CatchDrop<K>,
     /// The key was in no flight when this was the id of the shard's last one.
     absent_since: Option<u64>,
     label: Option<Arc<str>>,
@@ -142,7 +142,7 @@ impl<K, T, E> Flights<K, T, E> {
         let owned = key.to_owned();
         let mut locked = shard.lock();
         if !locked.lacks(hash) {
-            return self.enter_found(shard, Some((locked, Quiet::new(owned))), waits, hash, key, after);
+            return self.enter_found(shard, Some((locked, CatchDrop::new(owned))), waits, hash, key, after);
         }
         Entered::Leads(self.begin(&mut locked, shard, hash, owned, sync::me()))
     }
@@ -152,7 +152,7 @@ impl<K, T, E> Flights<K, T, E> {
     fn enter_found<'a, Q>(
         &'a self,
         shard: &'a Lock<K, T, E>,
-        ahead: Option<(Locked<'a, K, T, E>, Quiet<K>)>,
+        ahead: Option<(Locked<'a, K, T, E>, CatchDrop<K>)>,
         waits: WaitMode,
         hash: u64,
         key: &Q,
@@ -163,15 +163,15 @@ impl<K, T, E> Flights<K, T, E> {
     {
         let (mut locked, owned) = match ahead {
             Some((locked, owned)) => (Some(locked), owned),
-            None => (None, Quiet::NONE),
+            None => (None, CatchDrop::NONE),
         };
-        // What is made here outlives each guard and is dropped quietly, as it must: a key's Drop is user code.
+        // What is made here outlives each guard and is dropped catch_panic, as it must: a key's Drop is user code.
         let mut made = Made {
             waits,
             key: owned,
             absent_since: None,
             label: None,
-            failure: Quiet::NONE,
+            failure: CatchDrop::NONE,
             now: self.settings.linger.is_on().then(sync::now),
             stale: Vec::new(),
         };
@@ -183,7 +183,7 @@ impl<K, T, E> Flights<K, T, E> {
             };
             drop(locked);
             match missing {
-                Missing::Key => made.key = Quiet::new(key.to_owned()),
+                Missing::Key => made.key = CatchDrop::new(key.to_owned()),
                 Missing::Label => made.label = self.settings.key_label.map(|label| label(&key.to_owned()).into()),
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::completion::Ran;
 use super::table::lingering::Linger;
 use crate::observe::Observer;
-use crate::panic::quietly;
+use crate::panic::catch_panic;
 use crate::policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
 
 /// The builder's `cost`.
@@ -77,8 +77,8 @@ impl<K, T, E> Settings<K, T, E> {
             (Ran::Error(_), Policy::Always(on_failure), _) | (Ran::Panicked { .. }, _, Policy::Always(on_failure)) => {
                 *on_failure
             }
-            (Ran::Error(error), Policy::Ask(ask), _) => quietly(|| ask(error)),
-            (Ran::Panicked { message, .. }, _, Policy::Ask(ask)) => quietly(|| ask(message)),
+            (Ran::Error(error), Policy::Ask(ask), _) => catch_panic(|| ask(error)),
+            (Ran::Panicked { message, .. }, _, Policy::Ask(ask)) => catch_panic(|| ask(message)),
         };
         on_failure.times()
     }
@@ -87,7 +87,7 @@ impl<K, T, E> Settings<K, T, E> {
     #[inline]
     pub(super) fn observe(&self, event: impl Fn(&dyn Observer)) {
         for observer in &self.observers {
-            quietly(|| event(&**observer));
+            catch_panic(|| event(&**observer));
         }
     }
 

@@ -14,7 +14,7 @@ pub use self::builder::{CacheBuilder, CacheError};
 pub use self::stats::CacheStats;
 use self::stats::{Counters, Once};
 use super::Clock;
-use crate::panic::quietly;
+use crate::panic::catch_panic;
 use crate::{CallError, SyncCoalesce};
 
 /// Keeps values: so many, and each for so long.
@@ -171,7 +171,7 @@ where
 
     /// Keeps what was paid for, if user code lets it: its panic must not cost the value.
     pub(super) fn fill(&self, key: impl FnOnce() -> K, value: &Arc<T>) {
-        quietly(|| self.insert(key(), Arc::clone(value)));
+        catch_panic(|| self.insert(key(), Arc::clone(value)));
     }
 
     /// Removes the value under `key`, and returns it if its time has not passed.

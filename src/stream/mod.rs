@@ -30,7 +30,7 @@ pub use self::stats::StreamStats;
 use self::table::{Entered, Table};
 use crate::coalesce::options::Limit;
 use crate::error::CallError;
-use crate::panic::quietly;
+use crate::panic::catch_panic;
 use crate::sync;
 
 /// One source open per key, for threads: everyone who asks while it is open reads all its chunks, from the first one.
@@ -190,7 +190,7 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
             Entered::Joins(log, waiting) => {
                 // It is not called, and its Drop may panic. Dropped later, it would meet the stream on its way out, which
                 // the compiler forgets then (Rust's issue 47949), and a reader that is forgotten is never taken off.
-                quietly(|| drop(open));
+                catch_panic(|| drop(open));
                 Stream::new(&self.table, log, deadline).wait_for_opening(waiting)
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::StreamError;
 use super::log::{Appended, End, Log, Source};
 use super::table::{Home, drop_each};
-use crate::panic::{caught, message, quietly};
+use crate::panic::{catch, catch_panic, message};
 use crate::sync::{Fault, planted};
 use crate::wait::graph;
 
@@ -36,11 +36,11 @@ where
     I::IntoIter: Send + 'static,
 {
     let leading = Leading::begin();
-    let opened = caught(|| open().map(|source| Box::new(source.into_iter()) as Source<C, E>));
+    let opened = catch(|| open().map(|source| Box::new(source.into_iter()) as Source<C, E>));
     match opened {
         Ok(Ok(source)) => log.put_source(source).or_else(|(source, end)| {
             drop(leading);
-            quietly(|| drop(source));
+            catch_panic(|| drop(source));
             end
         }),
         Ok(Err(error)) => home.end(log, Err(StreamError::Failed(Arc::new(error)))),
@@ -58,7 +58,7 @@ where
 /// A panic ends the stream for all and goes on.
 pub(super) fn pull<C, E>(home: &dyn Home<C, E>, log: &Log<C, E>, mut source: Source<C, E>) -> Result<Arc<C>, End<E>> {
     let leading = Leading::begin();
-    let end = match caught(|| source.next()) {
+    let end = match catch(|| source.next()) {
         Ok(Some(Ok(chunk))) => {
             let weight = home.settings().weigh(&chunk);
             let chunk = Arc::new(chunk);
@@ -71,8 +71,8 @@ pub(super) fn pull<C, E>(home: &dyn Home<C, E>, log: &Log<C, E>, mut source: Sou
                 }
                 Appended::CutOff { source, end } => {
                     drop(leading);
-                    quietly(|| drop(source));
-                    quietly(|| drop(chunk));
+                    catch_panic(|| drop(source));
+                    catch_panic(|| drop(chunk));
                     Err(end)
                 }
             };
@@ -84,11 +84,11 @@ pub(super) fn pull<C, E>(home: &dyn Home<C, E>, log: &Log<C, E>, mut source: Sou
                 let _ = home.end(log, Err(StreamError::SourcePanicked { message: message(&*payload) }));
             }
             drop(leading);
-            quietly(|| drop(source));
+            catch_panic(|| drop(source));
             resume_unwind(payload);
         }
     };
     drop(leading);
-    quietly(|| drop(source));
+    catch_panic(|| drop(source));
     Err(end)
 }

@@ -12,7 +12,7 @@ use super::log::{End, Found, Log};
 use super::pull;
 use super::table::{Home, Leaving, label};
 use crate::error::CallError;
-use crate::panic::quietly;
+use crate::panic::catch_panic;
 use crate::sync::Instant;
 use crate::wait::graph::WaitEdge;
 
@@ -95,7 +95,7 @@ impl<'a, C, E> Stream<'a, C, E> {
         if let Some(log) = self.log.take() {
             self.home.leave(&log, why);
             // With its last reader the log goes, and with that the error that it ended by.
-            quietly(|| drop(log));
+            catch_panic(|| drop(log));
         }
     }
 }
@@ -133,7 +133,7 @@ impl<C, E> Drop for Stream<'_, C, E> {
     fn drop(&mut self) {
         self.leave(Leaving::Done);
         let rest = self.rest.take();
-        quietly(|| drop(rest));
+        catch_panic(|| drop(rest));
     }
 }
 
@@ -155,7 +155,7 @@ where
                 None => break,
                 Some(chunk) => {
                     let spent = self.rest.replace((chunk?, 0));
-                    quietly(|| drop(spent));
+                    catch_panic(|| drop(spent));
                 }
             }
         }

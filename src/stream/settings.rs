@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::panic::quietly;
+use crate::panic::catch_panic;
 
 /// The builder's `weigher`.
 pub(super) type Weigher<C> = dyn Fn(&C) -> u64 + Send + Sync;
@@ -33,7 +33,7 @@ impl<C> Settings<C> {
 
     /// Runs user code; a chunk whose weighing panics weighs nothing.
     pub(super) fn weigh(&self, chunk: &C) -> u64 {
-        self.weigher.as_deref().map_or(0, |weigh| quietly(|| weigh(chunk)))
+        self.weigher.as_deref().map_or(0, |weigh| catch_panic(|| weigh(chunk)))
     }
 
     pub(super) fn is_over(&self, chunks: usize, bytes: u64) -> bool {

@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::{StreamError, StreamStats};
 use crate::error::CallError;
 use crate::observe::FlightId;
-use crate::panic::{Quiet, quietly};
+use crate::panic::{CatchDrop, catch_panic};
 use crate::sync::{Fault, Mutex, planted};
 use crate::wait::graph::WaitEdge;
 
@@ -63,9 +63,9 @@ impl<K, C, E> Table<K, C, E> {
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        // Declared before each guard, so that a key that was made in vain is dropped under no lock; and quietly, or the
+        // Declared before each guard, so that a key that was made in vain is dropped under no lock; and catch_panic, or the
         // place that is returned could get lost.
-        let mut made = Quiet::NONE;
+        let mut made = CatchDrop::NONE;
         loop {
             let mut streams = self.streams.lock();
             if streams.closed {
@@ -80,7 +80,7 @@ impl<K, C, E> Table<K, C, E> {
                 return Ok(Entered::Opens(streams.begin(hash, key)));
             }
             drop(streams);
-            made = Quiet::new(key.to_owned());
+            made = CatchDrop::new(key.to_owned());
         }
     }
 
@@ -111,7 +111,7 @@ impl<K, C, E> Table<K, C, E> {
     {
         let forgotten = self.streams.lock().forget(hash, key);
         let forgot = forgotten.is_some();
-        quietly(|| drop(forgotten));
+        catch_panic(|| drop(forgotten));
         forgot
     }
 
@@ -129,8 +129,8 @@ impl<K, C, E> Table<K, C, E> {
         let source = log.lock().end(Err(StreamError::Cancelled));
         drop(streams);
         log.wake();
-        quietly(|| drop(source));
-        quietly(|| drop(key));
+        catch_panic(|| drop(source));
+        catch_panic(|| drop(key));
         true
     }
 
@@ -189,7 +189,7 @@ impl<K, C, E> Home<C, E> for Table<K, C, E> {
             key
         });
         drop(streams);
-        quietly(|| drop(key));
+        catch_panic(|| drop(key));
     }
 
     fn end(&self, log: &Log<C, E>, end: End<E>) -> End<E> {
@@ -211,9 +211,9 @@ impl<K, C, E> Home<C, E> for Table<K, C, E> {
         drop(state);
         drop(streams);
         log.wake();
-        quietly(|| drop((source, apart)));
-        quietly(|| drop(entry));
-        quietly(|| drop(spare));
+        catch_panic(|| drop((source, apart)));
+        catch_panic(|| drop(entry));
+        catch_panic(|| drop(spare));
         end
     }
 
@@ -245,8 +245,8 @@ impl<K, C, E> Home<C, E> for Table<K, C, E> {
         let entry = streams.take(log);
         let apart = streams.apart.remove(&log.id);
         drop(streams);
-        quietly(|| drop((source, apart)));
-        quietly(|| drop(entry));
+        catch_panic(|| drop((source, apart)));
+        catch_panic(|| drop(entry));
         drop_each(chunks);
     }
 }
@@ -259,6 +259,6 @@ pub(super) fn label<C, E>(settings: &Settings<C>, log: &Log<C, E>) -> Arc<str> {
 /// Drops user values one by one, so that a panic in the Drop of one keeps none of the others.
 pub(super) fn drop_each<V>(values: impl IntoIterator<Item = V>) {
     for value in values {
-        quietly(|| drop(value));
+        catch_panic(|| drop(value));
     }
 }

@@ -12,7 +12,7 @@ use crate::flight::slot::Slot;
 use crate::flight::table::shard::Removed;
 use crate::flight::{At, Entered, Flight, Flights, Lead, WaitMode};
 use crate::outcome::Shared;
-use crate::panic::{Quiet, quietly};
+use crate::panic::{CatchDrop, catch_panic};
 use crate::policy::{OnFullPool, OnLastTicket};
 use crate::sync::{self, Fault, Me, planted};
 
@@ -27,7 +27,7 @@ struct Queued<K, T, E> {
 /// It and its closure.
 struct Detached<K, T, E, W> {
     queued: Queued<K, T, E>,
-    work: Quiet<W>,
+    work: CatchDrop<W>,
 }
 
 impl<K, T, E> Flights<K, T, E>
@@ -49,7 +49,7 @@ where
     {
         let label = self.settings.key_label.map(|label| label(&key.to_owned()));
         // If it is not needed, a panic in its Drop must not cost the caller its ticket.
-        let work = Quiet::new(work);
+        let work = CatchDrop::new(work);
         match self.enter_waiting(WaitMode::ByTicket, hash, key, None) {
             Entered::Leads(lead) => self.launch(pool, lead, work, label),
             Entered::Follows(follow) => {
@@ -70,7 +70,7 @@ where
         self: &Arc<Self>,
         pool: &Pool,
         lead: Lead<'_, K, T, E>,
-        work: Quiet<W>,
+        work: CatchDrop<W>,
         label: Option<String>,
     ) -> Ticket<T, E>
     where
@@ -154,7 +154,7 @@ impl<K: Send, T: Send + Sync, E: Send + Sync> Home<T, E> for Flights<K, T, E> {
             let cancels = self.settings.on_last_ticket == OnLastTicket::Cancel;
             unwanted = cancels && record.detached && record.followers == 0 && tickets == 0;
         }
-        let key = if unwanted { locked.cancel_unwanted(place.hash, place.flight) } else { None }.map(Quiet::new);
+        let key = if unwanted { locked.cancel_unwanted(place.hash, place.flight) } else { None }.map(CatchDrop::new);
         drop(locked);
         self.following.give_back(u64::from(place.joined));
         drop(key);
@@ -183,7 +183,7 @@ impl<K, T, E> Queued<K, T, E> {
         if wanted {
             self.ended = true;
             // The tickets learn of a panic, and nobody else is there to.
-            quietly(|| drop(Lead::new(at).run(work)));
+            catch_panic(|| drop(Lead::new(at).run(work)));
         }
     }
 
@@ -201,7 +201,7 @@ impl<K, T, E> Queued<K, T, E> {
         let (key, released) = match removed {
             None => (None, None),
             Some(Removed { key, followers, slot, .. }) => {
-                (key.map(Quiet::new), Released::publish(followers, slot, &mut locked.counters, || Err(error)))
+                (key.map(CatchDrop::new), Released::publish(followers, slot, &mut locked.counters, || Err(error)))
             }
         };
         drop(locked);
@@ -234,7 +234,7 @@ where
     fn run(self: Box<Self>) {
         let Self { queued, mut work } = *self;
         if let Some(work) = work.take() {
-            quietly(|| queued.run(work));
+            catch_panic(|| queued.run(work));
         }
     }
 

@@ -11,7 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::panic::quietly;
+use crate::panic::catch_panic;
 use crate::sync::{self, Fault, Mutex, Receiver, Sender, planted};
 use crate::wait::lending::{self, Lender};
 
@@ -86,7 +86,7 @@ impl Pool {
         if let Jobs::Open(sender, receiver) = jobs {
             drop(sender);
             while let Ok(job) = receiver.try_recv() {
-                quietly(|| drop(job));
+                catch_panic(|| drop(job));
             }
         }
     }

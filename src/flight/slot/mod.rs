@@ -6,7 +6,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::outcome::Shared;
-use crate::panic::Quiet;
+use crate::panic::CatchDrop;
 use crate::sync::{Fault, Instant, Monitor, Mutex, Sender, has_passed, planted};
 use crate::wait::graph::LeaderCell;
 
@@ -46,14 +46,14 @@ struct Register<T, E> {
     failure: Failure<T, E>,
     /// Once it is published. The last reference to it that the slot has, as the lanes are dropped before: so whoever has
     /// the slot last, and has other things to do, drops the user's value quietly.
-    result: Quiet<Shared<T, E>>,
+    result: CatchDrop<Shared<T, E>>,
     /// Where to send the result too, by a number of each ticket's own. Emptied when there is one.
     tickets: BTreeMap<u64, Sender<Shared<T, E>>>,
     last_ticket: u64,
 }
 
 /// Why the last leader failed. To be dropped under no lock: the last reference to an error is dropped by user code.
-pub(in crate::flight) type Failure<T, E> = Quiet<Shared<T, E>>;
+pub(in crate::flight) type Failure<T, E> = CatchDrop<Shared<T, E>>;
 
 /// A result that was published, and who is to be told of it under no lock.
 #[must_use]
@@ -76,7 +76,8 @@ impl<T, E> Slot<T, E> {
     /// The slot of a flight that `thread` leads.
     pub(crate) fn new(thread: u64) -> Self {
         let lane = |_| Monitor::new(Lane { state: State::Led, asleep: 0 });
-        let register = Register { failure: Quiet::NONE, result: Quiet::NONE, tickets: BTreeMap::new(), last_ticket: 0 };
+        let register =
+            Register { failure: CatchDrop::NONE, result: CatchDrop::NONE, tickets: BTreeMap::new(), last_ticket: 0 };
         Self { lanes: array::from_fn(lane), register: Mutex::new(register), leader: LeaderCell::new(thread) }
     }
 
@@ -90,8 +91,9 @@ impl<T, E> Slot<T, E> {
         }
         let asleep = self.set(|| State::Ended(result.clone()));
         let mut register = self.register.lock();
-        register.result = Quiet::new(result);
-        let (tickets, failure) = (mem::take(&mut register.tickets), mem::replace(&mut register.failure, Quiet::NONE));
+        register.result = CatchDrop::new(result);
+        let (tickets, failure) =
+            (mem::take(&mut register.tickets), mem::replace(&mut register.failure, CatchDrop::NONE));
         drop(register);
         Published { slot: self, tickets, asleep, _failure: failure }
     }
@@ -99,7 +101,7 @@ impl<T, E> Slot<T, E> {
     /// Offers the lead to the followers, and wakes nobody yet. `failure` is the result if all of them leave.
     pub(crate) fn offer(&self, failure: Shared<T, E>) {
         self.leader.clear();
-        self.register.lock().failure = Quiet::new(failure);
+        self.register.lock().failure = CatchDrop::new(failure);
         self.set(|| State::Free);
     }
 
@@ -107,14 +109,14 @@ impl<T, E> Slot<T, E> {
     /// with.
     pub(in crate::flight) fn take_lead(&self, thread: u64) -> Failure<T, E> {
         if !matches!(self.look(), Woken::Free) {
-            return Quiet::NONE;
+            return CatchDrop::NONE;
         }
         self.leader.set(if planted(Fault::ElectedUnnamed) { 0 } else { thread });
         if planted(Fault::LeadStaysFree) {
-            return Quiet::NONE;
+            return CatchDrop::NONE;
         }
         self.set(|| State::Led);
-        mem::replace(&mut self.register.lock().failure, Quiet::NONE)
+        mem::replace(&mut self.register.lock().failure, CatchDrop::NONE)
     }
 
     /// Sets the state in all lanes; says in which of them somebody sleeps.

@@ -9,7 +9,7 @@ use super::small_table::{Hashed, shrink};
 use crate::flight::completion::Ran;
 use crate::outcome::Mark;
 use crate::outcome::Shared;
-use crate::panic::Quiet;
+use crate::panic::CatchDrop;
 use crate::sync::Instant;
 
 /// Room in each shard: with less, many results would go while other shards have room.
@@ -33,8 +33,8 @@ pub(in crate::flight) struct Lingering<K, T, E> {
 
 /// A result that is kept. To be dropped under no lock.
 pub(in crate::flight) struct Kept<K, T, E> {
-    pub(in crate::flight) key: Quiet<K>,
-    pub(in crate::flight) result: Quiet<Shared<T, E>>,
+    pub(in crate::flight) key: CatchDrop<K>,
+    pub(in crate::flight) result: CatchDrop<Shared<T, E>>,
     pub(in crate::flight) hash: u64,
     /// Of its flight.
     pub(in crate::flight) id: u64,

@@ -9,7 +9,7 @@ use hashbrown::Equivalent;
 
 use super::{Stack, StackError};
 #[cfg(any(feature = "budget", feature = "pace"))]
-use crate::panic::quietly;
+use crate::panic::catch_panic;
 #[cfg(feature = "pace")]
 use crate::stack::Pacer;
 #[cfg(feature = "retry")]
@@ -147,7 +147,7 @@ where
         })?;
         let value = whole()?;
         // It is done and will be billed: a cost that panics must not make it free.
-        let cost = quietly(|| Some((spending.cost)(&value))).unwrap_or(most);
+        let cost = catch_panic(|| Some((spending.cost)(&value))).unwrap_or(most);
         reservation.commit(cost);
         *spent = Some(cost);
         Ok(value)
@@ -191,7 +191,7 @@ where
             })?;
             let result = attempt();
             if let (Err(error), Some(tell)) = (&result, &self.pace.on_error) {
-                quietly(|| tell(pacer, error));
+                catch_panic(|| tell(pacer, error));
             }
             return Ok(result);
         }
