@@ -7,7 +7,7 @@ use super::release::Released;
 use super::slot::{Failure, Slot, Woken};
 use super::table::record::Record;
 use super::table::shard::{Removed, Shard};
-use super::{At, Lead};
+use super::{FlightRef, Lead};
 use crate::error::CallError;
 use crate::observe::{Left, LeftWith};
 use crate::outcome::Shared;
@@ -20,7 +20,7 @@ use crate::wait::lending::lending;
 
 /// A follower's place in a flight.
 pub(crate) struct Follow<'a, K, T, E> {
-    at: At<'a, K, T, E>,
+    at: FlightRef<'a, K, T, E>,
     slot: Arc<Slot<T, E>>,
     /// How many followers there were when it joined.
     before: usize,
@@ -65,7 +65,12 @@ type Elected<'a, K, T, E> = (Lead<'a, K, T, E>, Failure<T, E>);
 
 impl<'a, K, T, E> Follow<'a, K, T, E> {
     /// For a caller that is counted in the flight's record.
-    pub(super) fn new(at: At<'a, K, T, E>, slot: Arc<Slot<T, E>>, before: usize, waiting: Option<WaitEdge>) -> Self {
+    pub(super) fn new(
+        at: FlightRef<'a, K, T, E>,
+        slot: Arc<Slot<T, E>>,
+        before: usize,
+        waiting: Option<WaitEdge>,
+    ) -> Self {
         Self { at, slot, before, waiting }
     }
 
@@ -81,7 +86,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
     }
 
     /// Leaves its place to a ticket: which flight it is in, and where.
-    pub(super) fn into_ticket(self) -> (At<'a, K, T, E>, Arc<Slot<T, E>>) {
+    pub(super) fn into_ticket(self) -> (FlightRef<'a, K, T, E>, Arc<Slot<T, E>>) {
         (self.at, self.slot)
     }
 
@@ -192,7 +197,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
     /// Leaves, or takes what came in the meantime: a result, or a lead that is free if there is still time. The shard's
     /// lock, which publishing takes too, settles which of these it was.
     fn leave(&mut self, joined: Instant, late: bool) -> Leaving<'a, K, T, E> {
-        let At { flights, shard, hash, id } = self.at;
+        let FlightRef { flights, shard, hash, id } = self.at;
         let mut locked = shard.lock();
         let free = match self.slot.look() {
             Woken::Ended(_) if planted(Fault::LeavesBlindly) => false,

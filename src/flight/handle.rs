@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::At;
+use super::FlightRef;
 use super::table::record::Record;
 
 /// The flight that a closure runs for, as its own closure sees it.
@@ -13,11 +13,11 @@ use super::table::record::Record;
 ///
 /// Both questions take the lock of one shard for an instant, so ask between steps and not in a tight loop.
 pub struct Flight<'a, K, T, E> {
-    pub(super) at: Option<At<'a, K, T, E>>,
+    pub(super) at: Option<FlightRef<'a, K, T, E>>,
 }
 
 impl<'a, K, T, E> Flight<'a, K, T, E> {
-    pub(super) fn of(at: At<'a, K, T, E>) -> Self {
+    pub(super) fn of(at: FlightRef<'a, K, T, E>) -> Self {
         Self { at: Some(at) }
     }
 
@@ -40,7 +40,7 @@ impl<'a, K, T, E> Flight<'a, K, T, E> {
     }
 
     fn ask<R>(&self, question: impl FnOnce(&Record<T, E>) -> R) -> Option<R> {
-        let At { shard, hash, id, .. } = self.at?;
+        let FlightRef { shard, hash, id, .. } = self.at?;
         shard.lock().record(hash, id).map(|(record, _)| question(record))
     }
 }

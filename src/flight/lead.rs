@@ -8,7 +8,7 @@ use super::release::Released;
 use super::table::lingering::Kept;
 use super::table::lock::Locked;
 use super::table::shard::Removed;
-use super::{At, Flight};
+use super::{Flight, FlightRef};
 use crate::observe::Ended;
 use crate::outcome::{Outcome, Role};
 use crate::panic::{CatchDrop, catch_panic};
@@ -17,13 +17,13 @@ use crate::wait::graph;
 
 /// The lead of a flight: whoever holds it owes its followers a result. It ends the flight however it goes away.
 pub(crate) struct Lead<'a, K, T, E> {
-    at: At<'a, K, T, E>,
+    at: FlightRef<'a, K, T, E>,
 }
 
 impl<'a, K, T, E> Lead<'a, K, T, E> {
     /// For the thread that is in the flight's record as its leader.
     #[inline]
-    pub(super) fn new(at: At<'a, K, T, E>) -> Self {
+    pub(super) fn new(at: FlightRef<'a, K, T, E>) -> Self {
         graph::begin_lead();
         Self { at }
     }
@@ -62,13 +62,13 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
     }
 
     /// Leaves the closure to another thread, which is to take the lead of the flight.
-    pub(super) fn hand_to_pool(self) -> At<'a, K, T, E> {
+    pub(super) fn hand_to_pool(self) -> FlightRef<'a, K, T, E> {
         graph::end_lead();
         self.into_at()
     }
 
     /// From here on, what this lead owes is owed by the caller.
-    fn into_at(self) -> At<'a, K, T, E> {
+    fn into_at(self) -> FlightRef<'a, K, T, E> {
         let at = self.at;
         mem::forget(self);
         at
@@ -87,7 +87,7 @@ impl<K, T, E> Drop for Lead<'_, K, T, E> {
     }
 }
 
-impl<'a, K, T, E> At<'a, K, T, E> {
+impl<'a, K, T, E> FlightRef<'a, K, T, E> {
     /// Hands the lead over if the policy says so and somebody waits. Else removes the flight and publishes its result
     /// in one step: a caller finds the flight without a result, or no flight. Returns how many followers were released,
     /// and the key to be dropped under no lock.
@@ -96,7 +96,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
     fn end(self, ran: &Ran<T, E>, ran_for: Option<Duration>) -> (u64, Option<K>) {
-        let At { flights, shard, hash, id } = self;
+        let FlightRef { flights, shard, hash, id } = self;
         // The policy is user code. Until the flight has ended this thread leads it, so what it asks here is refused
         // where it would wait for itself.
         let elections = flights.settings.elections(ran);
@@ -140,7 +140,7 @@ impl<'a, K, T, E> At<'a, K, T, E> {
         kept: Option<(Instant, Instant)>,
         draining: bool,
     ) -> (u64, Option<K>) {
-        let At { flights, shard, hash, id } = self;
+        let FlightRef { flights, shard, hash, id } = self;
         let offered = match elections {
             0 => None, // as the other arm would find, but without a look into the table
             _ => locked.record(hash, id).and_then(|(record, _)| record.offer_lead(elections, || ran.shared())),

@@ -1,10 +1,10 @@
 //! The protocol: who leads, who follows, and how a flight ends. `README.md` beside this file tells it step by step.
 
-mod at;
 mod batch;
 mod bypass;
 mod completion;
 mod control;
+mod flight_ref;
 mod follow;
 mod handle;
 mod lead;
@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use hashbrown::Equivalent;
 
-use self::at::At;
+use self::flight_ref::FlightRef;
 pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
 pub use self::handle::Flight;
 pub(crate) use self::lead::Lead;
@@ -210,13 +210,13 @@ impl<K, T, E> Flights<K, T, E> {
         let unseen = planted(Fault::LeadsUnseen) && made.absent_since.is_some();
         if made.absent_since != Some(locked.last_id()) && !unseen {
             if let Some((record, counters)) = locked.find(hash, key) {
-                let at = At { flights: self, shard, hash, id: record.id };
+                let at = FlightRef { flights: self, shard, hash, id: record.id };
                 let is_new = |mark: Mark| record.mark >= mark.0 && !planted(Fault::SupersedesNewer);
                 if after.is_none_or(|mark| is_new(mark) || planted(Fault::JoinsOlder)) {
                     return at.join(record, counters, me, made);
                 }
                 let record = self.record(locked, me);
-                let at_new = At { id: record.id, ..at };
+                let at_new = FlightRef { id: record.id, ..at };
                 locked.supersede(hash, at.id, record);
                 return Ok(Entered::Leads(Lead::new(at_new)));
             }
@@ -248,7 +248,7 @@ impl<K, T, E> Flights<K, T, E> {
         me: Me,
     ) -> Lead<'a, K, T, E> {
         let record = self.record(locked, me);
-        let at = At { flights: self, shard, hash, id: record.id };
+        let at = FlightRef { flights: self, shard, hash, id: record.id };
         locked.insert(hash, key, record);
         Lead::new(at)
     }

@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::completion::Ran;
-use super::{At, Flight};
+use super::{Flight, FlightRef};
 use crate::coalesce::SyncCoalesce;
 use crate::coalesce::builder::Builder;
 use crate::coalesce::options::Request;
@@ -180,7 +180,7 @@ fn together<const N: usize>(parts: [&(dyn Fn(&Seen) + Sync); N]) -> Vec<Seen> {
 }
 
 /// [`Fault::PublishesBeforeRemoving`].
-pub(super) fn end_too_soon<K, T, E>(at: At<'_, K, T, E>, ran: &Ran<T, E>) {
+pub(super) fn end_too_soon<K, T, E>(at: FlightRef<'_, K, T, E>, ran: &Ran<T, E>) {
     if !planted(Fault::PublishesBeforeRemoving) {
         return;
     }

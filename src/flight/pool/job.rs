@@ -10,7 +10,7 @@ use crate::error::CallError;
 use crate::flight::release::Released;
 use crate::flight::slot::Slot;
 use crate::flight::table::shard::Removed;
-use crate::flight::{At, Entered, Flight, Flights, Lead, WaitMode};
+use crate::flight::{Entered, Flight, FlightRef, Flights, Lead, WaitMode};
 use crate::outcome::Shared;
 use crate::panic::{CatchDrop, catch_panic};
 use crate::policy::{OnFullPool, OnLastTicket};
@@ -96,7 +96,7 @@ where
 
     fn ticket(
         self: &Arc<Self>,
-        at: At<'_, K, T, E>,
+        at: FlightRef<'_, K, T, E>,
         Line { slot, receiver, number }: Line<T, E>,
         label: Option<String>,
         joined: bool,
@@ -116,7 +116,7 @@ where
     }
 }
 
-impl<K, T, E> At<'_, K, T, E> {
+impl<K, T, E> FlightRef<'_, K, T, E> {
     /// Leaves the flight without a leader until a thread of the pool takes it, and puts its first ticket in; or says
     /// what somebody ended it with since it was begun. One step, for without a ticket it might be cancelled as unwanted.
     fn queue(self) -> Result<Line<T, E>, CallError<E>> {
@@ -165,7 +165,7 @@ impl<K, T, E> Queued<K, T, E> {
     /// Runs the closure on this thread, unless nobody wants it any more.
     fn run(mut self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) {
         let flights = Arc::clone(&self.flights);
-        let at = At { flights: &flights, shard: flights.table.shard(self.hash), hash: self.hash, id: self.id };
+        let at = FlightRef { flights: &flights, shard: flights.table.shard(self.hash), hash: self.hash, id: self.id };
         let me = sync::me();
         let mut locked = at.shard.lock();
         let wanted = match locked.record(self.hash, self.id) {

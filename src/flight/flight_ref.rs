@@ -16,22 +16,22 @@ use crate::sync::{Fault, Me, planted};
 use crate::wait::graph::{self, WaitEdge};
 
 /// Where a flight is.
-pub(super) struct At<'a, K, T, E> {
+pub(super) struct FlightRef<'a, K, T, E> {
     pub(super) flights: &'a Flights<K, T, E>,
     pub(super) shard: &'a Lock<K, T, E>,
     pub(super) hash: u64,
     pub(super) id: u64,
 }
 
-impl<K, T, E> Clone for At<'_, K, T, E> {
+impl<K, T, E> Clone for FlightRef<'_, K, T, E> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<K, T, E> Copy for At<'_, K, T, E> {}
+impl<K, T, E> Copy for FlightRef<'_, K, T, E> {}
 
-impl<'a, K, T, E> At<'a, K, T, E> {
+impl<'a, K, T, E> FlightRef<'a, K, T, E> {
     /// Joins this flight as its follower, or in a lead that is free; or not, for one of the reasons that there are.
     pub(super) fn join(
         self,
