@@ -20,7 +20,7 @@ use crate::coalesce::builder::Builder;
 use crate::coalesce::options::Request;
 use crate::coalesce::options::Wishes;
 use crate::error::CallError;
-use crate::flight::{Entered, Flight, Flights, Pool, Waited};
+use crate::flight::{Entry, Flight, Flights, Pool, Waited};
 use crate::key::KeyRule;
 use crate::outcome::{Bypass, Outcome, Role};
 use crate::stats::{FlightInfo, Stats};
@@ -243,7 +243,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
             return part(self.flights.bypass(hash, Bypass::Requested, work));
         }
         match self.flights.enter(hash, key, wishes.after) {
-            Entered::Leads(lead) => part(lead.run(work)),
+            Entry::Lead(lead) => part(lead.run(work)),
             entered => part(self.run_otherwise(hash, entered, wishes, work)),
         }
     }
@@ -253,21 +253,21 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     fn run_otherwise(
         &self,
         hash: u64,
-        entered: Entered<'_, K, T, E>,
+        entered: Entry<'_, K, T, E>,
         wishes: Wishes,
         work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
     ) -> Outcome<T, E> {
         let outcome = match entered {
-            Entered::Leads(lead) => return lead.run(work),
-            Entered::Bypasses(why) => return self.flights.bypass(hash, why, work),
-            Entered::Lingers(result, age) => Outcome { result, role: Role::Lingering { age } },
-            Entered::Refused(error) => self.flights.refuse(error),
-            Entered::Follows(follow) => {
+            Entry::Lead(lead) => return lead.run(work),
+            Entry::Bypass(why) => return self.flights.bypass(hash, why, work),
+            Entry::Lingering(result, age) => Outcome { result, role: Role::Lingering { age } },
+            Entry::Refused(error) => self.flights.refuse(error),
+            Entry::Follow(follow) => {
                 let joined = sync::now();
                 let settings = &self.flights.settings;
                 match follow.wait(joined, wishes.limits(joined, settings.timeout, settings.patience)) {
                     Waited::Over(outcome) => outcome,
-                    Waited::Leads(lead) => return lead.run(work),
+                    Waited::Lead(lead) => return lead.run(work),
                     Waited::Impatient => return self.flights.bypass(hash, Bypass::Impatient, work),
                 }
             }

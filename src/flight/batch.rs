@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 use super::completion::{Ran, attempt_many};
-use super::{Entered, Flights, Follow, Lead, Limits, WaitMode, Waited};
+use super::{Entry, Flights, Follower, LeaderGuard, Limits, WaitMode, Waited};
 use crate::error::CallError;
 use crate::outcome::Shared;
 use crate::outcome::{Bypass, Mark};
@@ -19,11 +19,11 @@ use crate::wait::graph::Chain;
 type Rans<T, E> = Result<Vec<Ran<T, E>>, Ran<T, E>>;
 
 /// A follower that waits later. Dropped before, it leaves its flight.
-struct Absent<'a, K, T, E>(Option<Follow<'a, K, T, E>>);
+struct Absent<'a, K, T, E>(Option<Follower<'a, K, T, E>>);
 
 /// The parts that one caller plays in the flights of its keys, by the keys' places.
 struct Parts<'a, K, T, E> {
-    leads: Vec<(usize, Lead<'a, K, T, E>)>,
+    leads: Vec<(usize, LeaderGuard<'a, K, T, E>)>,
     follows: Vec<(usize, Absent<'a, K, T, E>)>,
     bypasses: Vec<(usize, Bypass)>,
 }
@@ -86,15 +86,15 @@ impl<K, T, E> Flights<K, T, E> {
         let mut parts = Parts { leads: Vec::with_capacity(keys.len()), follows: Vec::new(), bypasses: Vec::new() };
         for (place, &(hash, key)) in keys.iter().enumerate() {
             match self.enter_waiting(WaitMode::AfterBatch, hash, key, after) {
-                Entered::Leads(lead) => parts.leads.push((place, lead)),
-                Entered::Follows(follow) if planted(Fault::WaitsWhileClaiming) => {
+                Entry::Lead(lead) => parts.leads.push((place, lead)),
+                Entry::Follow(follow) if planted(Fault::WaitsWhileClaiming) => {
                     let Waited::Over(outcome) = follow.wait(sync::now(), Limits::default()) else { unreachable!() };
                     results[place] = CatchDrop::new(outcome.result);
                 }
-                Entered::Follows(follow) => parts.follows.push((place, Absent(Some(follow)))),
-                Entered::Bypasses(why) => parts.bypasses.push((place, why)),
-                Entered::Lingers(result, _) => results[place] = CatchDrop::new(result),
-                Entered::Refused(error) => results[place] = CatchDrop::new(self.refuse(error).result),
+                Entry::Follow(follow) => parts.follows.push((place, Absent(Some(follow)))),
+                Entry::Bypass(why) => parts.bypasses.push((place, why)),
+                Entry::Lingering(result, _) => results[place] = CatchDrop::new(result),
+                Entry::Refused(error) => results[place] = CatchDrop::new(self.refuse(error).result),
             }
         }
         parts
@@ -104,7 +104,7 @@ impl<K, T, E> Flights<K, T, E> {
     /// on to the caller when all have ended.
     fn lead_many<Q: ?Sized>(
         &self,
-        leads: Vec<Lead<'_, K, T, E>>,
+        leads: Vec<LeaderGuard<'_, K, T, E>>,
         keys: &[&Q],
         ask: &mut impl FnMut(&[&Q]) -> Rans<T, E>,
     ) -> Vec<CatchDrop<Shared<T, E>>> {
@@ -180,7 +180,7 @@ impl<K, T, E> Flights<K, T, E> {
         };
         match follow.wait(began, limits) {
             Waited::Over(outcome) => outcome.result,
-            Waited::Leads(lead) => {
+            Waited::Lead(lead) => {
                 let result = self.lead_many(vec![lead], &[key], ask).pop();
                 result
                     .and_then(|mut result| result.take())
@@ -193,7 +193,11 @@ impl<K, T, E> Flights<K, T, E> {
 
 impl<'a, K, T, E> Absent<'a, K, T, E> {
     /// Comes to wait; or leaves, if its wait would close a cycle, and says which. It may then run its closure alone.
-    fn sit(mut self, label: impl FnOnce() -> Option<Arc<str>>, runs_alone: bool) -> Result<Follow<'a, K, T, E>, Chain> {
+    fn sit(
+        mut self,
+        label: impl FnOnce() -> Option<Arc<str>>,
+        runs_alone: bool,
+    ) -> Result<Follower<'a, K, T, E>, Chain> {
         // If the label panics, it leaves as it is dropped.
         let sat = self.0.as_mut().expect("it is taken out below or in drop").sit(label);
         let mut follow = self.0.take().expect("it is taken out here or in drop");

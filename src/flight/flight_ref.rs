@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::slot::{Failure, Slot};
 use super::table::lock::Lock;
 use super::table::record::Record;
-use super::{Entered, Flights, Follow, Lead, Made, Missing, WaitMode};
+use super::{Entry, Flights, Follower, LeaderGuard, Made, Missing, WaitMode};
 use crate::error::CallError;
 use crate::observe::FlightId;
 use crate::outcome::Bypass;
@@ -39,14 +39,14 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         counters: &mut Stats,
         me: Me,
         made: &mut Made<K, T, E>,
-    ) -> Result<Entered<'a, K, T, E>, Missing> {
+    ) -> Result<Entry<'a, K, T, E>, Missing> {
         let settings = &self.flights.settings;
         let Made { waits, label, failure, .. } = made;
         let waits = *waits;
         let Some(leader) = record.leader else {
             let (lead, failed) = self.take_lead(record, counters, me);
             *failure = failed;
-            return Ok(Entered::Leads(lead));
+            return Ok(Entry::Lead(lead));
         };
         if planted(Fault::MakesSlotAgain) {
             record.slot = None;
@@ -65,10 +65,10 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
                     Ok(waiting) => waiting.map(Some),
                     Err(chain) => {
                         return Ok(match settings.on_deadlock {
-                            OnDeadlock::Bypass => Entered::Bypasses(Bypass::Deadlock),
+                            OnDeadlock::Bypass => Entry::Bypass(Bypass::Deadlock),
                             OnDeadlock::Refuse => {
                                 counters.refused += 1;
-                                Entered::Refused(CallError::Deadlock { chain })
+                                Entry::Refused(CallError::Deadlock { chain })
                             }
                         });
                     }
@@ -78,10 +78,10 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
             };
         let Some(waiting) = place else {
             return Ok(match settings.overflow {
-                Overflow::Bypass => Entered::Bypasses(Bypass::Overloaded),
+                Overflow::Bypass => Entry::Bypass(Bypass::Overloaded),
                 Overflow::Reject => {
                     counters.overloaded += 1;
-                    Entered::Refused(CallError::Overloaded)
+                    Entry::Refused(CallError::Overloaded)
                 }
             });
         };
@@ -91,7 +91,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         record.absent += u64::from(waits != WaitMode::Now);
         counters.coalesced_calls += 1;
         counters.following += 1;
-        Ok(Entered::Follows(Follow::new(self, Arc::clone(slot), before, waiting)))
+        Ok(Entry::Follow(Follower::new(self, Arc::clone(slot), before, waiting)))
     }
 
     /// Takes a lead that is free.
@@ -100,13 +100,13 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         record: &mut Record<T, E>,
         counters: &mut Stats,
         me: Me,
-    ) -> (Lead<'a, K, T, E>, Failure<T, E>) {
+    ) -> (LeaderGuard<'a, K, T, E>, Failure<T, E>) {
         let failure = record.slot.as_ref().map_or(CatchDrop::NONE, |slot| slot.take_lead(me.number));
         record.leader = Some(me);
         record.runs += 1;
         counters.underlying_calls += 1;
         counters.running += 1;
-        (Lead::new(self), failure)
+        (LeaderGuard::new(self), failure)
     }
 
     /// What this flight is called where people read it.

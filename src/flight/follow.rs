@@ -7,7 +7,7 @@ use super::release::Released;
 use super::slot::{Failure, Slot, Woken};
 use super::table::record::Record;
 use super::table::shard::{Removed, Shard};
-use super::{FlightRef, Lead};
+use super::{FlightRef, LeaderGuard};
 use crate::error::CallError;
 use crate::observe::{Left, LeftWith};
 use crate::outcome::Shared;
@@ -19,7 +19,7 @@ use crate::wait::graph::{self, Chain, WaitEdge};
 use crate::wait::lending::lending;
 
 /// A follower's place in a flight.
-pub(crate) struct Follow<'a, K, T, E> {
+pub(crate) struct Follower<'a, K, T, E> {
     at: FlightRef<'a, K, T, E>,
     slot: Arc<Slot<T, E>>,
     /// How many followers there were when it joined.
@@ -46,7 +46,7 @@ pub(crate) struct Patience {
 pub(crate) enum Waited<'a, K, T, E> {
     Over(Outcome<T, E>),
     /// The follower was elected, or found the lead free.
-    Leads(Lead<'a, K, T, E>),
+    Lead(LeaderGuard<'a, K, T, E>),
     /// It has left, and its closure is to be run by [`bypass`](super::Flights::bypass).
     Impatient,
 }
@@ -54,16 +54,16 @@ pub(crate) enum Waited<'a, K, T, E> {
 /// What became of a follower that ran out of time.
 enum Leaving<'a, K, T, E> {
     Ended(Shared<T, E>),
-    Leads(Lead<'a, K, T, E>),
+    Lead(LeaderGuard<'a, K, T, E>),
     Left,
     /// Too many others run their own work, so this one has to stay.
     Stays,
 }
 
 /// A lead that was free, and why it was.
-type Elected<'a, K, T, E> = (Lead<'a, K, T, E>, Failure<T, E>);
+type Elected<'a, K, T, E> = (LeaderGuard<'a, K, T, E>, Failure<T, E>);
 
-impl<'a, K, T, E> Follow<'a, K, T, E> {
+impl<'a, K, T, E> Follower<'a, K, T, E> {
     /// For a caller that is counted in the flight's record.
     pub(super) fn new(
         at: FlightRef<'a, K, T, E>,
@@ -136,14 +136,14 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
                 Woken::Ended(result) => break result,
                 Woken::Free => {
                     if let Some(lead) = self.lead_if_free(joined) {
-                        return Waited::Leads(lead);
+                        return Waited::Lead(lead);
                     }
                 }
                 Woken::Late => {
                     let late = limits.deadline.is_some_and(has_passed);
                     match self.leave(joined, late) {
                         Leaving::Ended(result) => break result,
-                        Leaving::Leads(lead) => return Waited::Leads(lead),
+                        Leaving::Lead(lead) => return Waited::Lead(lead),
                         Leaving::Left if late => break Err(CallError::TimedOut),
                         Leaving::Left => {
                             left(LeftWith::Impatient);
@@ -166,7 +166,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
     }
 
     /// Takes the lead, unless another follower or a new caller was faster.
-    fn lead_if_free(&mut self, joined: Instant) -> Option<Lead<'a, K, T, E>> {
+    fn lead_if_free(&mut self, joined: Instant) -> Option<LeaderGuard<'a, K, T, E>> {
         let mut locked = self.at.shard.lock();
         let (lead, _failure) = (matches!(self.slot.look(), Woken::Free) || planted(Fault::LeadsWithoutLooking))
             .then(|| self.lead(&mut locked))??;
@@ -210,7 +210,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
                 if let Some((lead, _failure)) = self.lead(&mut locked) {
                     drop(locked);
                     self.tell_elected(joined);
-                    return Leaving::Leads(lead);
+                    return Leaving::Lead(lead);
                 }
             }
             if !flights.impatient.take() {
@@ -259,7 +259,7 @@ impl<'a, K, T, E> Follow<'a, K, T, E> {
     }
 }
 
-impl<K, T, E> Follow<'_, K, T, E> {
+impl<K, T, E> Follower<'_, K, T, E> {
     /// Wakes another follower to take the lead that this one leaves, if there is one.
     fn pass_on(&self, others: u64) {
         if others > 0 && !planted(Fault::LeaverKeepsLead) {

@@ -16,11 +16,11 @@ use crate::sync::{self, Fault, Instant, planted};
 use crate::wait::graph;
 
 /// The lead of a flight: whoever holds it owes its followers a result. It ends the flight however it goes away.
-pub(crate) struct Lead<'a, K, T, E> {
+pub(crate) struct LeaderGuard<'a, K, T, E> {
     at: FlightRef<'a, K, T, E>,
 }
 
-impl<'a, K, T, E> Lead<'a, K, T, E> {
+impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
     /// For the thread that is in the flight's record as its leader.
     #[inline]
     pub(super) fn new(at: FlightRef<'a, K, T, E>) -> Self {
@@ -75,7 +75,7 @@ impl<'a, K, T, E> Lead<'a, K, T, E> {
     }
 }
 
-impl<K, T, E> Drop for Lead<'_, K, T, E> {
+impl<K, T, E> Drop for LeaderGuard<'_, K, T, E> {
     /// A lead that was not run, or lost on the way by a fault of ours, must not leave its followers waiting.
     fn drop(&mut self) {
         if !planted(Fault::AbandonedLeadEndsNothing) {

@@ -27,9 +27,9 @@ use std::time::Duration;
 use hashbrown::Equivalent;
 
 use self::flight_ref::FlightRef;
-pub(crate) use self::follow::{Follow, Limits, Patience, Waited};
+pub(crate) use self::follow::{Follower, Limits, Patience, Waited};
 pub use self::handle::Flight;
-pub(crate) use self::lead::Lead;
+pub(crate) use self::lead::LeaderGuard;
 pub(crate) use self::pool::Pool;
 pub use self::pool::ticket::Ticket;
 pub(crate) use self::settings::{Policy, Settings};
@@ -59,13 +59,13 @@ pub(crate) struct Flights<K, T, E> {
 }
 
 /// Which part a caller plays.
-pub(crate) enum Entered<'a, K, T, E> {
-    Leads(Lead<'a, K, T, E>),
-    Follows(Follow<'a, K, T, E>),
+pub(crate) enum Entry<'a, K, T, E> {
+    Lead(LeaderGuard<'a, K, T, E>),
+    Follow(Follower<'a, K, T, E>),
     /// Its closure is to be run by [`Flights::bypass`], for this reason.
-    Bypasses(Bypass),
+    Bypass(Bypass),
     /// The result of a flight that has ended, and how long ago that was.
-    Lingers(Shared<T, E>, Duration),
+    Lingering(Shared<T, E>, Duration),
     Refused(CallError<E>),
 }
 
@@ -120,7 +120,7 @@ impl<K, T, E> Flights<K, T, E> {
     /// under none. If one of them panics, or asks this coalescer again, no flight is harmed.
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
-    pub(crate) fn enter<Q>(&self, hash: u64, key: &Q, after: Option<Mark>) -> Entered<'_, K, T, E>
+    pub(crate) fn enter<Q>(&self, hash: u64, key: &Q, after: Option<Mark>) -> Entry<'_, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
@@ -129,7 +129,7 @@ impl<K, T, E> Flights<K, T, E> {
 
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
-    fn enter_waiting<Q>(&self, waits: WaitMode, hash: u64, key: &Q, after: Option<Mark>) -> Entered<'_, K, T, E>
+    fn enter_waiting<Q>(&self, waits: WaitMode, hash: u64, key: &Q, after: Option<Mark>) -> Entry<'_, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
@@ -144,7 +144,7 @@ impl<K, T, E> Flights<K, T, E> {
         if !locked.lacks(hash) {
             return self.enter_found(shard, Some((locked, CatchDrop::new(owned))), waits, hash, key, after);
         }
-        Entered::Leads(self.begin(&mut locked, shard, hash, owned, sync::me()))
+        Entry::Lead(self.begin(&mut locked, shard, hash, owned, sync::me()))
     }
 
     /// The same where there may be a flight, or a result that lingers. The shard may be locked and the key made already.
@@ -157,7 +157,7 @@ impl<K, T, E> Flights<K, T, E> {
         hash: u64,
         key: &Q,
         after: Option<Mark>,
-    ) -> Entered<'a, K, T, E>
+    ) -> Entry<'a, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
@@ -197,13 +197,13 @@ impl<K, T, E> Flights<K, T, E> {
         key: &Q,
         after: Option<Mark>,
         made: &mut Made<K, T, E>,
-    ) -> Result<Entered<'a, K, T, E>, Missing>
+    ) -> Result<Entry<'a, K, T, E>, Missing>
     where
         Q: Equivalent<K> + ?Sized,
     {
         if locked.closed {
             locked.counters.closed += 1;
-            return Ok(Entered::Refused(CallError::Closed));
+            return Ok(Entry::Refused(CallError::Closed));
         }
         let me = sync::me();
         // Another caller may have taken the lead while the key was made; if the shard has begun no flight, none has.
@@ -218,12 +218,12 @@ impl<K, T, E> Flights<K, T, E> {
                 let record = self.record(locked, me);
                 let at_new = FlightRef { id: record.id, ..at };
                 locked.supersede(hash, at.id, record);
-                return Ok(Entered::Leads(Lead::new(at_new)));
+                return Ok(Entry::Lead(LeaderGuard::new(at_new)));
             }
             match made.now.and_then(|now| locked.lingering.find(hash, key, now, after)) {
                 Some(Found::Result(result, age)) => {
                     locked.counters.lingered += 1;
-                    return Ok(Entered::Lingers(result, age));
+                    return Ok(Entry::Lingering(result, age));
                 }
                 Some(Found::Stale(kept)) => made.stale.push(kept),
                 None => {}
@@ -233,7 +233,7 @@ impl<K, T, E> Flights<K, T, E> {
             made.absent_since = Some(locked.last_id());
             return Err(Missing::Key);
         };
-        Ok(Entered::Leads(self.begin(locked, shard, hash, owned, me)))
+        Ok(Entry::Lead(self.begin(locked, shard, hash, owned, me)))
     }
 
     /// Begins a flight for a key that is in none.
@@ -246,11 +246,11 @@ impl<K, T, E> Flights<K, T, E> {
         hash: u64,
         key: K,
         me: Me,
-    ) -> Lead<'a, K, T, E> {
+    ) -> LeaderGuard<'a, K, T, E> {
         let record = self.record(locked, me);
         let at = FlightRef { flights: self, shard, hash, id: record.id };
         locked.insert(hash, key, record);
-        Lead::new(at)
+        LeaderGuard::new(at)
     }
 
     /// The record of a flight that begins now, which is counted.

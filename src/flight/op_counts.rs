@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Entered, Flights, Limits, Settings, Waited};
+use super::{Entry, Flights, Limits, Settings, Waited};
 use crate::coalesce::SyncCoalesce;
 use crate::sync::{self, Counts, counted_during};
 use crate::wait::graph;
@@ -20,9 +20,9 @@ fn flights() -> Numbers {
     Flights::new(1, Settings::new())
 }
 
-fn lead(flights: &Numbers, key: u8) -> super::Lead<'_, u8, u64, u64> {
+fn lead(flights: &Numbers, key: u8) -> super::LeaderGuard<'_, u8, u64, u64> {
     match flights.enter(u64::from(key), &key, None) {
-        Entered::Leads(lead) => lead,
+        Entry::Lead(lead) => lead,
         _ => panic!("nobody else leads"),
     }
 }
@@ -72,7 +72,7 @@ fn a_joiner_that_leads_nothing_takes_its_shard_once_and_nothing_else() {
         let join = || {
             sync::me();
             let (entered, counts) = counted_during(|| flights.enter(1, &1, None));
-            assert!(matches!(entered, Entered::Follows(_)));
+            assert!(matches!(entered, Entry::Follow(_)));
             counts
         };
         let first = scope.spawn(join).join().unwrap();
@@ -92,7 +92,7 @@ fn a_joiner_that_leads_something_takes_the_graph_too() {
         scope.spawn(|| {
             let lead_two = lead(&flights, 2);
             let (entered, counts) = counted_during(|| flights.enter(1, &1, None));
-            assert!(matches!(entered, Entered::Follows(_)));
+            assert!(matches!(entered, Entry::Follow(_)));
             // One atomic more says who leads the flight that it is going to wait for.
             assert_eq!(counts, Counts { locks: 2, atomics: 3, ..Counts::default() });
             drop((entered, lead_two));
@@ -111,7 +111,7 @@ fn a_follower_whose_flight_has_ended_takes_its_slot_once() {
     // takes the leader out of the graph.
     assert_eq!(counts, Counts { locks: 2, monitors: 8, notifies: 0, atomics: 2, clock: 0 });
 
-    let Entered::Follows(follow) = follow else { panic!("a flight was on") };
+    let Entry::Follow(follow) = follow else { panic!("a flight was on") };
     let joined = sync::now();
     let (waited, counts) = counted_during(|| follow.wait(joined, Limits::default()));
     assert!(matches!(waited, Waited::Over(outcome) if *outcome.result.as_ref().unwrap().as_ref() == 7));
@@ -125,7 +125,7 @@ fn a_leader_whose_followers_have_all_left_wakes_nobody() {
     let lead = lead(&flights, 1);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let Entered::Follows(follow) = flights.enter(1, &1, None) else { panic!("a flight is on") };
+            let Entry::Follow(follow) = flights.enter(1, &1, None) else { panic!("a flight is on") };
             follow.wait(sync::now(), Limits { deadline: Some(sync::now()), patience: None });
         });
     });
@@ -136,7 +136,7 @@ fn a_leader_whose_followers_have_all_left_wakes_nobody() {
 #[test]
 fn a_lone_flight_makes_no_slot_and_a_followed_one_makes_one() {
     let flights: Flights<u8, u64, u64> = Flights::new(1, Settings::new());
-    let Entered::Leads(_lead) = flights.enter(0, &1, None) else { panic!("the first to enter leads") };
+    let Entry::Lead(_lead) = flights.enter(0, &1, None) else { panic!("the first to enter leads") };
     let id = {
         let mut shard = flights.table.shards().next().unwrap().lock();
         let (record, _) = shard.find(0, &1).unwrap();

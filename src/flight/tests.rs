@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
-use super::{Entered, Flights, Follow, Lead, Limits, Policy, Settings, Waited};
+use super::{Entry, Flights, Follower, LeaderGuard, Limits, Policy, Settings, Waited};
 use crate::error::CallError;
 use crate::outcome::Mark;
 use crate::outcome::Shared;
@@ -90,8 +90,8 @@ struct Checker<'a> {
     closed: bool,
     flown: Vec<Flown>,
     joinable: BTreeMap<u8, usize>,
-    leads: Vec<(usize, Lead<'a, u8, u64, u64>)>,
-    follows: Vec<(usize, Follow<'a, u8, u64, u64>)>,
+    leads: Vec<(usize, LeaderGuard<'a, u8, u64, u64>)>,
+    follows: Vec<(usize, Follower<'a, u8, u64, u64>)>,
     expected: Stats,
 }
 
@@ -147,7 +147,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Holds a lead as if another thread held it, or every follower in this thread would seem to wait for itself.
-    fn hold(&mut self, flight: usize, lead: Lead<'a, u8, u64, u64>) {
+    fn hold(&mut self, flight: usize, lead: LeaderGuard<'a, u8, u64, u64>) {
         graph::end_lead();
         self.leads.push((flight, lead));
     }
@@ -157,28 +157,28 @@ impl<'a> Checker<'a> {
         let too_old = after && joinable.is_some_and(|flight| self.flown[flight].mark < self.mark.0);
         let entered = self.flights.enter(hash(key), &key, after.then_some(self.mark));
         match (entered, joinable.filter(|_| !too_old)) {
-            (Entered::Refused(CallError::Closed), None) if self.closed => self.expected.closed += 1,
-            (Entered::Leads(lead), None) => {
+            (Entry::Refused(CallError::Closed), None) if self.closed => self.expected.closed += 1,
+            (Entry::Lead(lead), None) => {
                 self.expected.underlying_calls += 1;
                 self.joinable.insert(key, self.flown.len());
                 self.hold(self.flown.len(), lead);
                 let mark = self.mark.0;
                 self.flown.push(Flown { key, mark, runs: 1, free: false, followers: 0, ended: None });
             }
-            (Entered::Leads(lead), Some(flight)) if self.flown[flight].free => {
+            (Entry::Lead(lead), Some(flight)) if self.flown[flight].free => {
                 self.expected.underlying_calls += 1;
                 self.flown[flight].free = false;
                 self.flown[flight].runs += 1;
                 self.hold(flight, lead);
             }
-            (Entered::Follows(follow), Some(flight)) if !self.flown[flight].free => {
+            (Entry::Follow(follow), Some(flight)) if !self.flown[flight].free => {
                 self.expected.coalesced_calls += 1;
                 self.expected.following += 1;
                 self.flown[flight].followers += 1;
                 let told = if self.fault == Fault::LateJoin { flight.saturating_sub(1) } else { flight };
                 self.follows.push((told, follow));
             }
-            (Entered::Leads(_), _) => return Err(TestCaseError::fail("a second leader")),
+            (Entry::Lead(_), _) => return Err(TestCaseError::fail("a second leader")),
             _ => return Err(TestCaseError::fail("neither led nor followed as it should")),
         }
         Ok(())
@@ -247,12 +247,12 @@ impl<'a> Checker<'a> {
         let deadline = sync::now().checked_add(Duration::from_secs(1));
         match follow.wait(sync::now(), Limits { deadline, patience: None }) {
             Waited::Over(outcome) => self.check(flight, &outcome.result),
-            Waited::Leads(lead) => self.elected(flight, lead),
+            Waited::Lead(lead) => self.elected(flight, lead),
             Waited::Impatient => Err(TestCaseError::fail("it had all the patience in the world")),
         }
     }
 
-    fn elected(&mut self, flight: usize, lead: Lead<'a, u8, u64, u64>) -> Result<(), TestCaseError> {
+    fn elected(&mut self, flight: usize, lead: LeaderGuard<'a, u8, u64, u64>) -> Result<(), TestCaseError> {
         let flown = &mut self.flown[flight];
         prop_assert!(flown.free, "led a flight whose lead was not free");
         flown.free = false;
@@ -285,7 +285,7 @@ impl<'a> Checker<'a> {
         }
         match follow.wait(sync::now(), limits) {
             Waited::Over(outcome) => self.check(flight, &outcome.result),
-            Waited::Leads(_) | Waited::Impatient => Err(TestCaseError::fail("its deadline had passed")),
+            Waited::Lead(_) | Waited::Impatient => Err(TestCaseError::fail("its deadline had passed")),
         }
     }
 

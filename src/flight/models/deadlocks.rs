@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Calls, Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
-use crate::flight::{Entered, Limits};
+use crate::flight::{Entry, Limits};
 use crate::policy::OnFailure;
 use crate::sync::{self, Barrier, Fault, catches, holds};
 
@@ -299,9 +299,9 @@ fn wait_before_a_wait() {
             let entered = calls.flights.enter(two, &two, None);
             let _ = nested(calls, three);
             match entered {
-                Entered::Leads(lead) => drop(lead.run(|_| Ok(0))),
-                Entered::Follows(follow) => drop(follow.wait(sync::now(), Limits::default())),
-                Entered::Bypasses(_) | Entered::Lingers(..) | Entered::Refused(_) => {}
+                Entry::Lead(lead) => drop(lead.run(|_| Ok(0))),
+                Entry::Follow(follow) => drop(follow.wait(sync::now(), Limits::default())),
+                Entry::Bypass(_) | Entry::Lingering(..) | Entry::Refused(_) => {}
             }
             Ok(0)
         });

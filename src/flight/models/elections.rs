@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Asking, Building, Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
-use crate::flight::{Entered, Limits, Patience, Waited};
+use crate::flight::{Entry, Limits, Patience, Waited};
 use crate::policy::OnFailure;
 use crate::sync::{self, Fault, catches, holds};
 
@@ -205,14 +205,14 @@ fn patience_while_the_lead_is_free() {
         while crowd.calls.in_flight() == 0 {
             sync::give_way();
         }
-        let Entered::Follows(follow) = crowd.calls.flights.enter(1, &1, None) else { unreachable!("it is led") };
+        let Entry::Follow(follow) = crowd.calls.flights.enter(1, &1, None) else { unreachable!("it is led") };
         entered.store(true, Ordering::Relaxed);
         while !freed.load(Ordering::Relaxed) {
             sync::give_way();
         }
         let now = sync::now();
         let limits = Limits { deadline: None, patience: Patience::of(Duration::ZERO, now) };
-        let Waited::Leads(lead) = follow.wait(now, limits) else { panic!("it does not lead, and the lead is free") };
+        let Waited::Lead(lead) = follow.wait(now, limits) else { panic!("it does not lead, and the lead is free") };
         assert_eq!(*lead.run(|_| Ok(2)).result.unwrap(), 2);
     };
     together([&leader, &impatient]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
-use crate::flight::{Entered, Limits, Waited};
+use crate::flight::{Entry, Limits, Waited};
 use crate::sync::{self, Fault, catches, holds};
 
 /// ```text
@@ -168,12 +168,12 @@ fn abandoned_lead() {
         let entered = crowd.calls.flights.enter(1, &1, None);
         sync::pause();
         match entered {
-            Entered::Leads(lead) => drop(lead),
-            Entered::Follows(follow) => match follow.wait(sync::now(), Limits::default()) {
+            Entry::Lead(lead) => drop(lead),
+            Entry::Follow(follow) => match follow.wait(sync::now(), Limits::default()) {
                 Waited::Over(outcome) => assert!(matches!(outcome.result, Err(CallError::LeaderPanicked { .. }))),
-                Waited::Leads(_) | Waited::Impatient => unreachable!("nothing was wished for"),
+                Waited::Lead(_) | Waited::Impatient => unreachable!("nothing was wished for"),
             },
-            Entered::Bypasses(_) | Entered::Lingers(..) | Entered::Refused(_) => unreachable!("nothing was wished for"),
+            Entry::Bypass(_) | Entry::Lingering(..) | Entry::Refused(_) => unreachable!("nothing was wished for"),
         }
     };
     together([&|_| part(), &|_| part()]);

@@ -10,7 +10,7 @@ use crate::error::CallError;
 use crate::flight::release::Released;
 use crate::flight::slot::Slot;
 use crate::flight::table::shard::Removed;
-use crate::flight::{Entered, Flight, FlightRef, Flights, Lead, WaitMode};
+use crate::flight::{Entry, Flight, FlightRef, Flights, LeaderGuard, WaitMode};
 use crate::outcome::Shared;
 use crate::panic::{CatchDrop, catch_panic};
 use crate::policy::{OnFullPool, OnLastTicket};
@@ -51,17 +51,17 @@ where
         // If it is not needed, a panic in its Drop must not cost the caller its ticket.
         let work = CatchDrop::new(work);
         match self.enter_waiting(WaitMode::ByTicket, hash, key, None) {
-            Entered::Leads(lead) => self.launch(pool, lead, work, label),
-            Entered::Follows(follow) => {
+            Entry::Lead(lead) => self.launch(pool, lead, work, label),
+            Entry::Follow(follow) => {
                 let (at, slot) = follow.into_ticket();
                 self.ticket(at, Line::new(slot), label, true)
             }
-            Entered::Bypasses(_) => {
+            Entry::Bypass(_) => {
                 self.table.shard(hash).lock().counters.overloaded += 1;
                 Self::ended_ticket(self.refuse(CallError::Overloaded).result)
             }
-            Entered::Lingers(result, _) => Self::ended_ticket(result),
-            Entered::Refused(error) => Self::ended_ticket(self.refuse(error).result),
+            Entry::Lingering(result, _) => Self::ended_ticket(result),
+            Entry::Refused(error) => Self::ended_ticket(self.refuse(error).result),
         }
     }
 
@@ -69,7 +69,7 @@ where
     fn launch<W>(
         self: &Arc<Self>,
         pool: &Pool,
-        lead: Lead<'_, K, T, E>,
+        lead: LeaderGuard<'_, K, T, E>,
         work: CatchDrop<W>,
         label: Option<String>,
     ) -> Ticket<T, E>
@@ -183,7 +183,7 @@ impl<K, T, E> Queued<K, T, E> {
         if wanted {
             self.ended = true;
             // The tickets learn of a panic, and nobody else is there to.
-            catch_panic(|| drop(Lead::new(at).run(work)));
+            catch_panic(|| drop(LeaderGuard::new(at).run(work)));
         }
     }
 
