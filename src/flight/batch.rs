@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::completion::{Ran, attempt_many};
+use super::completion::{Completion, attempt_many};
 use super::{Entry, Flights, Follower, LeaderGuard, Limits, WaitMode, Waited};
 use crate::error::CallError;
 use crate::outcome::Shared;
@@ -16,7 +16,7 @@ use crate::sync::{self, Fault, Instant, planted};
 use crate::wait::graph::Chain;
 
 /// What came of a batch's closure for each key, or for all of them together if it panicked.
-type Rans<T, E> = Result<Vec<Ran<T, E>>, Ran<T, E>>;
+type Completions<T, E> = Result<Vec<Completion<T, E>>, Completion<T, E>>;
 
 /// A follower that waits later. Dropped before, it leaves its flight.
 struct Absent<'a, K, T, E>(Option<Follower<'a, K, T, E>>);
@@ -106,7 +106,7 @@ impl<K, T, E> Flights<K, T, E> {
         &self,
         leads: Vec<LeaderGuard<'_, K, T, E>>,
         keys: &[&Q],
-        ask: &mut impl FnMut(&[&Q]) -> Rans<T, E>,
+        ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>,
     ) -> Vec<CatchDrop<Shared<T, E>>> {
         let mut results = Vec::with_capacity(keys.len());
         // Dropping keys is user code: when nobody waits for this thread any more, and catch_panic, for two that panic would
@@ -118,13 +118,13 @@ impl<K, T, E> Flights<K, T, E> {
             for lead in leads.as_slice().iter().take(keys.len()) {
                 began = lead.begin();
             }
-            let ran = ask(keys);
+            let completion = ask(keys);
             let ran_for = began.map(|began| sync::now().saturating_duration_since(began));
-            match ran {
-                Ok(rans) => {
-                    for (ran, lead) in rans.into_iter().zip(leads.by_ref()) {
-                        owned.push(lead.finish(&ran, ran_for).map(CatchDrop::new));
-                        results.push(CatchDrop::new(ran.into_result()));
+            match completion {
+                Ok(completions) => {
+                    for (completion, lead) in completions.into_iter().zip(leads.by_ref()) {
+                        owned.push(lead.finish(&completion, ran_for).map(CatchDrop::new));
+                        results.push(CatchDrop::new(completion.into_result()));
                     }
                 }
                 Err(panicked) => {
@@ -150,10 +150,10 @@ impl<K, T, E> Flights<K, T, E> {
         (hash, key): (u64, &Q),
         why: Bypass,
         joined: bool,
-        ask: &mut impl FnMut(&[&Q]) -> Rans<T, E>,
+        ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>,
     ) -> Shared<T, E> {
         let run = || match ask(&[key]) {
-            Ok(mut rans) => rans.pop().unwrap_or(Ran::Miscounted { expected: 1, got: 0 }),
+            Ok(mut completions) => completions.pop().unwrap_or(Completion::Miscounted { expected: 1, got: 0 }),
             Err(panicked) => panicked,
         };
         self.bypass_as(hash, why, joined, run).result
@@ -166,7 +166,7 @@ impl<K, T, E> Flights<K, T, E> {
         (hash, key): (u64, &Q),
         began: Instant,
         limits: Limits,
-        ask: &mut impl FnMut(&[&Q]) -> Rans<T, E>,
+        ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>,
     ) -> Shared<T, E>
     where
         Q: ToOwned<Owned = K> + ?Sized,

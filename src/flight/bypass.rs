@@ -1,6 +1,6 @@
 //! Running a closure for its caller alone, and refusing to run it.
 
-use super::completion::{Ran, attempt};
+use super::completion::{Completion, attempt};
 use super::{Flight, Flights};
 use crate::error::CallError;
 use crate::observe::Refused;
@@ -25,7 +25,7 @@ impl<K, T, E> Flights<K, T, E> {
         hash: u64,
         why: Bypass,
         joined: bool,
-        run: impl FnOnce() -> Ran<T, E>,
+        run: impl FnOnce() -> Completion<T, E>,
     ) -> Outcome<T, E> {
         let shard = self.table.shard(hash);
         let me = sync::me();
@@ -43,20 +43,20 @@ impl<K, T, E> Flights<K, T, E> {
             locked.counters.running += 1;
             locked.alone.push(me);
         }
-        let ran = run();
+        let completion = run();
         let draining = {
             let mut locked = shard.lock();
             if let Some(place) = locked.alone.iter().position(|alone| *alone == me) {
                 locked.alone.swap_remove(place);
                 locked.shrink_alone();
             }
-            locked.count_end(&ran)
+            locked.count_end(&completion)
         };
         if why == Bypass::Impatient {
             self.impatient.give_back(1);
         }
         self.tell_drain(draining);
-        Outcome { result: ran.into_result(), role: Role::Bypassed(why) }
+        Outcome { result: completion.into_result(), role: Role::Bypassed(why) }
     }
 
     /// The outcome of a call that was refused, and has been counted.

@@ -11,7 +11,7 @@ use crate::outcome::Shared;
 use crate::panic::{catch, catch_panic, message};
 
 /// What came of a closure.
-pub(super) enum Ran<T, E> {
+pub(super) enum Completion<T, E> {
     Value {
         value: Arc<T>,
         cost: f64,
@@ -30,7 +30,7 @@ pub(super) enum Ran<T, E> {
 
 /// Runs user code, where each of these may happen: `work` returns a value, returns an error, or panics, and for a value
 /// `cost` returns anything or panics.
-pub(super) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>, cost: Option<&Cost<T>>) -> Ran<T, E> {
+pub(super) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>, cost: Option<&Cost<T>>) -> Completion<T, E> {
     match catch(work) {
         Ok(result) => returned(result, cost),
         Err(payload) => panicked(payload),
@@ -44,7 +44,7 @@ pub(super) fn attempt_many<R, T, E>(
     work: impl FnOnce() -> Result<Vec<R>, E>,
     part: fn(R) -> Result<T, E>,
     cost: Option<&Cost<T>>,
-) -> Result<Vec<Ran<T, E>>, Ran<T, E>> {
+) -> Result<Vec<Completion<T, E>>, Completion<T, E>> {
     let work = || {
         let parts = work()?;
         let got = parts.len();
@@ -59,31 +59,31 @@ pub(super) fn attempt_many<R, T, E>(
     };
     match catch(work) {
         Ok(Ok(Ok(parts))) => Ok(parts.into_iter().map(|one| returned(part(one), cost)).collect()),
-        Ok(Ok(Err(got))) => Ok((0..expected).map(|_| Ran::Miscounted { expected, got }).collect()),
+        Ok(Ok(Err(got))) => Ok((0..expected).map(|_| Completion::Miscounted { expected, got }).collect()),
         Ok(Err(error)) => {
             let error = Arc::new(error);
-            Ok((0..expected).map(|_| Ran::Error(Arc::clone(&error))).collect())
+            Ok((0..expected).map(|_| Completion::Error(Arc::clone(&error))).collect())
         }
         Err(payload) => Err(panicked(payload)),
     }
 }
 
 #[inline]
-fn returned<T, E>(result: Result<T, E>, cost: Option<&Cost<T>>) -> Ran<T, E> {
+fn returned<T, E>(result: Result<T, E>, cost: Option<&Cost<T>>) -> Completion<T, E> {
     match result {
         Ok(value) => {
             let cost = cost.map_or(0.0, |cost| catch_panic(|| cost(&value)));
-            Ran::Value { value: Arc::new(value), cost: if cost.is_finite() { cost } else { 0.0 } }
+            Completion::Value { value: Arc::new(value), cost: if cost.is_finite() { cost } else { 0.0 } }
         }
-        Err(error) => Ran::Error(Arc::new(error)),
+        Err(error) => Completion::Error(Arc::new(error)),
     }
 }
 
-fn panicked<T, E>(payload: Box<dyn Any + Send>) -> Ran<T, E> {
-    Ran::Panicked { message: message(&*payload), payload }
+fn panicked<T, E>(payload: Box<dyn Any + Send>) -> Completion<T, E> {
+    Completion::Panicked { message: message(&*payload), payload }
 }
 
-impl<T, E> Ran<T, E> {
+impl<T, E> Completion<T, E> {
     /// What an observer is told.
     pub(super) fn kind(&self) -> EndedAs {
         match self {

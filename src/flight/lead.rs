@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::Duration;
 
-use super::completion::{Ran, attempt};
+use super::completion::{Completion, attempt};
 use super::release::Released;
 use super::table::lingering::Kept;
 use super::table::lock::Locked;
@@ -33,14 +33,14 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
     #[inline(always)]
     pub(crate) fn run(self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
         let began = self.begin();
-        let ran = attempt(|| work(&Flight::of(self.at)), self.at.flights.settings.cost.as_deref());
+        let completion = attempt(|| work(&Flight::of(self.at)), self.at.flights.settings.cost.as_deref());
         let ran_for = began.map(|began| sync::now().saturating_duration_since(began));
-        let (followers, key) = self.into_at().end(&ran, ran_for);
-        if matches!(ran, Ran::Panicked { .. }) {
+        let (followers, key) = self.into_at().end(&completion, ran_for);
+        if matches!(completion, Completion::Panicked { .. }) {
             // The caller is owed its own panic, not that of a key's Drop.
             catch_panic(|| drop(key));
         }
-        Outcome { result: ran.into_result(), role: Role::Leader { followers } }
+        Outcome { result: completion.into_result(), role: Role::Leader { followers } }
     }
 
     /// Tells the observers that the closure is about to run, and says when that is if there are any.
@@ -57,8 +57,8 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
 
     /// Ends the flight with its part of what a closure for several flights came to. The key is to be dropped under no
     /// lock, and when the other flights have ended too.
-    pub(super) fn finish(self, ran: &Ran<T, E>, ran_for: Option<Duration>) -> Option<K> {
-        self.into_at().end(ran, ran_for).1
+    pub(super) fn finish(self, completion: &Completion<T, E>, ran_for: Option<Duration>) -> Option<K> {
+        self.into_at().end(completion, ran_for).1
     }
 
     /// Leaves the closure to another thread, which is to take the lead of the flight.
@@ -79,7 +79,7 @@ impl<K, T, E> Drop for LeaderGuard<'_, K, T, E> {
     /// A lead that was not run, or lost on the way by a fault of ours, must not leave its followers waiting.
     fn drop(&mut self) {
         if !planted(Fault::AbandonedLeadEndsNothing) {
-            let abandoned = Ran::Panicked { message: "it left without a result".into(), payload: Box::new(()) };
+            let abandoned = Completion::Panicked { message: "it left without a result".into(), payload: Box::new(()) };
             let (_, key) = self.at.end(&abandoned, None);
             // It may be a panic that this goes away in, and a second one would end the process.
             catch_panic(|| drop(key));
@@ -95,24 +95,25 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
     /// A lead that was not run was not told of either, so there is nothing to tell of its end: `ran_for` is none.
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
-    fn end(self, ran: &Ran<T, E>, ran_for: Option<Duration>) -> (u64, Option<K>) {
+    fn end(self, completion: &Completion<T, E>, ran_for: Option<Duration>) -> (u64, Option<K>) {
         let FlightRef { flights, shard, hash, id } = self;
         // The policy is user code. Until the flight has ended this thread leads it, so what it asks here is refused
         // where it would wait for itself.
-        let elections = flights.settings.elections(ran);
+        let elections = flights.settings.elections(completion);
         let unfollowed = planted(Fault::LooksForFollowersTooSoon) && Flight::of(self).followers() == 0;
         #[cfg(all(test, sync_coalesce_shuttle))]
-        super::models::end_too_soon(self, ran);
+        super::models::end_too_soon(self, completion);
 
-        let kept = if flights.settings.linger.is_on() { flights.settings.linger.span(ran, sync::now()) } else { None };
-        let stays = planted(Fault::PanicEndsNothing) && matches!(ran, Ran::Panicked { .. });
+        let kept =
+            if flights.settings.linger.is_on() { flights.settings.linger.span(completion, sync::now()) } else { None };
+        let stays = planted(Fault::PanicEndsNothing) && matches!(completion, Completion::Panicked { .. });
         let mut locked = shard.lock();
         if unfollowed {
             if let Some((record, _)) = locked.record(hash, id) {
                 record.slot = None;
             }
         }
-        let draining = locked.count_end(ran);
+        let draining = locked.count_end(completion);
         // The usual case, short and apart: nobody has followed, and nothing is kept.
         let lone = if kept.is_some() || stays { None } else { locked.remove_lone(hash, id) };
         let (followers, key) = if lone.is_some() {
@@ -121,10 +122,10 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
             flights.tell_drain(draining);
             (0, lone)
         } else {
-            self.end_shared(locked, ran, elections, kept, draining)
+            self.end_shared(locked, completion, elections, kept, draining)
         };
         if let Some(duration) = ran_for {
-            let ended = Ended { followers, duration, outcome: ran.kind() };
+            let ended = Ended { followers, duration, outcome: completion.kind() };
             flights.settings.observe(|observer| observer.ended(&self.name(), &ended));
         }
         (followers, key)
@@ -135,7 +136,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
     fn end_shared(
         self,
         mut locked: Locked<'a, K, T, E>,
-        ran: &Ran<T, E>,
+        completion: &Completion<T, E>,
         elections: u32,
         kept: Option<(Instant, Instant)>,
         draining: bool,
@@ -143,16 +144,16 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         let FlightRef { flights, shard, hash, id } = self;
         let offered = match elections {
             0 => None, // as the other arm would find, but without a look into the table
-            _ => locked.record(hash, id).and_then(|(record, _)| record.offer_lead(elections, || ran.shared())),
+            _ => locked.record(hash, id).and_then(|(record, _)| record.offer_lead(elections, || completion.shared())),
         };
-        let stays = planted(Fault::PanicEndsNothing) && matches!(ran, Ran::Panicked { .. });
+        let stays = planted(Fault::PanicEndsNothing) && matches!(completion, Completion::Panicked { .. });
         let removed = if offered.is_some() || stays { None } else { locked.remove(hash, id) };
         let mut gone = Vec::new();
         let (key, released) = match removed {
             None => (None, None),
             Some(Removed { mut key, mark, followers, slot }) => {
-                let released = Released::publish(followers, slot, &mut locked.counters, || ran.shared());
-                if let (Some(released), Ran::Value { cost, .. }) = (&released, ran) {
+                let released = Released::publish(followers, slot, &mut locked.counters, || completion.shared());
+                if let (Some(released), Completion::Value { cost, .. }) = (&released, completion) {
                     locked.counters.cost_saved += cost * count(released.followers());
                 }
                 // A flight that was forgotten has no key.
@@ -161,7 +162,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
                         drop(locked);
                         locked = shard.lock();
                     }
-                    let (key, result) = (CatchDrop::new(key), CatchDrop::new(ran.shared()));
+                    let (key, result) = (CatchDrop::new(key), CatchDrop::new(completion.shared()));
                     gone = locked.lingering.put(Kept { key, result, hash, id, mark, ended, until });
                 }
                 (key, released)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::completion::Ran;
+use super::completion::Completion;
 use super::table::lingering::Linger;
 use crate::observe::Observer;
 use crate::panic::catch_panic;
@@ -67,18 +67,17 @@ impl<K, T, E> Settings<K, T, E> {
 
     /// How many runs may follow the first, after a run that ended like this. A policy that panics shares.
     #[inline]
-    pub(super) fn elections(&self, ran: &Ran<T, E>) -> u32 {
-        if matches!(ran, Ran::Value { .. }) { 0 } else { self.elections_after_failure(ran) }
+    pub(super) fn elections(&self, completion: &Completion<T, E>) -> u32 {
+        if matches!(completion, Completion::Value { .. }) { 0 } else { self.elections_after_failure(completion) }
     }
 
-    fn elections_after_failure(&self, ran: &Ran<T, E>) -> u32 {
-        let on_failure = match (ran, &self.on_error, &self.on_panic) {
-            (Ran::Value { .. } | Ran::Miscounted { .. }, ..) => OnFailure::Share,
-            (Ran::Error(_), Policy::Always(on_failure), _) | (Ran::Panicked { .. }, _, Policy::Always(on_failure)) => {
-                *on_failure
-            }
-            (Ran::Error(error), Policy::Ask(ask), _) => catch_panic(|| ask(error)),
-            (Ran::Panicked { message, .. }, _, Policy::Ask(ask)) => catch_panic(|| ask(message)),
+    fn elections_after_failure(&self, completion: &Completion<T, E>) -> u32 {
+        let on_failure = match (completion, &self.on_error, &self.on_panic) {
+            (Completion::Value { .. } | Completion::Miscounted { .. }, ..) => OnFailure::Share,
+            (Completion::Error(_), Policy::Always(on_failure), _)
+            | (Completion::Panicked { .. }, _, Policy::Always(on_failure)) => *on_failure,
+            (Completion::Error(error), Policy::Ask(ask), _) => catch_panic(|| ask(error)),
+            (Completion::Panicked { message, .. }, _, Policy::Ask(ask)) => catch_panic(|| ask(message)),
         };
         on_failure.times()
     }

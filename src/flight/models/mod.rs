@@ -19,7 +19,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::completion::Ran;
+use super::completion::Completion;
 use super::{Flight, FlightRef};
 use crate::coalesce::SyncCoalesce;
 use crate::coalesce::builder::Builder;
@@ -180,7 +180,7 @@ fn together<const N: usize>(parts: [&(dyn Fn(&Seen) + Sync); N]) -> Vec<Seen> {
 }
 
 /// [`Fault::PublishesBeforeRemoving`].
-pub(super) fn end_too_soon<K, T, E>(at: FlightRef<'_, K, T, E>, ran: &Ran<T, E>) {
+pub(super) fn end_too_soon<K, T, E>(at: FlightRef<'_, K, T, E>, completion: &Completion<T, E>) {
     if !planted(Fault::PublishesBeforeRemoving) {
         return;
     }
@@ -188,6 +188,6 @@ pub(super) fn end_too_soon<K, T, E>(at: FlightRef<'_, K, T, E>, ran: &Ran<T, E>)
     let slot = locked.record(at.hash, at.id).and_then(|(record, _)| record.slot.clone());
     drop(locked);
     if let Some(slot) = slot {
-        slot.publish(ran.shared()).wake();
+        slot.publish(completion.shared()).wake();
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hashbrown::{Equivalent, HashTable};
 
 use super::small_table::{Hashed, shrink};
-use crate::flight::completion::Ran;
+use crate::flight::completion::Completion;
 use crate::outcome::Mark;
 use crate::outcome::Shared;
 use crate::panic::CatchDrop;
@@ -78,11 +78,15 @@ impl Linger {
     }
 
     /// From when until when a result that is there now is kept, if it is.
-    pub(in crate::flight) fn span<T, E>(&self, ran: &Ran<T, E>, now: Instant) -> Option<(Instant, Instant)> {
-        let linger = match ran {
-            Ran::Value { .. } => self.values?,
-            Ran::Error(_) => self.errors?,
-            Ran::Panicked { .. } | Ran::Miscounted { .. } => return None,
+    pub(in crate::flight) fn span<T, E>(
+        &self,
+        completion: &Completion<T, E>,
+        now: Instant,
+    ) -> Option<(Instant, Instant)> {
+        let linger = match completion {
+            Completion::Value { .. } => self.values?,
+            Completion::Error(_) => self.errors?,
+            Completion::Panicked { .. } | Completion::Miscounted { .. } => return None,
         };
         // What is too far away for the clock is kept for as long as the clock can tell, more or less.
         let far = || now.checked_add(Duration::from_secs(u64::from(u32::MAX)));

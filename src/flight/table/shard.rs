@@ -10,7 +10,7 @@ use super::bloom::Filter;
 use super::lingering::Lingering;
 use super::record::Record;
 use super::small_table::{Few, Hashed};
-use crate::flight::completion::Ran;
+use crate::flight::completion::Completion;
 use crate::flight::release::Released;
 use crate::flight::slot::Slot;
 use crate::outcome::Shared;
@@ -255,12 +255,12 @@ impl<K, T, E> Shard<K, T, E> {
 
     /// Counts a closure that has ended; says whether somebody waits to be told.
     #[inline]
-    pub(crate) fn count_end(&mut self, ran: &Ran<T, E>) -> bool {
+    pub(crate) fn count_end(&mut self, completion: &Completion<T, E>) -> bool {
         self.counters.running -= 1;
-        match ran {
-            Ran::Value { cost, .. } => self.counters.cost_spent += cost,
-            Ran::Error(_) | Ran::Miscounted { .. } => self.counters.failed += 1,
-            Ran::Panicked { .. } => self.counters.panicked += 1,
+        match completion {
+            Completion::Value { cost, .. } => self.counters.cost_spent += cost,
+            Completion::Error(_) | Completion::Miscounted { .. } => self.counters.failed += 1,
+            Completion::Panicked { .. } => self.counters.panicked += 1,
         }
         mem::take(&mut self.draining)
     }
