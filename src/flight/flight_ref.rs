@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::slot::{Failure, Slot};
-use super::table::lock::Lock;
+use super::table::lock::ShardLock;
 use super::table::record::Record;
 use super::{Entry, Flights, Follower, LeaderGuard, Made, Missing, WaitMode};
 use crate::error::CallError;
@@ -18,7 +18,7 @@ use crate::wait::graph::{self, WaitEdge};
 /// Where a flight is.
 pub(super) struct FlightRef<'a, K, T, E> {
     pub(super) flights: &'a Flights<K, T, E>,
-    pub(super) shard: &'a Lock<K, T, E>,
+    pub(super) shard: &'a ShardLock<K, T, E>,
     pub(super) hash: u64,
     pub(super) id: u64,
 }

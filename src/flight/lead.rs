@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::completion::{Completion, attempt};
 use super::release::Released;
 use super::table::lingering::Kept;
-use super::table::lock::Locked;
+use super::table::lock::ShardGuard;
 use super::table::shard::Removed;
 use super::{Flight, FlightRef};
 use crate::observe::Ended;
@@ -135,7 +135,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
     #[inline(never)]
     fn end_shared(
         self,
-        mut locked: Locked<'a, K, T, E>,
+        mut locked: ShardGuard<'a, K, T, E>,
         completion: &Completion<T, E>,
         elections: u32,
         kept: Option<(Instant, Instant)>,

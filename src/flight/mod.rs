@@ -36,7 +36,7 @@ pub(crate) use self::settings::{Policy, Settings};
 use self::slot::Failure;
 use self::table::Table;
 use self::table::lingering::{Found, Kept};
-use self::table::lock::{Lock, Locked};
+use self::table::lock::{ShardGuard, ShardLock};
 use self::table::record::Record;
 use self::table::shard::Shard;
 pub(crate) use self::table::small_table::shrink;
@@ -136,12 +136,12 @@ impl<K, T, E> Flights<K, T, E> {
         let shard = self.table.shard(hash);
         // The usual case, short and apart: there seems to be nothing for this key, and is nothing. The key is made under
         // no lock.
-        if !shard.seems_to_lack(hash) {
+        if !shard.probably_absent(hash) {
             return self.enter_found(shard, None, waits, hash, key, after);
         }
         let owned = key.to_owned();
         let mut locked = shard.lock();
-        if !locked.lacks(hash) {
+        if !locked.definitely_absent(hash) {
             return self.enter_found(shard, Some((locked, CatchDrop::new(owned))), waits, hash, key, after);
         }
         Entry::Lead(self.begin(&mut locked, shard, hash, owned, sync::me()))
@@ -151,8 +151,8 @@ impl<K, T, E> Flights<K, T, E> {
     #[inline(never)]
     fn enter_found<'a, Q>(
         &'a self,
-        shard: &'a Lock<K, T, E>,
-        ahead: Option<(Locked<'a, K, T, E>, CatchDrop<K>)>,
+        shard: &'a ShardLock<K, T, E>,
+        ahead: Option<(ShardGuard<'a, K, T, E>, CatchDrop<K>)>,
         waits: WaitMode,
         hash: u64,
         key: &Q,
@@ -191,7 +191,7 @@ impl<K, T, E> Flights<K, T, E> {
 
     fn try_enter<'a, Q>(
         &'a self,
-        shard: &'a Lock<K, T, E>,
+        shard: &'a ShardLock<K, T, E>,
         locked: &mut Shard<K, T, E>,
         hash: u64,
         key: &Q,
@@ -242,7 +242,7 @@ impl<K, T, E> Flights<K, T, E> {
     fn begin<'a>(
         &'a self,
         locked: &mut Shard<K, T, E>,
-        shard: &'a Lock<K, T, E>,
+        shard: &'a ShardLock<K, T, E>,
         hash: u64,
         key: K,
         me: Me,

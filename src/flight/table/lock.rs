@@ -2,41 +2,41 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::bloom::Filter;
+use super::bloom::BloomFilter;
 use super::shard::Shard;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// A shard's lock, on cache lines of its own so that neighbours do not slow each other down. The filter is first, since
 /// the lock, which is taken next, is in its line then.
 #[repr(C, align(128))]
-pub(crate) struct Lock<K, T, E> {
+pub(crate) struct ShardLock<K, T, E> {
     /// The filter of what callers could find when it was last unlocked.
     filter: AtomicU64,
     shard: Mutex<Shard<K, T, E>>,
 }
 
 /// A shard that is locked.
-pub(crate) struct Locked<'a, K, T, E> {
+pub(crate) struct ShardGuard<'a, K, T, E> {
     filter: &'a AtomicU64,
     shard: MutexGuard<'a, Shard<K, T, E>>,
 }
 
-impl<K, T, E> Lock<K, T, E> {
+impl<K, T, E> ShardLock<K, T, E> {
     pub(in crate::flight) fn new(shard: Shard<K, T, E>) -> Self {
-        Self { filter: AtomicU64::new(Filter::EMPTY.0), shard: Mutex::new(shard) }
+        Self { filter: AtomicU64::new(BloomFilter::EMPTY.0), shard: Mutex::new(shard) }
     }
 
-    pub(crate) fn lock(&self) -> Locked<'_, K, T, E> {
-        Locked { filter: &self.filter, shard: self.shard.lock() }
+    pub(crate) fn lock(&self) -> ShardGuard<'_, K, T, E> {
+        ShardGuard { filter: &self.filter, shard: self.shard.lock() }
     }
 
     /// Whether a caller with this hash could find nothing a moment ago: only a hint, but one that costs no lock.
-    pub(crate) fn seems_to_lack(&self, hash: u64) -> bool {
-        Filter(self.filter.load(Ordering::Relaxed)).lacks(hash)
+    pub(crate) fn probably_absent(&self, hash: u64) -> bool {
+        BloomFilter(self.filter.load(Ordering::Relaxed)).definitely_absent(hash)
     }
 }
 
-impl<K, T, E> Deref for Locked<'_, K, T, E> {
+impl<K, T, E> Deref for ShardGuard<'_, K, T, E> {
     type Target = Shard<K, T, E>;
 
     fn deref(&self) -> &Self::Target {
@@ -44,13 +44,13 @@ impl<K, T, E> Deref for Locked<'_, K, T, E> {
     }
 }
 
-impl<K, T, E> DerefMut for Locked<'_, K, T, E> {
+impl<K, T, E> DerefMut for ShardGuard<'_, K, T, E> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.shard
     }
 }
 
-impl<K, T, E> Drop for Locked<'_, K, T, E> {
+impl<K, T, E> Drop for ShardGuard<'_, K, T, E> {
     #[inline]
     fn drop(&mut self) {
         self.filter.store(self.shard.filter().0, Ordering::Relaxed);

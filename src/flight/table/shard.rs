@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::bloom::Filter;
+use super::bloom::BloomFilter;
 use super::lingering::Lingering;
 use super::record::Record;
-use super::small_table::{Few, Hashed};
+use super::small_table::{Hashed, SmallTable};
 use crate::flight::completion::Completion;
 use crate::flight::release::Released;
 use crate::flight::slot::Slot;
@@ -20,7 +20,7 @@ use crate::sync::{Fault, Instant, Me, planted};
 /// The flights whose keys hash here. Each running flight is in exactly one of the two maps.
 pub(crate) struct Shard<K, T, E> {
     /// Those that a new caller would join.
-    flights: Few<Entry<K, T, E>>,
+    flights: SmallTable<Entry<K, T, E>>,
     /// Those that run on after `forget` or `cancel`, by flight id: their leaders find their records here.
     pub(crate) forgotten: BTreeMap<u64, Record<T, E>>,
     /// What is kept of flights that have ended.
@@ -71,7 +71,7 @@ pub(crate) struct Removed<K, T, E> {
 impl<K, T, E> Shard<K, T, E> {
     pub(in crate::flight) fn new(first_id: u64, id_step: u64, lingering: usize) -> Self {
         Self {
-            flights: Few::new(),
+            flights: SmallTable::new(),
             forgotten: BTreeMap::new(),
             lingering: Lingering::new(lingering),
             alone: Vec::new(),
@@ -94,14 +94,14 @@ impl<K, T, E> Shard<K, T, E> {
     /// Which hashes callers may find here. Results that linger are not told apart: their callers read the clock, which
     /// costs more than the lock that a filter can save.
     #[inline]
-    pub(in crate::flight) fn filter(&self) -> Filter {
-        if self.lingering.len() == 0 { self.flights.filter() } else { Filter::FULL }
+    pub(in crate::flight) fn filter(&self) -> BloomFilter {
+        if self.lingering.len() == 0 { self.flights.filter() } else { BloomFilter::FULL }
     }
 
     /// Whether there is surely nothing here that a caller with this hash could find, and no reason to refuse it.
     #[inline]
-    pub(crate) fn lacks(&self, hash: u64) -> bool {
-        !self.closed && self.filter().lacks(hash)
+    pub(crate) fn definitely_absent(&self, hash: u64) -> bool {
+        !self.closed && self.filter().definitely_absent(hash)
     }
 
     #[cfg(all(test, not(sync_coalesce_shuttle)))]

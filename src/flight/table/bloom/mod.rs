@@ -8,16 +8,16 @@ use crate::sync::{Fault, planted};
 /// A set of hashes of which only so much is kept: one bit stands for every 64th. A Bloom filter with one hash function
 /// (Bloom, "Space/Time Trade-offs in Hash Coding with Allowable Errors", 1970).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::flight) struct Filter(pub(in crate::flight) u64);
+pub(in crate::flight) struct BloomFilter(pub(in crate::flight) u64);
 
 /// A filter out of which hashes can be taken again, as in Fan, Cao, Almeida and Broder, "Summary Cache", 2000.
-pub(in crate::flight) struct Counting {
-    filter: Filter,
+pub(in crate::flight) struct CountingBloomFilter {
+    filter: BloomFilter,
     /// How many hashes there are for each bit. A count that has come to its maximum stays there, and its bit with it.
     counts: [u16; 64],
 }
 
-impl Filter {
+impl BloomFilter {
     pub(in crate::flight) const EMPTY: Self = Self(0);
     /// Nothing is surely lacking.
     pub(in crate::flight) const FULL: Self = Self(u64::MAX);
@@ -34,16 +34,16 @@ impl Filter {
 
     /// Whether this hash is surely not in it.
     #[inline]
-    pub(in crate::flight) fn lacks(self, hash: u64) -> bool {
+    pub(in crate::flight) fn definitely_absent(self, hash: u64) -> bool {
         self.0 & Self::of(hash).0 == 0
     }
 }
 
-impl Counting {
-    pub(in crate::flight) const EMPTY: Self = Self { filter: Filter::EMPTY, counts: [0; 64] };
+impl CountingBloomFilter {
+    pub(in crate::flight) const EMPTY: Self = Self { filter: BloomFilter::EMPTY, counts: [0; 64] };
 
     #[inline]
-    pub(in crate::flight) fn filter(&self) -> Filter {
+    pub(in crate::flight) fn filter(&self) -> BloomFilter {
         self.filter
     }
 
@@ -51,7 +51,7 @@ impl Counting {
     pub(in crate::flight) fn insert(&mut self, hash: u64) {
         let count = &mut self.counts[index(hash)];
         *count = count.saturating_add(1);
-        self.filter = self.filter.with(Filter::of(hash));
+        self.filter = self.filter.with(BloomFilter::of(hash));
     }
 
     /// Takes out a hash that was put in.
@@ -62,7 +62,7 @@ impl Counting {
             *count -= 1;
         }
         if *count == 0 || planted(Fault::FilterLosesOthers) {
-            self.filter.0 &= !Filter::of(hash).0;
+            self.filter.0 &= !BloomFilter::of(hash).0;
         }
     }
 }

@@ -5,29 +5,29 @@ mod tests;
 
 use hashbrown::HashTable;
 
-use crate::flight::table::bloom::{Counting, Filter};
+use crate::flight::table::bloom::{BloomFilter, CountingBloomFilter};
 
 /// Values by a hash that each of them knows.
-pub(in crate::flight) struct Few<V> {
+pub(in crate::flight) struct SmallTable<V> {
     first: Option<V>,
     others: HashTable<V>,
     /// Of the others.
-    filter: Counting,
+    filter: CountingBloomFilter,
 }
 
 pub(in crate::flight) trait Hashed {
     fn hash(&self) -> u64;
 }
 
-impl<V: Hashed> Few<V> {
+impl<V: Hashed> SmallTable<V> {
     pub(in crate::flight) fn new() -> Self {
-        Self { first: None, others: HashTable::new(), filter: Counting::EMPTY }
+        Self { first: None, others: HashTable::new(), filter: CountingBloomFilter::EMPTY }
     }
 
     /// Which hashes there may be.
     #[inline]
-    pub(in crate::flight) fn filter(&self) -> Filter {
-        let first = self.first.as_ref().map_or(Filter::EMPTY, |first| Filter::of(first.hash()));
+    pub(in crate::flight) fn filter(&self) -> BloomFilter {
+        let first = self.first.as_ref().map_or(BloomFilter::EMPTY, |first| BloomFilter::of(first.hash()));
         self.filter.filter().with(first)
     }
 
@@ -67,7 +67,7 @@ impl<V: Hashed> Few<V> {
         }
     }
 
-    /// Takes out what [`find`](Few::find) would find.
+    /// Takes out what [`find`](SmallTable::find) would find.
     #[inline]
     pub(in crate::flight) fn remove(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<V> {
         let first = self.take_first(|first| first.hash() == hash && is_it(first));
@@ -100,7 +100,7 @@ impl<V: Hashed> Few<V> {
 
     /// Takes everything out.
     pub(in crate::flight) fn drain(&mut self) -> impl Iterator<Item = V> {
-        self.filter = Counting::EMPTY;
+        self.filter = CountingBloomFilter::EMPTY;
         self.first.take().into_iter().chain(std::mem::take(&mut self.others))
     }
 }
