@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::completion::{Completion, attempt};
 use super::release::Released;
-use super::table::lingering::Kept;
+use super::table::lingering::LingeringResult;
 use super::table::lock::ShardGuard;
 use super::table::shard::Removed;
 use super::{Flight, FlightRef};
@@ -163,7 +163,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
                         locked = shard.lock();
                     }
                     let (key, result) = (CatchDrop::new(key), CatchDrop::new(completion.shared()));
-                    gone = locked.lingering.put(Kept { key, result, hash, id, mark, ended, until });
+                    gone = locked.lingering.put(LingeringResult { key, result, hash, id, mark, ended, until });
                 }
                 (key, released)
             }

@@ -35,7 +35,7 @@ pub use self::pool::ticket::Ticket;
 pub(crate) use self::settings::{Policy, Settings};
 use self::slot::Failure;
 use self::table::Table;
-use self::table::lingering::{Found, Kept};
+use self::table::lingering::{LingeringResult, Lookup};
 use self::table::lock::{ShardGuard, ShardLock};
 use self::table::record::Record;
 use self::table::shard::Shard;
@@ -99,7 +99,7 @@ struct Made<K, T, E> {
     /// When it entered, if results linger.
     now: Option<Instant>,
     /// Results for its key that will not do any more.
-    stale: Vec<Kept<K, T, E>>,
+    expired: Vec<LingeringResult<K, T, E>>,
 }
 
 impl<K, T, E> Flights<K, T, E> {
@@ -173,7 +173,7 @@ impl<K, T, E> Flights<K, T, E> {
             label: None,
             failure: CatchDrop::NONE,
             now: self.settings.linger.is_on().then(sync::now),
-            stale: Vec::new(),
+            expired: Vec::new(),
         };
         loop {
             let mut locked = locked.take().unwrap_or_else(|| shard.lock());
@@ -221,11 +221,11 @@ impl<K, T, E> Flights<K, T, E> {
                 return Ok(Entry::Lead(LeaderGuard::new(at_new)));
             }
             match made.now.and_then(|now| locked.lingering.find(hash, key, now, after)) {
-                Some(Found::Result(result, age)) => {
+                Some(Lookup::Result(result, age)) => {
                     locked.counters.lingered += 1;
                     return Ok(Entry::Lingering(result, age));
                 }
-                Some(Found::Stale(kept)) => made.stale.push(kept),
+                Some(Lookup::Expired(kept)) => made.expired.push(kept),
                 None => {}
             }
         }

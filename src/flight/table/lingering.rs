@@ -25,14 +25,14 @@ pub(crate) struct Linger {
 
 /// The results of one shard. Nobody sweeps them but those who come by: each that is put in takes out what has expired.
 pub(in crate::flight) struct Lingering<K, T, E> {
-    kept: HashTable<Kept<K, T, E>>,
+    kept: HashTable<LingeringResult<K, T, E>>,
     /// The hashes of those that are kept, by when they expire, and by their flights' ids.
     order: BTreeMap<(Instant, u64), u64>,
     most: usize,
 }
 
 /// A result that is kept. To be dropped under no lock.
-pub(in crate::flight) struct Kept<K, T, E> {
+pub(in crate::flight) struct LingeringResult<K, T, E> {
     pub(in crate::flight) key: CatchDrop<K>,
     pub(in crate::flight) result: CatchDrop<Shared<T, E>>,
     pub(in crate::flight) hash: u64,
@@ -45,19 +45,19 @@ pub(in crate::flight) struct Kept<K, T, E> {
 }
 
 /// What there was for a key.
-pub(in crate::flight) enum Found<K, T, E> {
+pub(in crate::flight) enum Lookup<K, T, E> {
     Result(Shared<T, E>, Duration),
     /// One that will not do any more, taken out to be dropped under no lock.
-    Stale(Kept<K, T, E>),
+    Expired(LingeringResult<K, T, E>),
 }
 
-impl<K, T, E> Hashed for Kept<K, T, E> {
+impl<K, T, E> Hashed for LingeringResult<K, T, E> {
     fn hash(&self) -> u64 {
         self.hash
     }
 }
 
-impl<K, T, E> Kept<K, T, E> {
+impl<K, T, E> LingeringResult<K, T, E> {
     /// Compares the hashes first, so that `Q: Eq` hardly ever runs for another key.
     fn is_for<Q>(&self, hash: u64, key: &Q) -> bool
     where
@@ -111,21 +111,21 @@ impl<K, T, E> Lingering<K, T, E> {
         key: &Q,
         now: Instant,
         after: Option<Mark>,
-    ) -> Option<Found<K, T, E>>
+    ) -> Option<Lookup<K, T, E>>
     where
         Q: Equivalent<K> + ?Sized,
     {
         let kept = self.kept.find(hash, |kept| kept.is_for(hash, key))?;
         if now < kept.until && after.is_none_or(|mark| kept.mark >= mark.0) {
             let result = kept.result.get()?;
-            return Some(Found::Result(result.clone(), now.saturating_duration_since(kept.ended)));
+            return Some(Lookup::Result(result.clone(), now.saturating_duration_since(kept.ended)));
         }
         let id = kept.id;
-        self.take(hash, id).map(Found::Stale)
+        self.take(hash, id).map(Lookup::Expired)
     }
 
     /// Takes out the result for this key.
-    pub(in crate::flight) fn forget<Q>(&mut self, hash: u64, key: &Q) -> Option<Kept<K, T, E>>
+    pub(in crate::flight) fn forget<Q>(&mut self, hash: u64, key: &Q) -> Option<LingeringResult<K, T, E>>
     where
         Q: Equivalent<K> + ?Sized,
     {
@@ -135,7 +135,7 @@ impl<K, T, E> Lingering<K, T, E> {
 
     /// Puts in the result of a flight whose key has no other here; what begins a flight has seen to that. Returns what
     /// had to go for it: all that has expired, and the one that would expire first if there are too many.
-    pub(in crate::flight) fn put(&mut self, kept: Kept<K, T, E>) -> Vec<Kept<K, T, E>> {
+    pub(in crate::flight) fn put(&mut self, kept: LingeringResult<K, T, E>) -> Vec<LingeringResult<K, T, E>> {
         let now = kept.ended;
         self.order.insert((kept.until, kept.id), kept.hash);
         self.kept.insert_unique(kept.hash, kept, Hashed::hash);
@@ -150,12 +150,12 @@ impl<K, T, E> Lingering<K, T, E> {
     }
 
     /// Takes out everything.
-    pub(in crate::flight) fn clear(&mut self) -> HashTable<Kept<K, T, E>> {
+    pub(in crate::flight) fn clear(&mut self) -> HashTable<LingeringResult<K, T, E>> {
         self.order.clear();
         std::mem::take(&mut self.kept)
     }
 
-    fn take(&mut self, hash: u64, id: u64) -> Option<Kept<K, T, E>> {
+    fn take(&mut self, hash: u64, id: u64) -> Option<LingeringResult<K, T, E>> {
         let (kept, _) = self.kept.find_entry(hash, |kept| kept.id == id).ok()?.remove();
         self.order.remove(&(kept.until, id));
         shrink(&mut self.kept, Hashed::hash);
