@@ -19,12 +19,12 @@ use crate::wait::graph::Chain;
 type Completions<T, E> = Result<Vec<Completion<T, E>>, Completion<T, E>>;
 
 /// A follower that waits later. Dropped before, it leaves its flight.
-struct Absent<'a, K, T, E>(Option<Follower<'a, K, T, E>>);
+struct DeferredFollower<'a, K, T, E>(Option<Follower<'a, K, T, E>>);
 
 /// The parts that one caller plays in the flights of its keys, by the keys' places.
 struct Parts<'a, K, T, E> {
     leads: Vec<(usize, LeaderGuard<'a, K, T, E>)>,
-    follows: Vec<(usize, Absent<'a, K, T, E>)>,
+    follows: Vec<(usize, DeferredFollower<'a, K, T, E>)>,
     bypasses: Vec<(usize, Bypass)>,
 }
 
@@ -65,8 +65,8 @@ impl<K, T, E> Flights<K, T, E> {
         if !follows.is_empty() {
             let began = sync::now();
             let limits = limits(began);
-            for (place, absent) in follows {
-                results[place] = CatchDrop::new(self.follow_later(absent, keys[place], began, limits, &mut ask));
+            for (place, deferred) in follows {
+                results[place] = CatchDrop::new(self.follow_later(deferred, keys[place], began, limits, &mut ask));
             }
         }
         // Each place has had its part.
@@ -91,7 +91,7 @@ impl<K, T, E> Flights<K, T, E> {
                     let Waited::Over(outcome) = follow.wait(sync::now(), Limits::default()) else { unreachable!() };
                     results[place] = CatchDrop::new(outcome.result);
                 }
-                Entry::Follow(follow) => parts.follows.push((place, Absent(Some(follow)))),
+                Entry::Follow(follow) => parts.follows.push((place, DeferredFollower(Some(follow)))),
                 Entry::Bypass(why) => parts.bypasses.push((place, why)),
                 Entry::Lingering(result, _) => results[place] = CatchDrop::new(result),
                 Entry::Refused(error) => results[place] = CatchDrop::new(self.refuse(error).result),
@@ -162,7 +162,7 @@ impl<K, T, E> Flights<K, T, E> {
     /// What comes of waiting for one key, now that nothing is led for the others.
     fn follow_later<Q>(
         &self,
-        absent: Absent<'_, K, T, E>,
+        deferred: DeferredFollower<'_, K, T, E>,
         (hash, key): (u64, &Q),
         began: Instant,
         limits: Limits,
@@ -173,7 +173,7 @@ impl<K, T, E> Flights<K, T, E> {
     {
         let label = || self.settings.key_label.map(|label| label(&key.to_owned()).into());
         let bypasses = self.settings.on_deadlock == OnDeadlock::Bypass;
-        let follow = match absent.sit(label, bypasses) {
+        let follow = match deferred.start_waiting(label, bypasses) {
             Ok(follow) => follow,
             Err(_) if bypasses => return self.bypass_one((hash, key), Bypass::Deadlock, true, ask),
             Err(chain) => return self.refuse(CallError::Deadlock { chain }).result,
@@ -191,30 +191,30 @@ impl<K, T, E> Flights<K, T, E> {
     }
 }
 
-impl<'a, K, T, E> Absent<'a, K, T, E> {
+impl<'a, K, T, E> DeferredFollower<'a, K, T, E> {
     /// Comes to wait; or leaves, if its wait would close a cycle, and says which. It may then run its closure alone.
-    fn sit(
+    fn start_waiting(
         mut self,
         label: impl FnOnce() -> Option<Arc<str>>,
         runs_alone: bool,
     ) -> Result<Follower<'a, K, T, E>, Chain> {
         // If the label panics, it leaves as it is dropped.
-        let sat = self.0.as_mut().expect("it is taken out below or in drop").sit(label);
+        let sat = self.0.as_mut().expect("it is taken out below or in drop").start_waiting(label);
         let mut follow = self.0.take().expect("it is taken out here or in drop");
         match sat {
             Ok(()) => Ok(follow),
             Err(chain) => {
-                follow.leave_absent(runs_alone);
+                follow.leave_deferred(runs_alone);
                 Err(chain)
             }
         }
     }
 }
 
-impl<K, T, E> Drop for Absent<'_, K, T, E> {
+impl<K, T, E> Drop for DeferredFollower<'_, K, T, E> {
     fn drop(&mut self) {
         if let Some(mut follow) = self.0.take() {
-            follow.leave_absent(false);
+            follow.leave_deferred(false);
         }
     }
 }

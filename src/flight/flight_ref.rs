@@ -88,7 +88,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         #[expect(clippy::cast_possible_truncation, reason = "as many threads wait, and they have addresses")]
         let before = record.followers as usize;
         record.followers += 1;
-        record.absent += u64::from(waits != WaitMode::Now);
+        record.deferred += u64::from(waits != WaitMode::Now);
         counters.coalesced_calls += 1;
         counters.following += 1;
         Ok(Entry::Follow(Follower::new(self, Arc::clone(slot), before, waiting)))

@@ -74,14 +74,14 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         Self { at, slot, before, waiting }
     }
 
-    /// Comes to wait after it was absent, and can be elected from now on; or says which cycle the wait would close.
-    pub(super) fn sit(&mut self, label: impl FnOnce() -> Option<Arc<str>>) -> Result<(), Chain> {
+    /// Comes to wait after it was deferred, and can be elected from now on; or says which cycle the wait would close.
+    pub(super) fn start_waiting(&mut self, label: impl FnOnce() -> Option<Arc<str>>) -> Result<(), Chain> {
         if graph::leads_something() {
             let label = label().unwrap_or_else(|| self.at.name().to_string().into());
             // It has its place among the followers already.
             self.waiting = WaitEdge::enter(sync::me().number, &self.slot.leader, label, || true)?;
         }
-        self.change_record(|record, _| record.absent -= 1);
+        self.change_record(|record, _| record.deferred -= 1);
         Ok(())
     }
 
@@ -90,10 +90,10 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         (self.at, self.slot)
     }
 
-    /// Leaves while it is absent: to run its own closure alone, or for good.
-    pub(super) fn leave_absent(&mut self, runs: bool) {
+    /// Leaves while it is deferred: to run its own closure alone, or for good.
+    pub(super) fn leave_deferred(&mut self, runs: bool) {
         let left = self.change_record(|record, counters| {
-            record.absent -= 1;
+            record.deferred -= 1;
             record.followers -= 1;
             counters.following -= 1;
         });
@@ -229,12 +229,12 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
             }
         }
         // Who leaves while the lead is free may be the one who was woken to take it, so it wakes another; the last one
-        // takes the flight away, and whoever is absent gets what the last closure came to.
+        // takes the flight away, and whoever is deferred gets what the last closure came to.
         let removed =
             if free && left == 0 && !planted(Fault::LastLeavesEntry) { locked.remove(hash, id) } else { None };
         let (key, released) = match removed {
             None => (None, None),
-            Some(Removed { key, .. }) if planted(Fault::AbsentAreForgotten) => (key, None),
+            Some(Removed { key, .. }) if planted(Fault::DeferredAreForgotten) => (key, None),
             Some(Removed { key, followers, slot, .. }) => {
                 let publish = |failure| Released::publish(followers, slot, &mut locked.counters, || failure);
                 (key, self.slot.failure().and_then(publish))

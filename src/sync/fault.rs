@@ -75,12 +75,12 @@ pub(crate) enum Fault {
     LastLeavesEntry,
     /// A cancelled flight whose lead was free is never taken away.
     CancelLeavesFreeFlight,
-    /// The lead is offered though all followers are absent.
-    ElectsTheAbsent,
-    /// An absent follower that runs alone is not counted if its flight has ended meanwhile.
+    /// The lead is offered though all followers are deferred.
+    ElectsTheDeferred,
+    /// An deferred follower that runs alone is not counted if its flight has ended meanwhile.
     RunsUncounted,
-    /// The last follower that could lead leaves, and the absent ones are not told.
-    AbsentAreForgotten,
+    /// The last follower that could lead leaves, and the deferred ones are not told.
+    DeferredAreForgotten,
     /// A follower that ran out of patience runs alone although the lead is free.
     ImpatientShunsLead,
     /// A follower that ran out of time does not look for the result again under the shard's lock.

@@ -17,7 +17,7 @@ fn ones(missing: &[&u64]) -> Vec<u64> {
 /// ```text
 /// first batch                     second batch
 /// claims 1                        claims 2
-/// is absent in 2                  is absent in 1
+/// is deferred in 2                  is deferred in 1
 /// runs; ends 1                    runs; ends 2
 /// waits for 2: no cycle          waits for 1
 /// ```
@@ -89,7 +89,7 @@ fn a_panic_that_releases_one_key_of_a_batch_is_caught() {
 
 /// ```text
 /// leader of 1         batch                           follower of 1
-///                     claims 2, is absent in 1        joins 1
+///                     claims 2, is deferred in 1        joins 1
 /// fails: elects the
 /// follower, or shares if there is none
 ///                     ends 2; waits for 1             leads, or leaves at its deadline: then the
@@ -126,7 +126,7 @@ fn an_absent_follower_is_not_elected_and_hears_of_the_end() {
 
 /// ```text
 /// leader of 1                     batch                           waits for nobody else
-///                                 claims 2, is absent in 1
+///                                 claims 2, is deferred in 1
 /// fails: nobody can be elected
 ///                                 its closure waits for the failure to be out, outside this crate
 /// ```
@@ -141,11 +141,11 @@ fn closure_that_waits_for_another_flight_to_end() {
     let batch = |_: &Seen| {
         let results = crowd.calls.try_call_many(&[1, 2], |missing| {
             if !missing.contains(&&1) {
-                // Nobody leads a flight that somebody absent was elected for.
+                // Nobody leads a flight that somebody deferred was elected for.
                 for _ in 0..200 {
                     let flights = crowd.calls.flights();
                     let Some(flight) = flights.iter().find(|flight| flight.key == 1) else { break };
-                    assert!(flight.leader.is_some(), "an absent follower was elected");
+                    assert!(flight.leader.is_some(), "a deferred follower was elected");
                     sync::give_way();
                 }
             }
@@ -164,18 +164,18 @@ fn a_flight_that_only_absent_followers_are_in_ends_with_its_leader() {
 
 #[test]
 fn an_election_of_the_absent_is_caught() {
-    catches(Fault::ElectsTheAbsent, "was elected", closure_that_waits_for_another_flight_to_end);
+    catches(Fault::ElectsTheDeferred, "was elected", closure_that_waits_for_another_flight_to_end);
 }
 
 /// One of them finds the lead free over and over, and no flight to lead.
 #[test]
 fn absent_followers_who_are_not_told_of_the_end_are_caught() {
-    catches(Fault::AbsentAreForgotten, "exceeded max_steps", election_beside_an_absent_follower);
+    catches(Fault::DeferredAreForgotten, "exceeded max_steps", election_beside_an_absent_follower);
 }
 
 /// ```text
 /// leader of 1                         leader of 2
-///                                     its batch is absent in 1
+///                                     its batch is deferred in 1
 /// waits for 2
 ///                                     may not wait for 1: leaves, and runs its closure alone
 /// leaves at its deadline; ends 1      (before or after that)

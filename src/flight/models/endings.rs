@@ -61,7 +61,7 @@ fn a_slot_made_twice_is_caught() {
 /// leader of other keys      caller                       caller
 /// leads one, and in it one
 /// that shares a bit
-///                           looks: absent; makes a key   looks: absent; makes a key
+///                           looks: absent; makes a key     looks: absent; makes a key  
 ///                           looks: nothing begun; leads
 /// ends both                                              looks: begun; joins
 /// ```

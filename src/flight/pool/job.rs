@@ -148,7 +148,7 @@ impl<K: Send, T: Send + Sync, E: Send + Sync> Home<T, E> for Flights<K, T, E> {
         if let Some((record, counters)) = locked.record(place.hash, place.flight) {
             if place.joined {
                 record.followers -= 1;
-                record.absent -= 1;
+                record.deferred -= 1;
                 counters.following -= 1;
             }
             let cancels = self.settings.on_last_ticket == OnLastTicket::Cancel;

@@ -20,7 +20,7 @@ pub(crate) struct Record<T, E> {
     pub(crate) runs: u32,
     pub(crate) followers: u64,
     /// Those of the followers that wait later, if at all, and so cannot be elected now.
-    pub(crate) absent: u64,
+    pub(crate) deferred: u64,
     pub(crate) cancelled: bool,
     /// It runs on a thread of the pool, or waits for one.
     pub(crate) detached: bool,
@@ -48,6 +48,6 @@ impl<T, E> Record<T, E> {
 
     /// How many followers wait in the slot now, or are about to: those who can be elected.
     pub(crate) fn waiting(&self) -> u64 {
-        if planted(Fault::ElectsTheAbsent) { self.followers } else { self.followers - self.absent }
+        if planted(Fault::ElectsTheDeferred) { self.followers } else { self.followers - self.deferred }
     }
 }

@@ -138,7 +138,7 @@ impl<K, T, E> Shard<K, T, E> {
             mark,
             runs: 1,
             followers: 0,
-            absent: 0,
+            deferred: 0,
             cancelled: false,
             detached: false,
             slot: None,
@@ -235,7 +235,7 @@ impl<K, T, E> Shard<K, T, E> {
     pub(crate) fn dismiss(&mut self, id: u64, result: impl FnOnce() -> Shared<T, E>) -> Option<Released<T, E>> {
         let record = self.forgotten.get_mut(&id)?;
         record.cancelled = true;
-        record.absent = 0;
+        record.deferred = 0;
         let slot = if planted(Fault::PublishesTwice) { record.slot.clone() } else { record.slot.take() };
         let released = Released::publish(mem::take(&mut record.followers), slot, &mut self.counters, result);
         self.counters.cancelled += released.as_ref().map_or(0, Released::followers);
