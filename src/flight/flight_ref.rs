@@ -32,7 +32,7 @@ impl<K, T, E> Clone for FlightRef<'_, K, T, E> {
 impl<K, T, E> Copy for FlightRef<'_, K, T, E> {}
 
 impl<'a, K, T, E> FlightRef<'a, K, T, E> {
-    /// Joins this flight as its follower, or in a lead that is free; or not, for one of the reasons that there are.
+    /// Joins this flight as its follower, or in a lead that is vacant; or not, for one of the reasons that there are.
     pub(super) fn join(
         self,
         record: &mut Record<T, E>,
@@ -44,7 +44,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         let Made { waits, label, failure, .. } = made;
         let waits = *waits;
         let Some(leader) = record.leader else {
-            let (lead, failed) = self.take_lead(record, counters, me);
+            let (lead, failed) = self.claim_lead(record, counters, me);
             *failure = failed;
             return Ok(Entry::Lead(lead));
         };
@@ -94,14 +94,14 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         Ok(Entry::Follow(Follower::new(self, Arc::clone(slot), before, waiting)))
     }
 
-    /// Takes a lead that is free.
-    pub(super) fn take_lead(
+    /// Takes a lead that is vacant.
+    pub(super) fn claim_lead(
         self,
         record: &mut Record<T, E>,
         counters: &mut Stats,
         me: Me,
     ) -> (LeaderGuard<'a, K, T, E>, Failure<T, E>) {
-        let failure = record.slot.as_ref().map_or(CatchDrop::NONE, |slot| slot.take_lead(me.number));
+        let failure = record.slot.as_ref().map_or(CatchDrop::NONE, |slot| slot.claim_lead(me.number));
         record.leader = Some(me);
         record.runs += 1;
         counters.underlying_calls += 1;

@@ -45,7 +45,7 @@ pub(crate) struct Patience {
 /// What came of waiting.
 pub(crate) enum Waited<'a, K, T, E> {
     Over(Outcome<T, E>),
-    /// The follower was elected, or found the lead free.
+    /// The follower was elected, or found the lead vacant.
     Lead(LeaderGuard<'a, K, T, E>),
     /// It has left, and its closure is to be run by [`bypass`](super::Flights::bypass).
     Impatient,
@@ -60,7 +60,7 @@ enum Leaving<'a, K, T, E> {
     Stays,
 }
 
-/// A lead that was free, and why it was.
+/// A lead that was vacant, and why it was.
 type Elected<'a, K, T, E> = (LeaderGuard<'a, K, T, E>, Failure<T, E>);
 
 impl<'a, K, T, E> Follower<'a, K, T, E> {
@@ -106,7 +106,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
     }
 
     /// Changes what the record of its flight says of this follower, unless the flight has ended: then it says nothing.
-    /// If the lead is free, another follower waits in the slot, so nobody is to be woken.
+    /// If the lead is vacant, another follower waits in the slot, so nobody is to be woken.
     fn change_record(&self, change: impl FnOnce(&mut Record<T, E>, &mut Stats)) -> bool {
         let mut locked = self.at.shard.lock();
         if matches!(self.slot.look(), Woken::Ended(_)) {
@@ -134,8 +134,8 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
             };
             match lending(|| self.slot.wait(self.before, until)) {
                 Woken::Ended(result) => break result,
-                Woken::Free => {
-                    if let Some(lead) = self.lead_if_free(joined) {
+                Woken::Vacant => {
+                    if let Some(lead) = self.try_claim_lead(joined) {
                         return Waited::Lead(lead);
                     }
                 }
@@ -166,9 +166,9 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
     }
 
     /// Takes the lead, unless another follower or a new caller was faster.
-    fn lead_if_free(&mut self, joined: Instant) -> Option<LeaderGuard<'a, K, T, E>> {
+    fn try_claim_lead(&mut self, joined: Instant) -> Option<LeaderGuard<'a, K, T, E>> {
         let mut locked = self.at.shard.lock();
-        let (lead, _failure) = (matches!(self.slot.look(), Woken::Free) || planted(Fault::LeadsWithoutLooking))
+        let (lead, _failure) = (matches!(self.slot.look(), Woken::Vacant) || planted(Fault::LeadsWithoutLooking))
             .then(|| self.lead(&mut locked))??;
         drop(locked);
         self.tell_elected(joined);
@@ -182,7 +182,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         record.followers -= 1;
         counters.following -= 1;
         counters.elected += 1;
-        Some(self.at.take_lead(record, counters, sync::me()))
+        Some(self.at.claim_lead(record, counters, sync::me()))
     }
 
     fn tell_elected(&self, joined: Instant) {
@@ -194,19 +194,19 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         }
     }
 
-    /// Leaves, or takes what came in the meantime: a result, or a lead that is free if there is still time. The shard's
+    /// Leaves, or takes what came in the meantime: a result, or a lead that is vacant if there is still time. The shard's
     /// lock, which publishing takes too, settles which of these it was.
     fn leave(&mut self, joined: Instant, late: bool) -> Leaving<'a, K, T, E> {
         let FlightRef { flights, shard, hash, id } = self.at;
         let mut locked = shard.lock();
-        let free = match self.slot.look() {
+        let vacant = match self.slot.look() {
             Woken::Ended(_) if planted(Fault::LeavesBlindly) => false,
             Woken::Ended(result) => return Leaving::Ended(result),
-            Woken::Free => true,
+            Woken::Vacant => true,
             Woken::Late => false,
         };
         if !late {
-            if free && !planted(Fault::ImpatientShunsLead) {
+            if vacant && !planted(Fault::ImpatientShunsLead) {
                 if let Some((lead, _failure)) = self.lead(&mut locked) {
                     drop(locked);
                     self.tell_elected(joined);
@@ -228,10 +228,10 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
                 counters.impatient += 1;
             }
         }
-        // Who leaves while the lead is free may be the one who was woken to take it, so it wakes another; the last one
+        // Who leaves while the lead is vacant may be the one who was woken to take it, so it wakes another; the last one
         // takes the flight away, and whoever is deferred gets what the last closure came to.
         let removed =
-            if free && left == 0 && !planted(Fault::LastLeavesEntry) { locked.remove(hash, id) } else { None };
+            if vacant && left == 0 && !planted(Fault::LastLeavesEntry) { locked.remove(hash, id) } else { None };
         let (key, released) = match removed {
             None => (None, None),
             Some(Removed { key, .. }) if planted(Fault::DeferredAreForgotten) => (key, None),
@@ -242,7 +242,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         };
         let key = key.map(CatchDrop::new);
         drop(locked);
-        if free {
+        if vacant {
             self.pass_on(left);
         }
         if let Some(released) = released {

@@ -94,7 +94,7 @@ struct Made<K, T, E> {
     /// The key was in no flight when this was the id of the shard's last one.
     absent_since: Option<u64>,
     label: Option<Arc<str>>,
-    /// Of the last leader, if the caller takes a lead that was free.
+    /// Of the last leader, if the caller takes a lead that was vacant.
     failure: Failure<T, E>,
     /// When it entered, if results linger.
     now: Option<Instant>,

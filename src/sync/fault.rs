@@ -65,23 +65,23 @@ pub(crate) enum Fault {
     OffersToNobody,
     /// A follower that is awake takes the lead without a look whether it is still free.
     LeadsWithoutLooking,
-    /// A lead that was free stays free when it is taken.
-    LeadStaysFree,
+    /// A lead that was vacant stays vacant when it is taken.
+    LeadStaysVacant,
     /// A follower leads although its deadline has passed.
     LeadsLate,
-    /// A follower that leaves while the lead is free tells no other.
+    /// A follower that leaves while the lead is vacant tells no other.
     LeaverKeepsLead,
     /// The last follower leaves a flight behind that nobody leads.
     LastLeavesEntry,
-    /// A cancelled flight whose lead was free is never taken away.
-    CancelLeavesFreeFlight,
+    /// A cancelled flight whose lead was vacant is never taken away.
+    CancelLeavesVacantFlight,
     /// The lead is offered though all followers are deferred.
     ElectsTheDeferred,
     /// An deferred follower that runs alone is not counted if its flight has ended meanwhile.
     RunsUncounted,
     /// The last follower that could lead leaves, and the deferred ones are not told.
     DeferredAreForgotten,
-    /// A follower that ran out of patience runs alone although the lead is free.
+    /// A follower that ran out of patience runs alone although the lead is vacant.
     ImpatientShunsLead,
     /// A follower that ran out of time does not look for the result again under the shard's lock.
     LeavesBlindly,

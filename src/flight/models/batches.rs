@@ -167,7 +167,7 @@ fn an_election_of_the_absent_is_caught() {
     catches(Fault::ElectsTheDeferred, "was elected", closure_that_waits_for_another_flight_to_end);
 }
 
-/// One of them finds the lead free over and over, and no flight to lead.
+/// One of them finds the lead vacant over and over, and no flight to lead.
 #[test]
 fn absent_followers_who_are_not_told_of_the_end_are_caught() {
     catches(Fault::DeferredAreForgotten, "exceeded max_steps", election_beside_an_absent_follower);

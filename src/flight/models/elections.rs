@@ -58,7 +58,7 @@ fn a_last_follower_that_leaves_the_flight_behind_is_caught() {
 
 #[test]
 fn a_lead_that_stays_free_when_it_is_taken_is_caught() {
-    catches(Fault::LeadStaysFree, "two leaders", departing_followers);
+    catches(Fault::LeadStaysVacant, "two leaders", departing_followers);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_leaver_that_keeps_its_place_under_the_bound_is_caught() {
 /// leader                          follower whose deadline has passed
 /// closure fails
 /// end: frees the lead, wakes one
-///                                 sees that the lead is free, and leaves all the same
+///                                 sees that the lead is vacant, and leaves all the same
 /// ```
 fn election_past_the_deadline() {
     let crowd = Crowd::new(electing());
@@ -134,7 +134,7 @@ fn a_flight_cancelled_while_its_lead_is_free_is_taken_away() {
 
 #[test]
 fn a_cancelled_flight_left_without_a_leader_is_caught() {
-    catches(Fault::CancelLeavesFreeFlight, "a forgotten flight", cancel_of_a_free_lead);
+    catches(Fault::CancelLeavesVacantFlight, "a forgotten flight", cancel_of_a_free_lead);
 }
 
 /// ```text
@@ -212,7 +212,7 @@ fn patience_while_the_lead_is_free() {
         }
         let now = sync::now();
         let limits = Limits { deadline: None, patience: Patience::of(Duration::ZERO, now) };
-        let Waited::Lead(lead) = follow.wait(now, limits) else { panic!("it does not lead, and the lead is free") };
+        let Waited::Lead(lead) = follow.wait(now, limits) else { panic!("it does not lead, and the lead is vacant") };
         assert_eq!(*lead.run(|_| Ok(2)).result.unwrap(), 2);
     };
     together([&leader, &impatient]);

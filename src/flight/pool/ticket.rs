@@ -100,7 +100,7 @@ impl<T, E> Ticket<T, E> {
     pub fn try_wait(&self) -> Option<Result<Arc<T>, CallError<E>>> {
         match self.slot.look() {
             Woken::Ended(result) => Some(result),
-            Woken::Free | Woken::Late => None,
+            Woken::Vacant | Woken::Late => None,
         }
     }
 

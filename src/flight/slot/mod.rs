@@ -36,7 +36,7 @@ enum State<T, E> {
     /// A closure runs.
     Led,
     /// It failed, and the first follower that sees this leads next.
-    Free,
+    Vacant,
     Ended(Shared<T, E>),
 }
 
@@ -68,7 +68,7 @@ pub(in crate::flight) struct Published<T, E> {
 /// Why a follower woke up.
 pub(crate) enum Woken<T, E> {
     Ended(Shared<T, E>),
-    Free,
+    Vacant,
     Late,
 }
 
@@ -102,17 +102,17 @@ impl<T, E> Slot<T, E> {
     pub(crate) fn offer(&self, failure: Shared<T, E>) {
         self.leader.clear();
         self.register.lock().failure = CatchDrop::new(failure);
-        self.set(|| State::Free);
+        self.set(|| State::Vacant);
     }
 
     /// Takes the lead for `thread` if it is free. The caller holds the shard's lock. Returns what the lead was offered
     /// with.
-    pub(in crate::flight) fn take_lead(&self, thread: u64) -> Failure<T, E> {
-        if !matches!(self.look(), Woken::Free) {
+    pub(in crate::flight) fn claim_lead(&self, thread: u64) -> Failure<T, E> {
+        if !matches!(self.look(), Woken::Vacant) {
             return CatchDrop::NONE;
         }
         self.leader.set(if planted(Fault::ElectedUnnamed) { 0 } else { thread });
-        if planted(Fault::LeadStaysFree) {
+        if planted(Fault::LeadStaysVacant) {
             return CatchDrop::NONE;
         }
         self.set(|| State::Led);
@@ -131,8 +131,8 @@ impl<T, E> Slot<T, E> {
         asleep
     }
 
-    /// Wakes one follower to take a lead that is free, once no lock is held. If it leaves instead, it must pass this
-    /// on. Whoever falls asleep in a lane that was looked at already has seen that the lead is free.
+    /// Wakes one follower to take a lead that is vacant, once no lock is held. If it leaves instead, it must pass this
+    /// on. Whoever falls asleep in a lane that was looked at already has seen that the lead is vacant.
     pub(crate) fn wake_one(&self) {
         if let Some(lane) = self.lanes.iter().find(|lane| lane.lock().asleep > 0) {
             lane.notify_one();
@@ -169,7 +169,7 @@ impl<T, E> Slot<T, E> {
     pub(crate) fn look(&self) -> Woken<T, E> {
         match &self.lanes[0].lock().state {
             State::Ended(result) => Woken::Ended(result.clone()),
-            State::Free => Woken::Free,
+            State::Vacant => Woken::Vacant,
             State::Led => Woken::Late,
         }
     }
@@ -179,7 +179,7 @@ impl<T, E> Slot<T, E> {
         self.register.lock().failure.get().cloned()
     }
 
-    /// Blocks until the flight ends, its lead is free, or `until` passes, as the follower that joined after `before`
+    /// Blocks until the flight ends, its lead is vacant, or `until` passes, as the follower that joined after `before`
     /// others. A result that is there beats a time that has passed, and a time that has passed beats a lead that is
     /// free.
     pub(crate) fn wait(&self, before: usize, until: Option<Instant>) -> Woken<T, E> {
@@ -188,9 +188,9 @@ impl<T, E> Slot<T, E> {
         loop {
             match &lane.state {
                 State::Ended(result) => return Woken::Ended(result.clone()),
-                State::Free if planted(Fault::LeadsLate) => return Woken::Free,
+                State::Vacant if planted(Fault::LeadsLate) => return Woken::Vacant,
                 _ if until.is_some_and(has_passed) => return Woken::Late,
-                State::Free => return Woken::Free,
+                State::Vacant => return Woken::Vacant,
                 State::Led => {
                     lane.asleep += 1;
                     lane = monitor.wait(lane, until);

@@ -239,8 +239,8 @@ impl<K, T, E> Shard<K, T, E> {
         let slot = if planted(Fault::PublishesTwice) { record.slot.clone() } else { record.slot.take() };
         let released = Released::publish(mem::take(&mut record.followers), slot, &mut self.counters, result);
         self.counters.cancelled += released.as_ref().map_or(0, Released::followers);
-        if record.leader.is_none() && !planted(Fault::CancelLeavesFreeFlight) {
-            // The lead was free, so nobody is left who would take this away.
+        if record.leader.is_none() && !planted(Fault::CancelLeavesVacantFlight) {
+            // The lead was vacant, so nobody is left who would take this away.
             self.forgotten.remove(&id);
         }
         released
