@@ -19,12 +19,12 @@ impl<K, T, E> Flights<K, T, E> {
         Q: Equivalent<K> + ?Sized,
     {
         // Keys and results outlive the lock, whatever happens: their Drop is user code.
-        let (lingering, forgotten);
+        let (lingering, unlinked);
         let mut locked = self.table.shard(hash).lock();
         lingering = locked.lingering.forget(hash, key);
-        forgotten = locked.forget(hash, key);
+        unlinked = locked.forget(hash, key);
         drop(locked);
-        forgotten.is_some() || lingering.is_some()
+        unlinked.is_some() || lingering.is_some()
     }
 
     /// Forgets the flight and wakes its followers with `Cancelled`. Says whether there was a flight.
@@ -55,10 +55,10 @@ impl<K, T, E> Flights<K, T, E> {
         for shard in self.table.shards() {
             let mut locked = shard.lock();
             locked.closed = !planted(Fault::StaysOpen);
-            let missed = if planted(Fault::CloseMissesForgotten) { locked.forgotten.len() } else { 0 };
+            let missed = if planted(Fault::CloseMissesUnlinked) { locked.unlinked.len() } else { 0 };
             let keys = locked.forget_all();
             let lingering = locked.lingering.clear();
-            let ids: Vec<u64> = locked.forgotten.keys().copied().skip(missed).collect();
+            let ids: Vec<u64> = locked.unlinked.keys().copied().skip(missed).collect();
             let released: Vec<Released<T, E>> =
                 ids.into_iter().filter_map(|id| locked.dismiss(id, || Err(CallError::Closed))).collect();
             drop(locked);

@@ -114,7 +114,7 @@ impl<K, T, E> Flights<K, T, E> {
         }
     }
 
-    /// Joins the flight for `key`, or takes the lead of a new one. Flights begun before `after` are forgotten.
+    /// Joins the flight for `key`, or takes the lead of a new one. Flights begun before `after` are unlinked.
     ///
     /// User code here: `Q: Eq` under the shard's lock, before anything has changed, and `Q::to_owned` and the label
     /// under none. If one of them panics, or asks this coalescer again, no flight is harmed.

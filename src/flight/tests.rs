@@ -315,7 +315,7 @@ impl<'a> Checker<'a> {
         let stats = self.flights.stats();
         prop_assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0));
         for shard in self.flights.table.shards() {
-            prop_assert!(shard.lock().forgotten.is_empty());
+            prop_assert!(shard.lock().unlinked.is_empty());
         }
         Ok(())
     }

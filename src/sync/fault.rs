@@ -58,7 +58,7 @@ pub(crate) enum Fault {
     /// A coalescer that was closed lets calls in.
     StaysOpen,
     /// Closing leaves those alone who follow a flight that was forgotten before.
-    CloseMissesForgotten,
+    CloseMissesUnlinked,
     /// The end of a closure is told between the look and the sleep of one who drains.
     TellsDrainUnlocked,
     /// A lead that is offered is told to nobody.

@@ -16,7 +16,7 @@ fn assert_idle(calls: &Calls) {
     let stats = calls.stats();
     assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0), "something is left: {stats:?}");
     for shard in calls.flights.table.shards() {
-        assert!(shard.lock().forgotten.is_empty(), "a forgotten flight is left");
+        assert!(shard.lock().unlinked.is_empty(), "a forgotten flight is left");
     }
     assert!(graph::nobody_waits(), "an edge is left");
 }

@@ -322,7 +322,7 @@ fn a_closed_coalescer_that_lets_calls_in_is_caught() {
 
 #[test]
 fn a_close_that_misses_forgotten_flights_is_caught() {
-    catches(Fault::CloseMissesForgotten, "outlives close", close_against_join);
+    catches(Fault::CloseMissesUnlinked, "outlives close", close_against_join);
 }
 
 #[test]

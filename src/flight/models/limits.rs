@@ -72,7 +72,7 @@ fn a_bound_taken_in_two_steps_is_caught() {
 /// ```text
 /// old leader and its followers    who changes something
 /// closure looks
-///                                 changes it; mark; calls after the mark: the old flight is forgotten,
+///                                 changes it; mark; calls after the mark: the old flight is unlinked,
 ///                                 and this call leads, or joins one that began after the mark
 /// end: serves its own followers
 /// ```

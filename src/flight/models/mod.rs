@@ -119,7 +119,7 @@ impl Crowd {
         assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0), "something is left: {stats:?}");
         for shard in flights.table.shards() {
             let shard = shard.lock();
-            assert!(shard.forgotten.is_empty(), "a forgotten flight is left");
+            assert!(shard.unlinked.is_empty(), "a forgotten flight is left");
             assert!(shard.alone.is_empty(), "a bypass is left");
         }
         assert!(graph::nobody_waits(), "an edge is left");

@@ -22,7 +22,7 @@ pub(crate) struct Shard<K, T, E> {
     /// Those that a new caller would join.
     flights: SmallTable<Entry<K, T, E>>,
     /// Those that run on after `forget` or `cancel`, by flight id: their leaders find their records here.
-    pub(crate) forgotten: BTreeMap<u64, Record<T, E>>,
+    pub(crate) unlinked: BTreeMap<u64, Record<T, E>>,
     /// What is kept of flights that have ended.
     pub(crate) lingering: Lingering<K, T, E>,
     /// The threads that run a closure for themselves alone.
@@ -72,7 +72,7 @@ impl<K, T, E> Shard<K, T, E> {
     pub(in crate::flight) fn new(first_id: u64, id_step: u64, lingering: usize) -> Self {
         Self {
             flights: SmallTable::new(),
-            forgotten: BTreeMap::new(),
+            unlinked: BTreeMap::new(),
             lingering: Lingering::new(lingering),
             alone: Vec::new(),
             closed: false,
@@ -156,7 +156,7 @@ impl<K, T, E> Shard<K, T, E> {
         if let Some(entry) = self.flights.find(hash, |entry| entry.record.id == id) {
             let superseded = mem::replace(&mut entry.record, record);
             if !planted(Fault::SupersededIsLost) {
-                self.forgotten.insert(id, superseded);
+                self.unlinked.insert(id, superseded);
             }
         }
     }
@@ -165,7 +165,7 @@ impl<K, T, E> Shard<K, T, E> {
     pub(crate) fn record(&mut self, hash: u64, id: u64) -> Option<(&mut Record<T, E>, &mut Stats)> {
         let record = match self.flights.find(hash, |entry| entry.record.id == id) {
             Some(entry) => &mut entry.record,
-            None => self.forgotten.get_mut(&id)?,
+            None => self.unlinked.get_mut(&id)?,
         };
         Some((record, &mut self.counters))
     }
@@ -181,11 +181,11 @@ impl<K, T, E> Shard<K, T, E> {
     fn take(&mut self, hash: u64, id: u64) -> Option<(Option<K>, Record<T, E>)> {
         match self.flights.remove(hash, |entry| entry.record.id == id || planted(Fault::RemovesByKey)) {
             Some(entry) => Some((Some(entry.key), entry.record)),
-            None => self.forgotten.remove(&id).map(|record| (None, record)),
+            None => self.unlinked.remove(&id).map(|record| (None, record)),
         }
     }
 
-    /// Takes out a flight that nobody ever followed, unless it is forgotten.
+    /// Takes out a flight that nobody ever followed, unless it is unlinked.
     #[inline]
     pub(crate) fn remove_lone(&mut self, hash: u64, id: u64) -> Option<K> {
         match self.flights.take_first(|entry| entry.is_lone(id)) {
@@ -207,7 +207,7 @@ impl<K, T, E> Shard<K, T, E> {
         let Entry { key, mut record, .. } = self.flights.remove(hash, |entry| key.equivalent(&entry.key))?;
         let id = record.id;
         record.slot = record.slot.filter(|_| !planted(Fault::ForgetLosesSlot));
-        self.forgotten.insert(id, record);
+        self.unlinked.insert(id, record);
         Some((key, id))
     }
 
@@ -216,7 +216,7 @@ impl<K, T, E> Shard<K, T, E> {
     pub(crate) fn cancel_unwanted(&mut self, hash: u64, id: u64) -> Option<K> {
         let (key, mut record) = self.take(hash, id)?;
         record.cancelled = true;
-        self.forgotten.insert(id, record);
+        self.unlinked.insert(id, record);
         key
     }
 
@@ -225,7 +225,7 @@ impl<K, T, E> Shard<K, T, E> {
         let mut keys = Vec::with_capacity(self.flights.len());
         for Entry { key, record, .. } in self.flights.drain() {
             keys.push(key);
-            self.forgotten.insert(record.id, record);
+            self.unlinked.insert(record.id, record);
         }
         keys
     }
@@ -233,7 +233,7 @@ impl<K, T, E> Shard<K, T, E> {
     /// Gives the followers of a forgotten flight a result that is not its leader's, and tells the leader that they have
     /// gone.
     pub(crate) fn dismiss(&mut self, id: u64, result: impl FnOnce() -> Shared<T, E>) -> Option<Released<T, E>> {
-        let record = self.forgotten.get_mut(&id)?;
+        let record = self.unlinked.get_mut(&id)?;
         record.cancelled = true;
         record.deferred = 0;
         let slot = if planted(Fault::PublishesTwice) { record.slot.clone() } else { record.slot.take() };
@@ -241,7 +241,7 @@ impl<K, T, E> Shard<K, T, E> {
         self.counters.cancelled += released.as_ref().map_or(0, Released::followers);
         if record.leader.is_none() && !planted(Fault::CancelLeavesVacantFlight) {
             // The lead was vacant, so nobody is left who would take this away.
-            self.forgotten.remove(&id);
+            self.unlinked.remove(&id);
         }
         released
     }
@@ -268,7 +268,7 @@ impl<K, T, E> Shard<K, T, E> {
     /// How many closures run here in other threads than this one. The next one to end will tell.
     pub(crate) fn running_but_for(&mut self, me: Me) -> u64 {
         self.draining = true;
-        let led = self.flights.iter().map(|entry| &entry.record).chain(self.forgotten.values());
+        let led = self.flights.iter().map(|entry| &entry.record).chain(self.unlinked.values());
         let own = led.filter(|record| record.leader == Some(me)).count()
             + self.alone.iter().filter(|alone| **alone == me).count();
         self.counters.running - own as u64
