@@ -196,7 +196,7 @@ impl<'a, K, T, E> DeferredFollower<'a, K, T, E> {
     fn start_waiting(
         mut self,
         label: impl FnOnce() -> Option<Arc<str>>,
-        runs_alone: bool,
+        bypasses: bool,
     ) -> Result<Follower<'a, K, T, E>, Chain> {
         // If the label panics, it leaves as it is dropped.
         let sat = self.0.as_mut().expect("it is taken out below or in drop").start_waiting(label);
@@ -204,7 +204,7 @@ impl<'a, K, T, E> DeferredFollower<'a, K, T, E> {
         match sat {
             Ok(()) => Ok(follow),
             Err(chain) => {
-                follow.leave_deferred(runs_alone);
+                follow.leave_deferred(bypasses);
                 Err(chain)
             }
         }

@@ -41,14 +41,14 @@ impl<K, T, E> Flights<K, T, E> {
                 locked.counters.bypassed += 1;
             }
             locked.counters.running += 1;
-            locked.alone.push(me);
+            locked.bypassing.push(me);
         }
         let completion = run();
         let draining = {
             let mut locked = shard.lock();
-            if let Some(place) = locked.alone.iter().position(|alone| *alone == me) {
-                locked.alone.swap_remove(place);
-                locked.shrink_alone();
+            if let Some(place) = locked.bypassing.iter().position(|alone| *alone == me) {
+                locked.bypassing.swap_remove(place);
+                locked.shrink_bypassing();
             }
             locked.count_end(&completion)
         };

@@ -39,7 +39,7 @@ impl<K, T, E> Flights<K, T, E> {
             drop(locked);
             return lingering.is_some();
         };
-        let released = locked.dismiss(id, || Err(CallError::Cancelled));
+        let released = locked.release_followers(id, || Err(CallError::Cancelled));
         drop(locked);
         if let Some(released) = released {
             released.wake(&self.following);
@@ -60,7 +60,7 @@ impl<K, T, E> Flights<K, T, E> {
             let lingering = locked.lingering.clear();
             let ids: Vec<u64> = locked.unlinked.keys().copied().skip(missed).collect();
             let released: Vec<Released<T, E>> =
-                ids.into_iter().filter_map(|id| locked.dismiss(id, || Err(CallError::Closed))).collect();
+                ids.into_iter().filter_map(|id| locked.release_followers(id, || Err(CallError::Closed))).collect();
             drop(locked);
             for released in released {
                 released.wake(&self.following);

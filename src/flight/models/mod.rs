@@ -120,7 +120,7 @@ impl Crowd {
         for shard in flights.table.shards() {
             let shard = shard.lock();
             assert!(shard.unlinked.is_empty(), "a forgotten flight is left");
-            assert!(shard.alone.is_empty(), "a bypass is left");
+            assert!(shard.bypassing.is_empty(), "a bypass is left");
         }
         assert!(graph::nobody_waits(), "an edge is left");
         assert_eq!((flights.following.taken(), flights.impatient.taken()), (0, 0), "a place under a bound is left");

@@ -26,7 +26,7 @@ pub(crate) struct Shard<K, T, E> {
     /// What is kept of flights that have ended.
     pub(crate) lingering: Lingering<K, T, E>,
     /// The threads that run a closure for themselves alone.
-    pub(crate) alone: Vec<Me>,
+    pub(crate) bypassing: Vec<Me>,
     /// No call begins any more.
     pub(crate) closed: bool,
     /// Somebody waits for closures to end.
@@ -74,7 +74,7 @@ impl<K, T, E> Shard<K, T, E> {
             flights: SmallTable::new(),
             unlinked: BTreeMap::new(),
             lingering: Lingering::new(lingering),
-            alone: Vec::new(),
+            bypassing: Vec::new(),
             closed: false,
             draining: false,
             last_id: first_id,
@@ -232,7 +232,11 @@ impl<K, T, E> Shard<K, T, E> {
 
     /// Gives the followers of a forgotten flight a result that is not its leader's, and tells the leader that they have
     /// gone.
-    pub(crate) fn dismiss(&mut self, id: u64, result: impl FnOnce() -> Shared<T, E>) -> Option<Released<T, E>> {
+    pub(crate) fn release_followers(
+        &mut self,
+        id: u64,
+        result: impl FnOnce() -> Shared<T, E>,
+    ) -> Option<Released<T, E>> {
         let record = self.unlinked.get_mut(&id)?;
         record.cancelled = true;
         record.deferred = 0;
@@ -247,9 +251,9 @@ impl<K, T, E> Shard<K, T, E> {
     }
 
     /// Memory follows what is there, as in [`shrink`](super::small_table::shrink).
-    pub(crate) fn shrink_alone(&mut self) {
-        if self.alone.len() < self.alone.capacity() / 8 {
-            self.alone.shrink_to(self.alone.len() * 2);
+    pub(crate) fn shrink_bypassing(&mut self) {
+        if self.bypassing.len() < self.bypassing.capacity() / 8 {
+            self.bypassing.shrink_to(self.bypassing.len() * 2);
         }
     }
 
@@ -270,7 +274,7 @@ impl<K, T, E> Shard<K, T, E> {
         self.draining = true;
         let led = self.flights.iter().map(|entry| &entry.record).chain(self.unlinked.values());
         let own = led.filter(|record| record.leader == Some(me)).count()
-            + self.alone.iter().filter(|alone| **alone == me).count();
+            + self.bypassing.iter().filter(|alone| **alone == me).count();
         self.counters.running - own as u64
     }
 }

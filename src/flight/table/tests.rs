@@ -20,11 +20,11 @@ fn a_table_shrinks_when_its_flights_have_ended() {
 fn the_list_of_those_who_run_alone_shrinks_when_seven_eighths_are_free() {
     let flights: Flights<u32, u64, u64> = Flights::new(1, Settings::new());
     let mut shard = flights.table.shards().next().unwrap().lock();
-    shard.alone = vec![sync::me(); 800];
+    shard.bypassing = vec![sync::me(); 800];
     let mut left = |left| {
-        shard.alone.truncate(left);
-        shard.shrink_alone();
-        shard.alone.capacity()
+        shard.bypassing.truncate(left);
+        shard.shrink_bypassing();
+        shard.bypassing.capacity()
     };
     assert_eq!([800, 100, 99, 24, 23, 5, 4, 1, 0].map(&mut left), [800, 800, 198, 198, 46, 46, 8, 8, 0]);
 }
