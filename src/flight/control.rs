@@ -9,7 +9,7 @@ use super::release::Released;
 use crate::error::CallError;
 use crate::panic::CatchDrop;
 use crate::sync::{self, Fault, Instant, Me, has_passed, planted};
-use crate::wait::lending::lending;
+use crate::wait::blocking::blocking;
 
 impl<K, T, E> Flights<K, T, E> {
     /// Lets later callers start afresh; present followers stay. Says whether there was a flight, or a result that
@@ -73,7 +73,7 @@ impl<K, T, E> Flights<K, T, E> {
     pub(crate) fn drain(&self, timeout: Duration) -> bool {
         let deadline = sync::now().checked_add(timeout);
         let me = sync::me();
-        lending(|| self.wait_until_drained(deadline, me))
+        blocking(|| self.wait_until_drained(deadline, me))
     }
 
     fn wait_until_drained(&self, deadline: Option<Instant>, me: Me) -> bool {

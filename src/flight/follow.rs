@@ -15,8 +15,8 @@ use crate::outcome::{Outcome, Role};
 use crate::panic::CatchDrop;
 use crate::stats::Stats;
 use crate::sync::{self, Fault, Instant, has_passed, planted};
+use crate::wait::blocking::blocking;
 use crate::wait::graph::{self, Chain, WaitEdge};
-use crate::wait::lending::lending;
 
 /// A follower's place in a flight.
 pub(crate) struct Follower<'a, K, T, E> {
@@ -132,7 +132,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
                 (Some(deadline), Some(patience)) => Some(deadline.min(patience)),
                 (one, other) => one.or(other),
             };
-            match lending(|| self.slot.wait(self.before, until)) {
+            match blocking(|| self.slot.wait(self.before, until)) {
                 Woken::Ended(result) => break result,
                 Woken::Vacant => {
                     if let Some(lead) = self.try_claim_lead(joined) {

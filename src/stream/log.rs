@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::StreamError;
 use super::settings::Settings;
 use crate::sync::{self, Fault, Instant, Monitor, MonitorGuard, has_passed, planted};
+use crate::wait::blocking::blocking;
 use crate::wait::graph::{LeaderCell, WaitEdge, leads_something};
-use crate::wait::lending::lending;
 
 pub(super) type Source<C, E> = Box<dyn Iterator<Item = Result<C, E>> + Send>;
 
@@ -154,7 +154,7 @@ impl<C, E> Log<C, E> {
         state.asleep += 1;
         // Not under the lock: a thread of a pool may have to start another one that takes its place.
         drop(state);
-        let over = lending(|| self.sleep_through(step, deadline));
+        let over = blocking(|| self.sleep_through(step, deadline));
         let mut state = self.lock();
         state.asleep -= 1;
         over.then_some(state)

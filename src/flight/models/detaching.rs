@@ -64,7 +64,7 @@ fn an_end_that_wakes_nobody_is_caught() {
 /// ```text
 /// the pool's only thread          a spare
 /// leads 1, queues 2
-/// waits for 2: lends its place    leads 2, queues 3, waits: lends its place to another
+/// waits for 2: gives its place to a spare thread    leads 2, queues 3, waits: gives its place to a spare thread to another
 /// goes on; there is one too many  ends
 /// ```
 fn all_threads_blocked() {

@@ -1,6 +1,6 @@
-//! The threads of detached flights: a bounded crew, fed by a channel.
+//! The threads of detached flights: a bounded workers, fed by a channel.
 //!
-//! The bound counts threads that are not blocked in waits of ours. One that blocks lends its place, so that flights
+//! The bound counts threads that are not blocked in waits of ours. One that blocks gives its place to a spare thread, so that flights
 //! which wait for flights that wait for a thread are not stuck; when it goes on, a thread that is one too many ends.
 
 pub(super) mod job;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::panic::catch_panic;
 use crate::sync::{self, Fault, Mutex, Receiver, Sender, planted};
-use crate::wait::lending::{self, Lender};
+use crate::wait::blocking::{self, Compensate};
 
 /// The work of a detached flight. Dropped, it ends the flight.
 pub(super) trait Job: Send {
@@ -23,10 +23,10 @@ pub(super) trait Job: Send {
     fn refuse(self: Box<Self>);
 }
 
-/// The crew of one coalescer. It ends when this is dropped, and is not waited for: the last owner may be one of it.
-pub(crate) struct Pool(Arc<Crew>);
+/// The workers of one coalescer. It ends when this is dropped, and is not waited for: the last owner may be one of it.
+pub(crate) struct Pool(Arc<Workers>);
 
-pub(super) struct Crew {
+pub(super) struct Workers {
     name: Box<str>,
     /// How many threads may be active.
     threads: usize,
@@ -72,7 +72,7 @@ impl Pool {
         let state = State { jobs: Jobs::Unused, pending: 0, active: 0, idle: 0, ending: 0, started: 0 };
         // The system's names for threads end at a 0.
         let name = name.replace('\0', "").into_boxed_str();
-        Self(Arc::new(Crew { name, threads, queue, state: Mutex::new(state) }))
+        Self(Arc::new(Workers { name, threads, queue, state: Mutex::new(state) }))
     }
 
     /// Takes a job, if there is a thread for it or a place in the queue.
@@ -94,7 +94,7 @@ impl Pool {
     /// All its threads wait for a job, of which there is none, and it has no thread that is not counted.
     #[cfg(all(test, sync_coalesce_shuttle))]
     pub(in crate::flight) fn is_at_rest(&self) -> bool {
-        // Each thread has its crew twice, and once more while it blocks.
+        // Each thread has its workers twice, and once more while it blocks.
         let threads = (Arc::strong_count(&self.0) - 1) / 2;
         self.counts() == (threads, threads, 0)
     }
@@ -135,7 +135,7 @@ impl State {
     }
 }
 
-impl Crew {
+impl Workers {
     fn submit(self: &Arc<Self>, job: Box<dyn Job>) -> Result<(), NotTaken> {
         let mut state = self.state.lock();
         if matches!(state.jobs, Jobs::Unused) {
@@ -163,12 +163,12 @@ impl Crew {
             return Vec::new();
         }
         let Jobs::Open(_, receiver) = &state.jobs else { return Vec::new() };
-        let (crew, jobs) = (Arc::clone(self), receiver.clone());
+        let (workers, jobs) = (Arc::clone(self), receiver.clone());
         let work = move || {
-            lending::set_lender(Some(Arc::clone(&crew) as Arc<dyn Lender>));
-            crew.work(&jobs);
-            // It is off the counts: what its thread-locals wait for as they are dropped is no business of the crew's.
-            lending::set_lender(None);
+            blocking::set_pool(Some(Arc::clone(&workers) as Arc<dyn Compensate>));
+            workers.work(&jobs);
+            // It is off the counts: what its thread-locals wait for as they are dropped is no business of the workers's.
+            blocking::set_pool(None);
         };
         let mut abandoned = Vec::new();
         if sync::spawn(format!("{}-{}", self.name, state.started + 1), work).is_ok() {
@@ -185,7 +185,7 @@ impl Crew {
         abandoned
     }
 
-    /// What a thread of the crew does.
+    /// What a thread of the workers does.
     fn work(&self, jobs: &Receiver<Message>) {
         while let Ok(message) = jobs.recv() {
             let mut state = self.state.lock();
@@ -209,9 +209,9 @@ impl Crew {
     }
 }
 
-impl Lender for Crew {
+impl Compensate for Workers {
     /// This thread blocks.
-    fn lend(self: Arc<Self>) {
+    fn block_begin(self: Arc<Self>) {
         loop {
             let mut state = self.state.lock();
             state.active -= 1;
@@ -227,7 +227,7 @@ impl Lender for Crew {
     }
 
     /// It goes on. If that makes one too many, and one has nothing to do, that one ends.
-    fn take_back(&self) {
+    fn block_end(&self) {
         let mut state = self.state.lock();
         state.active += 1;
         // One that is about to receive a job is idle too, and stays.

@@ -69,7 +69,7 @@ fn a_thread_that_goes_on_ends_none_if_there_is_room_for_both() {
 
 /// ```text
 /// the pool's only thread          a spare
-/// queues 2, waits: lends its place
+/// queues 2, waits: gives its place to a spare thread
 ///                                 begins 2
 /// its wait is over, 2 is not
 ///                                 ends 2; is one too many, and ends

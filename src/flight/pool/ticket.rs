@@ -8,8 +8,8 @@ use crate::error::CallError;
 use crate::flight::slot::{Slot, Woken};
 use crate::outcome::Shared;
 use crate::sync::{self, Receiver};
+use crate::wait::blocking::blocking;
 use crate::wait::graph::{self, WaitEdge};
-use crate::wait::lending::lending;
 
 /// A place in a flight, for whoever wants its result: made by [`SyncCoalesce::detach`](crate::SyncCoalesce::detach).
 ///
@@ -128,7 +128,7 @@ impl<T, E> Ticket<T, E> {
         } else {
             None
         };
-        lending(|| sync::ready(&self.receiver, deadline));
+        blocking(|| sync::ready(&self.receiver, deadline));
         drop(waiting);
         self.try_wait().unwrap_or(Err(CallError::TimedOut))
     }
