@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::ticket::{Home, Line, Place, Ticket};
+use super::ticket::{ResultChannel, Ticket, TicketOwner, TicketSeat};
 use super::{Job, NotTaken, Pool};
 use crate::error::CallError;
 use crate::flight::release::Released;
@@ -54,7 +54,7 @@ where
             Entry::Lead(lead) => self.launch(pool, lead, work, label),
             Entry::Follow(follow) => {
                 let (at, slot) = follow.into_ticket();
-                self.ticket(at, Line::new(slot), label, true)
+                self.ticket(at, ResultChannel::new(slot), label, true)
             }
             Entry::Bypass(_) => {
                 self.table.shard(hash).lock().counters.overloaded += 1;
@@ -78,11 +78,11 @@ where
     {
         let at = lead.hand_to_pool();
         let queued = Queued { flights: Arc::clone(self), hash: at.hash, id: at.id, ended: false };
-        let line = match at.queue() {
-            Ok(line) => line,
+        let channel = match at.queue() {
+            Ok(channel) => channel,
             Err(error) => return Self::ended_ticket(Err(error)),
         };
-        let ticket = self.ticket(at, line, label, false);
+        let ticket = self.ticket(at, channel, label, false);
         match pool.submit(Box::new(Detached { queued, work })) {
             Ok(()) => {}
             Err(NotTaken::Closed(job)) => drop(job),
@@ -97,29 +97,29 @@ where
     fn ticket(
         self: &Arc<Self>,
         at: FlightRef<'_, K, T, E>,
-        Line { slot, receiver, number }: Line<T, E>,
+        ResultChannel { slot, receiver, number }: ResultChannel<T, E>,
         label: Option<String>,
         joined: bool,
     ) -> Ticket<T, E> {
-        let home = || Arc::clone(self) as Arc<dyn Home<T, E>>;
-        let place = number.map(|number| Place { home: home(), hash: at.hash, flight: at.id, number, joined });
+        let owner = || Arc::clone(self) as Arc<dyn TicketOwner<T, E>>;
+        let seat = number.map(|number| TicketSeat { owner: owner(), hash: at.hash, flight: at.id, number, joined });
         let label = label.unwrap_or_else(|| at.name().to_string()).into();
-        Ticket { slot, receiver, place, label, timeout: self.settings.timeout }
+        Ticket { slot, receiver, seat, label, timeout: self.settings.timeout }
     }
 
     /// A ticket that has its result and is in no flight.
     fn ended_ticket(result: Shared<T, E>) -> Ticket<T, E> {
         let slot = Arc::new(Slot::new(0));
         drop(Arc::clone(&slot).publish(result));
-        let Line { slot, receiver, .. } = Line::new(slot);
-        Ticket { slot, receiver, place: None, label: "".into(), timeout: None }
+        let ResultChannel { slot, receiver, .. } = ResultChannel::new(slot);
+        Ticket { slot, receiver, seat: None, label: "".into(), timeout: None }
     }
 }
 
 impl<K, T, E> FlightRef<'_, K, T, E> {
     /// Leaves the flight without a leader until a thread of the pool takes it, and puts its first ticket in; or says
     /// what somebody ended it with since it was begun. One step, for without a ticket it might be cancelled as unwanted.
-    fn queue(self) -> Result<Line<T, E>, CallError<E>> {
+    fn queue(self) -> Result<ResultChannel<T, E>, CallError<E>> {
         let mut locked = self.shard.lock();
         let closed = locked.closed;
         match locked.record(self.hash, self.id) {
@@ -132,21 +132,21 @@ impl<K, T, E> FlightRef<'_, K, T, E> {
                 if planted(Fault::FirstTicketIsLate) {
                     drop(locked);
                 }
-                Ok(Line::new(slot))
+                Ok(ResultChannel::new(slot))
             }
             _ => Err(if closed { CallError::Closed } else { CallError::Cancelled }),
         }
     }
 }
 
-impl<K: Send, T: Send + Sync, E: Send + Sync> Home<T, E> for Flights<K, T, E> {
-    fn leave(&self, place: &Place<T, E>, slot: &Slot<T, E>) {
-        let mut locked = self.table.shard(place.hash).lock();
+impl<K: Send, T: Send + Sync, E: Send + Sync> TicketOwner<T, E> for Flights<K, T, E> {
+    fn leave(&self, seat: &TicketSeat<T, E>, slot: &Slot<T, E>) {
+        let mut locked = self.table.shard(seat.hash).lock();
         // If the flight has ended, the end has counted for everybody in it.
-        let Some(tickets) = slot.remove_ticket(place.number) else { return };
+        let Some(tickets) = slot.remove_ticket(seat.number) else { return };
         let mut unwanted = false;
-        if let Some((record, counters)) = locked.record(place.hash, place.flight) {
-            if place.joined {
+        if let Some((record, counters)) = locked.record(seat.hash, seat.flight) {
+            if seat.joined {
                 record.followers -= 1;
                 record.deferred -= 1;
                 counters.following -= 1;
@@ -154,9 +154,9 @@ impl<K: Send, T: Send + Sync, E: Send + Sync> Home<T, E> for Flights<K, T, E> {
             let cancels = self.settings.on_last_ticket == OnLastTicket::Cancel;
             unwanted = cancels && record.detached && record.followers == 0 && tickets == 0;
         }
-        let key = if unwanted { locked.cancel_unwanted(place.hash, place.flight) } else { None }.map(CatchDrop::new);
+        let key = if unwanted { locked.cancel_unwanted(seat.hash, seat.flight) } else { None }.map(CatchDrop::new);
         drop(locked);
-        self.following.give_back(u64::from(place.joined));
+        self.following.give_back(u64::from(seat.joined));
         drop(key);
     }
 }

@@ -23,15 +23,15 @@ pub struct Ticket<T, E> {
     pub(in crate::flight) slot: Arc<Slot<T, E>>,
     pub(in crate::flight) receiver: Receiver<Shared<T, E>>,
     /// Where it is in the flight; nowhere if it was refused.
-    pub(in crate::flight) place: Option<Place<T, E>>,
+    pub(in crate::flight) seat: Option<TicketSeat<T, E>>,
     /// What the flight is called in a chain of waits.
     pub(in crate::flight) label: Arc<str>,
     /// The builder's.
     pub(in crate::flight) timeout: Option<Duration>,
 }
 
-pub(in crate::flight) struct Place<T, E> {
-    pub(in crate::flight) home: Arc<dyn Home<T, E>>,
+pub(in crate::flight) struct TicketSeat<T, E> {
+    pub(in crate::flight) owner: Arc<dyn TicketOwner<T, E>>,
     pub(in crate::flight) hash: u64,
     pub(in crate::flight) flight: u64,
     pub(in crate::flight) number: u64,
@@ -40,7 +40,7 @@ pub(in crate::flight) struct Place<T, E> {
 }
 
 /// Where the result of a flight comes out for one ticket.
-pub(in crate::flight) struct Line<T, E> {
+pub(in crate::flight) struct ResultChannel<T, E> {
     pub(in crate::flight) slot: Arc<Slot<T, E>>,
     pub(in crate::flight) receiver: Receiver<Shared<T, E>>,
     /// To leave by; none if the flight has ended.
@@ -48,11 +48,11 @@ pub(in crate::flight) struct Line<T, E> {
 }
 
 /// The flights that a ticket belongs to, whatever their keys are.
-pub(in crate::flight) trait Home<T, E>: Send + Sync {
-    fn leave(&self, place: &Place<T, E>, slot: &Slot<T, E>);
+pub(in crate::flight) trait TicketOwner<T, E>: Send + Sync {
+    fn leave(&self, seat: &TicketSeat<T, E>, slot: &Slot<T, E>);
 }
 
-impl<T, E> Line<T, E> {
+impl<T, E> ResultChannel<T, E> {
     pub(in crate::flight) fn new(slot: Arc<Slot<T, E>>) -> Self {
         let (sender, receiver) = sync::bounded(1);
         let number = slot.add_ticket(sender);
@@ -136,8 +136,8 @@ impl<T, E> Ticket<T, E> {
 
 impl<T, E> Drop for Ticket<T, E> {
     fn drop(&mut self) {
-        if let Some(place) = &self.place {
-            place.home.leave(place, &self.slot);
+        if let Some(seat) = &self.seat {
+            seat.owner.leave(seat, &self.slot);
         }
     }
 }
