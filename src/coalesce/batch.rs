@@ -9,14 +9,14 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{Equivalent, HashTable};
 
 use crate::coalesce::SyncCoalesce;
-use crate::coalesce::options::Wishes;
+use crate::coalesce::options::CallOptions;
 use crate::error::CallError;
 use crate::outcome::Mark;
 
-/// A batch with wishes of its own, made by [`SyncCoalesce::request_many`]. Nothing happens until one of the verbs at
+/// A batch with options of its own, made by [`SyncCoalesce::request_many`]. Nothing happens until one of the verbs at
 /// the end.
 ///
-/// The wishes are about the keys that other callers lead, which are waited for when the batch's own upstream call is
+/// The options are about the keys that other callers lead, which are waited for when the batch's own upstream call is
 /// over. All of them share one deadline.
 ///
 /// ```
@@ -34,7 +34,7 @@ use crate::outcome::Mark;
 pub struct RequestMany<'a, Q: ?Sized, K, T, E, S> {
     coalesce: &'a SyncCoalesce<K, T, E, S>,
     keys: Vec<&'a Q>,
-    wishes: Wishes,
+    options: CallOptions,
 }
 
 impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
@@ -147,7 +147,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         RequestMany::new(self, keys).try_call_each(work)
     }
 
-    /// A batch with wishes of its own, such as a timeout; see [`RequestMany`].
+    /// A batch with options of its own, such as a timeout; see [`RequestMany`].
     pub fn request_many<'a, 'k: 'a, Q: ?Sized + 'k>(
         &'a self,
         keys: impl IntoIterator<Item = &'k Q>,
@@ -161,33 +161,33 @@ impl<'a, Q: ?Sized, K, T, E, S> RequestMany<'a, Q, K, T, E, S> {
     where
         Q: 'k,
     {
-        Self { coalesce, keys: keys.into_iter().map(|key| -> &'a Q { key }).collect(), wishes: Wishes::default() }
+        Self { coalesce, keys: keys.into_iter().map(|key| -> &'a Q { key }).collect(), options: CallOptions::default() }
     }
 
     /// How long to wait for the keys that others lead, all of them together, counted from the end of the batch's own
     /// upstream call; `Duration::MAX` is no limit. See [`Request::timeout`](crate::Request::timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.wishes = self.wishes.timeout(timeout);
+        self.options = self.options.timeout(timeout);
         self
     }
 
     /// Until when to wait for the keys that others lead. A result that is there beats a deadline that has passed. See
     /// [`Request::deadline`](crate::Request::deadline).
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.wishes = self.wishes.deadline(deadline);
+        self.options = self.options.deadline(deadline);
         self
     }
 
     /// How long to wait for the keys that others lead before the closure is run for each of them alone, counted as
     /// [`timeout`](RequestMany::timeout) is. See [`Request::patience`](crate::Request::patience).
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.wishes = self.wishes.patience(patience);
+        self.options = self.options.patience(patience);
         self
     }
 
     /// Joins only flights begun after `mark`. See [`Request::after`](crate::Request::after).
     pub fn after(mut self, mark: Mark) -> Self {
-        self.wishes.after = Some(mark);
+        self.options.after = Some(mark);
         self
     }
 }
@@ -253,11 +253,11 @@ where
         work: impl FnMut(&[&Q]) -> Result<Vec<R>, E>,
         part: fn(R) -> Result<T, E>,
     ) -> Vec<Result<Arc<T>, CallError<E>>> {
-        let Self { coalesce, keys, wishes } = self;
+        let Self { coalesce, keys, options } = self;
         let (different, places) = distinct(&keys, &coalesce.hasher);
         let settings = &coalesce.flights.settings;
-        let limits = |now| wishes.limits(now, settings.timeout, settings.patience);
-        let results = coalesce.flights.call_many(&different, wishes.after, limits, work, part);
+        let limits = |now| options.limits(now, settings.timeout, settings.patience);
+        let results = coalesce.flights.call_many(&different, options.after, limits, work, part);
         places.into_iter().map(|place| results[place].clone()).collect()
     }
 }
@@ -286,6 +286,6 @@ fn distinct<'k, Q: Hash + Eq + ?Sized>(keys: &[&'k Q], hasher: &impl BuildHasher
 
 impl<Q: fmt::Debug + ?Sized, K, T, E, S> fmt::Debug for RequestMany<'_, Q, K, T, E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestMany").field("keys", &self.keys).field("wishes", &self.wishes).finish_non_exhaustive()
+        f.debug_struct("RequestMany").field("keys", &self.keys).field("options", &self.options).finish_non_exhaustive()
     }
 }

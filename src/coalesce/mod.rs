@@ -17,8 +17,8 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 use crate::coalesce::builder::Builder;
+use crate::coalesce::options::CallOptions;
 use crate::coalesce::options::Request;
-use crate::coalesce::options::Wishes;
 use crate::error::CallError;
 use crate::flight::{Entry, Flight, Flights, Pool, Waited};
 use crate::key::KeyRule;
@@ -188,7 +188,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.run(key, Wishes::default(), |_| Ok(work()), |outcome| outcome.result)
+        self.run(key, CallOptions::default(), |_| Ok(work()), |outcome| outcome.result)
     }
 
     /// The value of `work`, or of the same call if it is already in flight; errors are shared too.
@@ -219,10 +219,10 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.run(key, Wishes::default(), |_| work(), |outcome| outcome.result)
+        self.run(key, CallOptions::default(), |_| work(), |outcome| outcome.result)
     }
 
-    /// A call with wishes of its own, such as a timeout; see [`Request`].
+    /// A call with options of its own, such as a timeout; see [`Request`].
     pub fn request<'a, Q: ?Sized>(&'a self, key: &'a Q) -> Request<'a, Q, K, T, E, S> {
         Request::new(self, key)
     }
@@ -231,7 +231,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     pub(crate) fn run<Q, R>(
         &self,
         key: &Q,
-        wishes: Wishes,
+        options: CallOptions,
         work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
         part: impl FnOnce(Outcome<T, E>) -> R,
     ) -> R
@@ -239,12 +239,12 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let hash = self.hasher.hash_one(key);
-        if wishes.bypass {
+        if options.bypass {
             return part(self.flights.bypass(hash, Bypass::Requested, work));
         }
-        match self.flights.enter(hash, key, wishes.after) {
+        match self.flights.enter(hash, key, options.after) {
             Entry::Lead(lead) => part(lead.run(work)),
-            entered => part(self.run_otherwise(hash, entered, wishes, work)),
+            entered => part(self.run_otherwise(hash, entered, options, work)),
         }
     }
 
@@ -254,7 +254,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         &self,
         hash: u64,
         entered: Entry<'_, K, T, E>,
-        wishes: Wishes,
+        options: CallOptions,
         work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
     ) -> Outcome<T, E> {
         let outcome = match entered {
@@ -265,7 +265,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
             Entry::Follow(follow) => {
                 let joined = sync::now();
                 let settings = &self.flights.settings;
-                match follow.wait(joined, wishes.limits(joined, settings.timeout, settings.patience)) {
+                match follow.wait(joined, options.limits(joined, settings.timeout, settings.patience)) {
                     Waited::Over(outcome) => outcome,
                     Waited::Lead(lead) => return lead.run(work),
                     Waited::Impatient => return self.flights.bypass(hash, Bypass::Impatient, work),

@@ -1,4 +1,4 @@
-//! One caller's wishes.
+//! One caller's options.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -8,10 +8,10 @@ use hashbrown::Equivalent;
 
 use crate::coalesce::SyncCoalesce;
 use crate::flight::Flight;
-use crate::flight::{Limits, Patience};
+use crate::flight::{Patience, WaitLimits};
 use crate::outcome::{Mark, Outcome};
 
-/// One call with wishes of its own, made by [`SyncCoalesce::request`]. Nothing happens until one of the two verbs at
+/// One call with options of its own, made by [`SyncCoalesce::request`]. Nothing happens until one of the two verbs at
 /// the end.
 ///
 /// ```
@@ -30,13 +30,13 @@ use crate::outcome::{Mark, Outcome};
 pub struct Request<'a, Q: ?Sized, K, T, E, S> {
     coalesce: &'a SyncCoalesce<K, T, E, S>,
     key: &'a Q,
-    wishes: Wishes,
+    options: CallOptions,
 }
 
 /// What a caller asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wishes {
-    limit: Option<Limit>,
+pub(crate) struct CallOptions {
+    limit: Option<WaitUntil>,
     patience: Option<Duration>,
     pub(crate) after: Option<Mark>,
     pub(crate) bypass: bool,
@@ -44,12 +44,12 @@ pub(crate) struct Wishes {
 
 /// How long a caller waits for others.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Limit {
+pub(crate) enum WaitUntil {
     Timeout(Duration),
     Deadline(Instant),
 }
 
-impl Limit {
+impl WaitUntil {
     /// Until when that is, for a wait that begins now. What is too far away for the clock is no limit.
     pub(crate) fn deadline(self, now: Instant) -> Option<Instant> {
         match self {
@@ -59,13 +59,13 @@ impl Limit {
     }
 }
 
-impl Wishes {
+impl CallOptions {
     pub(crate) fn timeout(self, timeout: Duration) -> Self {
-        Self { limit: Some(Limit::Timeout(timeout)), ..self }
+        Self { limit: Some(WaitUntil::Timeout(timeout)), ..self }
     }
 
     pub(crate) fn deadline(self, deadline: Instant) -> Self {
-        Self { limit: Some(Limit::Deadline(deadline)), ..self }
+        Self { limit: Some(WaitUntil::Deadline(deadline)), ..self }
     }
 
     pub(crate) fn patience(self, patience: Duration) -> Self {
@@ -73,18 +73,18 @@ impl Wishes {
     }
 
     /// How long a follower that begins to wait now will wait.
-    pub(crate) fn limits(&self, now: Instant, timeout: Option<Duration>, patience: Option<Duration>) -> Limits {
-        let limit = self.limit.or(timeout.map(Limit::Timeout));
+    pub(crate) fn limits(&self, now: Instant, timeout: Option<Duration>, patience: Option<Duration>) -> WaitLimits {
+        let limit = self.limit.or(timeout.map(WaitUntil::Timeout));
         let deadline = limit.and_then(|limit| limit.deadline(now));
         let patience = self.patience.or(patience).and_then(|patience| Patience::of(patience, now));
-        Limits { deadline, patience }
+        WaitLimits { deadline, patience }
     }
 }
 
 impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
     pub(crate) fn new(coalesce: &'a SyncCoalesce<K, T, E, S>, key: &'a Q) -> Self {
-        let wishes = Wishes::default();
-        Self { coalesce, key, wishes }
+        let options = CallOptions::default();
+        Self { coalesce, key, options }
     }
 
     /// How long to wait as a follower; `Duration::MAX` is no limit, zero takes a result only if it is there.
@@ -93,14 +93,14 @@ impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
     /// Where the closure has a time-out of its own, this one should be longer, or followers leave just before they
     /// would learn of that error. Replaces an earlier [`deadline`](Request::deadline), and the builder's default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.wishes = self.wishes.timeout(timeout);
+        self.options = self.options.timeout(timeout);
         self
     }
 
     /// Until when to wait as a follower. A result that is there beats a deadline that has passed. Replaces an earlier
     /// [`timeout`](Request::timeout), and the builder's default.
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.wishes = self.wishes.deadline(deadline);
+        self.options = self.options.deadline(deadline);
         self
     }
 
@@ -111,21 +111,21 @@ impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
     /// [`max_impatient`](crate::Builder::max_impatient) allows; one that finds the lead free takes it. A deadline that
     /// comes first ends the call.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.wishes = self.wishes.patience(patience);
+        self.options = self.options.patience(patience);
         self
     }
 
     /// Joins only flights begun after `mark`. An older one is forgotten, and this call leads at once; other calls after
     /// the same mark join it. What was done before the mark was made, its closure sees.
     pub fn after(mut self, mark: Mark) -> Self {
-        self.wishes.after = Some(mark);
+        self.options.after = Some(mark);
         self
     }
 
     /// Runs the closure for this caller alone, for instance to draw an independent sample from a model: it neither
     /// joins a flight nor can be joined.
     pub fn bypass(mut self) -> Self {
-        self.wishes.bypass = true;
+        self.options.bypass = true;
         self
     }
 }
@@ -167,12 +167,12 @@ where
     ///
     /// In the outcome's [`result`](Outcome::result): those of [`SyncCoalesce::try_call`].
     pub fn try_call(self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
-        self.coalesce.run(self.key, self.wishes, work, |outcome| outcome)
+        self.coalesce.run(self.key, self.options, work, |outcome| outcome)
     }
 }
 
 impl<Q: fmt::Debug + ?Sized, K, T, E, S> fmt::Debug for Request<'_, Q, K, T, E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("key", &self.key).field("wishes", &self.wishes).finish_non_exhaustive()
+        f.debug_struct("Request").field("key", &self.key).field("options", &self.options).finish_non_exhaustive()
     }
 }

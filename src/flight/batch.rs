@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 use super::completion::{Completion, attempt_many};
-use super::{Entry, Flights, Follower, LeaderGuard, Limits, WaitMode, Waited};
+use super::{Entry, Flights, Follower, LeaderGuard, WaitLimits, WaitMode, Waited};
 use crate::error::CallError;
 use crate::outcome::Shared;
 use crate::outcome::{Bypass, Mark};
@@ -41,7 +41,7 @@ impl<K, T, E> Flights<K, T, E> {
         &self,
         keys: &[(u64, &Q)],
         after: Option<Mark>,
-        limits: impl FnOnce(Instant) -> Limits,
+        limits: impl FnOnce(Instant) -> WaitLimits,
         mut work: impl FnMut(&[&Q]) -> Result<Vec<R>, E>,
         part: fn(R) -> Result<T, E>,
     ) -> Vec<Shared<T, E>>
@@ -88,7 +88,7 @@ impl<K, T, E> Flights<K, T, E> {
             match self.enter_waiting(WaitMode::AfterBatch, hash, key, after) {
                 Entry::Lead(lead) => parts.leads.push((place, lead)),
                 Entry::Follow(follow) if planted(Fault::WaitsWhileClaiming) => {
-                    let Waited::Over(outcome) = follow.wait(sync::now(), Limits::default()) else { unreachable!() };
+                    let Waited::Over(outcome) = follow.wait(sync::now(), WaitLimits::default()) else { unreachable!() };
                     results[place] = CatchDrop::new(outcome.result);
                 }
                 Entry::Follow(follow) => parts.follows.push((place, DeferredFollower(Some(follow)))),
@@ -165,7 +165,7 @@ impl<K, T, E> Flights<K, T, E> {
         deferred: DeferredFollower<'_, K, T, E>,
         (hash, key): (u64, &Q),
         began: Instant,
-        limits: Limits,
+        limits: WaitLimits,
         ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>,
     ) -> Shared<T, E>
     where

@@ -30,7 +30,7 @@ pub(crate) struct Follower<'a, K, T, E> {
 
 /// How long a follower waits.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Limits {
+pub(crate) struct WaitLimits {
     pub(crate) deadline: Option<Instant>,
     pub(crate) patience: Option<Patience>,
 }
@@ -117,7 +117,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
     }
 
     /// Blocks until the flight ends, this follower leads it, or a limit is reached.
-    pub(crate) fn wait(mut self, joined: Instant, mut limits: Limits) -> Waited<'a, K, T, E> {
+    pub(crate) fn wait(mut self, joined: Instant, mut limits: WaitLimits) -> Waited<'a, K, T, E> {
         let settings = &self.at.flights.settings;
         let name = self.at.name();
         settings.observe(|observer| observer.joined(&name));

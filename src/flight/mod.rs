@@ -27,7 +27,7 @@ use std::time::Duration;
 use hashbrown::Equivalent;
 
 use self::flight_ref::FlightRef;
-pub(crate) use self::follow::{Follower, Limits, Patience, Waited};
+pub(crate) use self::follow::{Follower, Patience, WaitLimits, Waited};
 pub use self::handle::Flight;
 pub(crate) use self::lead::LeaderGuard;
 pub(crate) use self::pool::Pool;

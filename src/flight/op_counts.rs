@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Entry, Flights, Limits, Settings, Waited};
+use super::{Entry, Flights, Settings, WaitLimits, Waited};
 use crate::coalesce::SyncCoalesce;
 use crate::sync::{self, Counts, counted_during};
 use crate::wait::graph;
@@ -113,7 +113,7 @@ fn a_follower_whose_flight_has_ended_takes_its_slot_once() {
 
     let Entry::Follow(follow) = follow else { panic!("a flight was on") };
     let joined = sync::now();
-    let (waited, counts) = counted_during(|| follow.wait(joined, Limits::default()));
+    let (waited, counts) = counted_during(|| follow.wait(joined, WaitLimits::default()));
     assert!(matches!(waited, Waited::Over(outcome) if *outcome.result.as_ref().unwrap().as_ref() == 7));
     // The clock is read for how long it waited.
     assert_eq!(counts, Counts { monitors: 1, clock: 1, ..Counts::default() });
@@ -126,7 +126,7 @@ fn a_leader_whose_followers_have_all_left_wakes_nobody() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let Entry::Follow(follow) = flights.enter(1, &1, None) else { panic!("a flight is on") };
-            follow.wait(sync::now(), Limits { deadline: Some(sync::now()), patience: None });
+            follow.wait(sync::now(), WaitLimits { deadline: Some(sync::now()), patience: None });
         });
     });
     let (_, counts) = counted_during(|| lead.run(|_| Ok(7)));

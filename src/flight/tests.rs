@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
-use super::{Entry, Flights, Follower, LeaderGuard, Limits, Policy, Settings, Waited};
+use super::{Entry, Flights, Follower, LeaderGuard, Policy, Settings, WaitLimits, Waited};
 use crate::error::CallError;
 use crate::outcome::Mark;
 use crate::outcome::Shared;
@@ -245,7 +245,7 @@ impl<'a> Checker<'a> {
         let (flight, follow) = self.follows.swap_remove(index);
         // Nothing makes it wait, unless a fault is planted.
         let deadline = sync::now().checked_add(Duration::from_secs(1));
-        match follow.wait(sync::now(), Limits { deadline, patience: None }) {
+        match follow.wait(sync::now(), WaitLimits { deadline, patience: None }) {
             Waited::Over(outcome) => self.check(flight, &outcome.result),
             Waited::Lead(lead) => self.elected(flight, lead),
             Waited::Impatient => Err(TestCaseError::fail("it had all the patience in the world")),
@@ -267,9 +267,9 @@ impl<'a> Checker<'a> {
 
     fn leave(&mut self, index: usize) -> Result<(), TestCaseError> {
         let (flight, follow) = self.follows.swap_remove(index);
-        let late = Limits { deadline: Some(sync::now()), patience: None };
+        let late = WaitLimits { deadline: Some(sync::now()), patience: None };
         let flown = &mut self.flown[flight];
-        let limits = if self.fault == Fault::LeadLate && flown.free { Limits::default() } else { late };
+        let limits = if self.fault == Fault::LeadLate && flown.free { WaitLimits::default() } else { late };
         if flown.ended.is_none() {
             flown.followers -= 1;
             self.expected.following -= 1;

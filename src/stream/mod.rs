@@ -28,7 +28,7 @@ pub use self::reader::Stream;
 pub use self::request::StreamRequest;
 pub use self::stats::StreamStats;
 use self::table::{Entered, Table};
-use crate::coalesce::options::Limit;
+use crate::coalesce::options::WaitUntil;
 use crate::error::CallError;
 use crate::panic::catch_panic;
 use crate::sync;
@@ -125,7 +125,7 @@ impl<K, C, E, S> StreamCoalesce<K, C, E, S> {
         self.table.settings.name.as_deref()
     }
 
-    /// A stream with wishes of its own, such as a timeout; see [`StreamRequest`].
+    /// A stream with options of its own, such as a timeout; see [`StreamRequest`].
     pub fn request<'a, Q: ?Sized>(&'a self, key: &'a Q) -> StreamRequest<'a, Q, K, C, E, S> {
         StreamRequest::new(self, key)
     }
@@ -172,7 +172,7 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
     fn begin<Q, I>(
         &self,
         key: &Q,
-        limit: Option<Limit>,
+        limit: Option<WaitUntil>,
         open: impl FnOnce() -> Result<I, E>,
     ) -> Result<Stream<'_, C, E>, CallError<E>>
     where
@@ -183,7 +183,7 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
         C: Send + Sync,
         E: Send + Sync,
     {
-        let limit = limit.or(self.table.settings.timeout.map(Limit::Timeout));
+        let limit = limit.or(self.table.settings.timeout.map(WaitUntil::Timeout));
         let deadline = limit.and_then(|limit| limit.deadline(sync::now()));
         match self.table.enter(self.hasher.hash_one(key), key)? {
             Entered::Opens(log) => Stream::new(&self.table, log, deadline).open(open),

@@ -1,4 +1,4 @@
-//! One caller's wishes for a stream.
+//! One caller's options for a stream.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use hashbrown::Equivalent;
 
 use super::{Stream, StreamCoalesce};
-use crate::coalesce::options::Limit;
+use crate::coalesce::options::WaitUntil;
 use crate::error::CallError;
 
-/// One stream with wishes of its own, made by [`StreamCoalesce::request`]. Nothing happens until
+/// One stream with options of its own, made by [`StreamCoalesce::request`]. Nothing happens until
 /// [`stream`](StreamRequest::stream).
 ///
 /// ```
@@ -27,7 +27,7 @@ use crate::error::CallError;
 pub struct StreamRequest<'a, Q: ?Sized, K, C, E, S> {
     streams: &'a StreamCoalesce<K, C, E, S>,
     key: &'a Q,
-    limit: Option<Limit>,
+    limit: Option<WaitUntil>,
 }
 
 impl<'a, Q: ?Sized, K, C, E, S> StreamRequest<'a, Q, K, C, E, S> {
@@ -42,7 +42,7 @@ impl<'a, Q: ?Sized, K, C, E, S> StreamRequest<'a, Q, K, C, E, S> {
     /// [`stream`](StreamRequest::stream), whatever the time goes by in. Nobody past it pulls, so it ends a lone reader
     /// too. Replaces an earlier `deadline`, and the builder's default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.limit = Some(Limit::Timeout(timeout));
+        self.limit = Some(WaitUntil::Timeout(timeout));
         self
     }
 
@@ -53,7 +53,7 @@ impl<'a, Q: ?Sized, K, C, E, S> StreamRequest<'a, Q, K, C, E, S> {
     /// own is not interrupted: give the source a timeout too. Replaces an earlier [`timeout`](StreamRequest::timeout),
     /// and the builder's default.
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.limit = Some(Limit::Deadline(deadline));
+        self.limit = Some(WaitUntil::Deadline(deadline));
         self
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Calls, Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
-use crate::flight::{Entry, Limits};
+use crate::flight::{Entry, WaitLimits};
 use crate::policy::OnFailure;
 use crate::sync::{self, Barrier, Fault, catches, holds};
 
@@ -300,7 +300,7 @@ fn wait_before_a_wait() {
             let _ = nested(calls, three);
             match entered {
                 Entry::Lead(lead) => drop(lead.run(|_| Ok(0))),
-                Entry::Follow(follow) => drop(follow.wait(sync::now(), Limits::default())),
+                Entry::Follow(follow) => drop(follow.wait(sync::now(), WaitLimits::default())),
                 Entry::Bypass(_) | Entry::Lingering(..) | Entry::Refused(_) => {}
             }
             Ok(0)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Asking, Building, Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
-use crate::flight::{Entry, Limits, Patience, Waited};
+use crate::flight::{Entry, Patience, WaitLimits, Waited};
 use crate::policy::OnFailure;
 use crate::sync::{self, Fault, catches, holds};
 
@@ -26,10 +26,10 @@ fn soon(request: Asking<'_>) -> Asking<'_> {
 /// ```
 fn departing_followers() {
     let crowd = Crowd::new(electing().max_followers_in_all(8));
-    let part = |number: u64, wishes: fn(Asking<'_>) -> Asking<'_>| {
+    let part = |number: u64, options: fn(Asking<'_>) -> Asking<'_>| {
         let crowd = &crowd;
         move |seen: &Seen| {
-            let result = crowd.call(seen, 1, wishes, |_| crowd.alone(|| Err(number)));
+            let result = crowd.call(seen, 1, options, |_| crowd.alone(|| Err(number)));
             assert!(matches!(result, Err(CallError::Failed(_) | CallError::TimedOut)), "{result:?}");
         }
     };
@@ -211,7 +211,7 @@ fn patience_while_the_lead_is_free() {
             sync::give_way();
         }
         let now = sync::now();
-        let limits = Limits { deadline: None, patience: Patience::of(Duration::ZERO, now) };
+        let limits = WaitLimits { deadline: None, patience: Patience::of(Duration::ZERO, now) };
         let Waited::Lead(lead) = follow.wait(now, limits) else { panic!("it does not lead, and the lead is vacant") };
         assert_eq!(*lead.run(|_| Ok(2)).result.unwrap(), 2);
     };

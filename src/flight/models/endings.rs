@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
-use crate::flight::{Entry, Limits, Waited};
+use crate::flight::{Entry, WaitLimits, Waited};
 use crate::sync::{self, Fault, catches, holds};
 
 /// ```text
@@ -169,7 +169,7 @@ fn abandoned_lead() {
         sync::pause();
         match entered {
             Entry::Lead(lead) => drop(lead),
-            Entry::Follow(follow) => match follow.wait(sync::now(), Limits::default()) {
+            Entry::Follow(follow) => match follow.wait(sync::now(), WaitLimits::default()) {
                 Waited::Over(outcome) => assert!(matches!(outcome.result, Err(CallError::LeaderPanicked { .. }))),
                 Waited::Lead(_) | Waited::Impatient => unreachable!("nothing was wished for"),
             },

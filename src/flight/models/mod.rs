@@ -92,10 +92,10 @@ impl Crowd {
         &self,
         seen: &Seen,
         key: u64,
-        wishes: impl FnOnce(Asking<'_>) -> Asking<'_>,
+        options: impl FnOnce(Asking<'_>) -> Asking<'_>,
         work: impl FnOnce(&Handle<'_>) -> Result<u64, u64>,
     ) -> Shared<u64, u64> {
-        let outcome = catch_unwind(AssertUnwindSafe(|| wishes(self.calls.request(&key)).try_call(work)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| options(self.calls.request(&key)).try_call(work)));
         // What is no payload of a model's own is a failed assertion.
         let outcome =
             outcome.map_err(|payload| payload.downcast::<u64>().unwrap_or_else(|payload| resume_unwind(payload)));
@@ -159,7 +159,7 @@ impl Crowd {
     }
 }
 
-/// No wishes.
+/// No options.
 fn plainly(request: Asking<'_>) -> Asking<'_> {
     request
 }
