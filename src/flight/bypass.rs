@@ -28,7 +28,7 @@ impl<K, T, E> Flights<K, T, E> {
         run: impl FnOnce() -> Completion<T, E>,
     ) -> Outcome<T, E> {
         let shard = self.table.shard(hash);
-        let me = sync::me();
+        let me = sync::this_thread();
         {
             let mut locked = shard.lock();
             // Who joined was counted as a follower, and goes on although the coalescer may be closed by now.

@@ -8,7 +8,7 @@ use super::Flights;
 use super::release::Released;
 use crate::error::CallError;
 use crate::panic::CatchDrop;
-use crate::sync::{self, Fault, Instant, Me, has_passed, planted};
+use crate::sync::{self, Fault, Instant, ThreadToken, has_passed, planted};
 use crate::wait::blocking::blocking;
 
 impl<K, T, E> Flights<K, T, E> {
@@ -72,11 +72,11 @@ impl<K, T, E> Flights<K, T, E> {
     /// Blocks until no closure runs but this thread's own, or `timeout` has passed; says which of the two it was.
     pub(crate) fn drain(&self, timeout: Duration) -> bool {
         let deadline = sync::now().checked_add(timeout);
-        let me = sync::me();
+        let me = sync::this_thread();
         blocking(|| self.wait_until_drained(deadline, me))
     }
 
-    fn wait_until_drained(&self, deadline: Option<Instant>, me: Me) -> bool {
+    fn wait_until_drained(&self, deadline: Option<Instant>, me: ThreadToken) -> bool {
         let mut guard = self.drained.lock();
         loop {
             // Each shard is told before it is looked at, so a closure that ends after the look takes the monitor's

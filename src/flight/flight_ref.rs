@@ -12,7 +12,7 @@ use crate::outcome::Bypass;
 use crate::panic::CatchDrop;
 use crate::policy::{OnDeadlock, Overflow};
 use crate::stats::Stats;
-use crate::sync::{Fault, Me, planted};
+use crate::sync::{Fault, ThreadToken, planted};
 use crate::wait::graph::{self, WaitEdge};
 
 /// Where a flight is.
@@ -37,7 +37,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         self,
         record: &mut Record<T, E>,
         counters: &mut Stats,
-        me: Me,
+        me: ThreadToken,
         made: &mut Made<K, T, E>,
     ) -> Result<Entry<'a, K, T, E>, Missing> {
         let settings = &self.flights.settings;
@@ -99,7 +99,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         self,
         record: &mut Record<T, E>,
         counters: &mut Stats,
-        me: Me,
+        me: ThreadToken,
     ) -> (LeaderGuard<'a, K, T, E>, Failure<T, E>) {
         let failure = record.slot.as_ref().map_or(CatchDrop::NONE, |slot| slot.claim_lead(me.number));
         record.leader = Some(me);

@@ -79,7 +79,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         if graph::leads_something() {
             let label = label().unwrap_or_else(|| self.at.name().to_string().into());
             // It has its place among the followers already.
-            self.waiting = WaitEdge::enter(sync::me().number, &self.slot.leader, label, || true)?;
+            self.waiting = WaitEdge::enter(sync::this_thread().number, &self.slot.leader, label, || true)?;
         }
         self.change_record(|record, _| record.deferred -= 1);
         Ok(())
@@ -182,7 +182,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         record.followers -= 1;
         counters.following -= 1;
         counters.elected += 1;
-        Some(self.at.claim_lead(record, counters, sync::me()))
+        Some(self.at.claim_lead(record, counters, sync::this_thread()))
     }
 
     fn tell_elected(&self, joined: Instant) {

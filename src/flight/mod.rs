@@ -43,7 +43,7 @@ pub(crate) use self::table::small_table::shrink;
 use crate::error::CallError;
 use crate::outcome::{Bypass, Mark, Shared};
 use crate::panic::CatchDrop;
-use crate::sync::{self, AtomicU64, Fault, Instant, Me, Monitor, Ordering, planted};
+use crate::sync::{self, AtomicU64, Fault, Instant, Monitor, Ordering, ThreadToken, planted};
 use crate::wait::bound::Bound;
 
 /// All flights of one coalescer.
@@ -144,7 +144,7 @@ impl<K, T, E> Flights<K, T, E> {
         if !locked.definitely_absent(hash) {
             return self.enter_found(shard, Some((locked, CatchDrop::new(owned))), waits, hash, key, after);
         }
-        Entry::Lead(self.begin(&mut locked, shard, hash, owned, sync::me()))
+        Entry::Lead(self.begin(&mut locked, shard, hash, owned, sync::this_thread()))
     }
 
     /// The same where there may be a flight, or a result that lingers. The shard may be locked and the key made already.
@@ -205,7 +205,7 @@ impl<K, T, E> Flights<K, T, E> {
             locked.counters.closed += 1;
             return Ok(Entry::Refused(CallError::Closed));
         }
-        let me = sync::me();
+        let me = sync::this_thread();
         // Another caller may have taken the lead while the key was made; if the shard has begun no flight, none has.
         let unseen = planted(Fault::LeadsUnseen) && made.absent_since.is_some();
         if made.absent_since != Some(locked.last_id()) && !unseen {
@@ -245,7 +245,7 @@ impl<K, T, E> Flights<K, T, E> {
         shard: &'a ShardLock<K, T, E>,
         hash: u64,
         key: K,
-        me: Me,
+        me: ThreadToken,
     ) -> LeaderGuard<'a, K, T, E> {
         let record = self.record(locked, me);
         let at = FlightRef { flights: self, shard, hash, id: record.id };
@@ -256,7 +256,7 @@ impl<K, T, E> Flights<K, T, E> {
     /// The record of a flight that begins now, which is counted.
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
-    fn record(&self, locked: &mut Shard<K, T, E>, me: Me) -> Record<T, E> {
+    fn record(&self, locked: &mut Shard<K, T, E>, me: ThreadToken) -> Record<T, E> {
         locked.counters.underlying_calls += 1;
         locked.counters.running += 1;
         let began = self.settings.is_timed().then(sync::now);

@@ -16,7 +16,7 @@ type Numbers = Flights<u8, u64, u64>;
 
 fn flights() -> Numbers {
     // A thread's number is taken from a global counter once.
-    sync::me();
+    sync::this_thread();
     Flights::new(1, Settings::new())
 }
 
@@ -56,7 +56,7 @@ fn a_call_beside_flights_of_its_shard_costs_a_lock_more_only_if_it_shares_a_bit_
 fn a_call_beside_results_that_linger_looks_for_them() {
     let mut settings = Settings::new();
     settings.linger.values = Some(MINUTE);
-    sync::me();
+    sync::this_thread();
     let flights = Flights::new(1, settings);
     assert!(lead(&flights, 1).run(|_| Ok(7)).result.is_ok());
     let (_, counts) = counted_during(|| lead(&flights, 2).run(|_| Ok(7)));
@@ -70,7 +70,7 @@ fn a_joiner_that_leads_nothing_takes_its_shard_once_and_nothing_else() {
     let lead = lead(&flights, 1);
     std::thread::scope(|scope| {
         let join = || {
-            sync::me();
+            sync::this_thread();
             let (entered, counts) = counted_during(|| flights.enter(1, &1, None));
             assert!(matches!(entered, Entry::Follow(_)));
             counts
@@ -157,7 +157,7 @@ fn a_lone_flight_makes_no_slot_and_a_followed_one_makes_one() {
 fn a_lone_call_reads_no_clock_and_notifies_nobody_whatever_its_wishes() {
     let coalesce: SyncCoalesce<u8, u64> =
         SyncCoalesce::builder().timeout(MINUTE).patience(MINUTE).max_followers(9).cost(|_| 1.0).build();
-    sync::me();
+    sync::this_thread();
     let call = || coalesce.call(&1, || 7).unwrap();
     let request = || coalesce.request(&1).timeout(MINUTE).patience(MINUTE).call(|_| 7).result.unwrap();
     for counts in [counted_during(call).1, counted_during(request).1] {
@@ -168,7 +168,7 @@ fn a_lone_call_reads_no_clock_and_notifies_nobody_whatever_its_wishes() {
 #[test]
 fn a_flight_that_is_timed_reads_the_clock_once() {
     let coalesce: SyncCoalesce<u8, u64> = SyncCoalesce::builder().track_age(true).build();
-    sync::me();
+    sync::this_thread();
     let (_, counts) = counted_during(|| coalesce.call(&1, || 7));
     assert_eq!((counts.monitors, counts.notifies, counts.clock), (0, 0, 1), "{counts:?}");
 }

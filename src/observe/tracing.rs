@@ -83,7 +83,7 @@ impl TracingObserver {
     fn begin(&self, flight: u64, run: Arc<Span>) -> Vec<Arc<Span>> {
         let mut flights = self.flights.lock();
         let parties = flights.entry(flight).or_default();
-        parties.runs.push((sync::me().number, run));
+        parties.runs.push((sync::this_thread().number, run));
         parties.followers.values().cloned().collect()
     }
 
@@ -91,7 +91,7 @@ impl TracingObserver {
     fn join(&self, flight: u64, follower: Arc<Span>) -> Option<Arc<Span>> {
         let mut flights = self.flights.lock();
         let parties = flights.entry(flight).or_default();
-        let replaced = parties.followers.insert(sync::me().number, follower);
+        let replaced = parties.followers.insert(sync::this_thread().number, follower);
         let run = parties.runs.last().map(|(_, run)| Arc::clone(run));
         drop(flights);
         drop(replaced);
@@ -102,7 +102,7 @@ impl TracingObserver {
     fn take(&self, flight: u64, party: impl FnOnce(&mut Parties, u64) -> Option<Arc<Span>>) -> Option<Arc<Span>> {
         let mut flights = self.flights.lock();
         let parties = flights.get_mut(&flight)?;
-        let taken = party(parties, sync::me().number);
+        let taken = party(parties, sync::this_thread().number);
         if parties.runs.is_empty() && parties.followers.is_empty() {
             flights.remove(&flight);
         }

@@ -125,7 +125,7 @@ impl<C, E> Log<C, E> {
             if deadline.is_some_and(has_passed) {
                 return Found::Over(Err(StreamError::TimedOut));
             }
-            if let Some(source) = state.take_source(sync::me().number) {
+            if let Some(source) = state.take_source(sync::this_thread().number) {
                 return Found::Source(source);
             }
             let waiting = match state.enter_graph(&label) {
@@ -262,7 +262,7 @@ impl<C, E> State<C, E> {
         match &mut self.upstream {
             Upstream::Busy { thread, leader } if leads_something() => {
                 let leader = leader.get_or_insert_with(|| LeaderCell::new(*thread));
-                WaitEdge::enter(sync::me().number, leader, label(), || true)
+                WaitEdge::enter(sync::this_thread().number, leader, label(), || true)
             }
             _ => Ok(None),
         }

@@ -43,7 +43,7 @@ impl<K, C, E> Streams<K, C, E> {
         self.last_id += 1;
         self.counters.opened += 1;
         self.counters.readers += 1;
-        let log = Arc::new(Log::new(self.last_id, hash, sync::me().number));
+        let log = Arc::new(Log::new(self.last_id, hash, sync::this_thread().number));
         let entry = Entry { key, log: Arc::clone(&log) };
         self.joinable.insert_unique(hash, entry, |entry| entry.log.hash);
         log

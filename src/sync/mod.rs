@@ -37,7 +37,7 @@ pub(crate) use self::system::*;
 
 /// The thread that this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Me {
+pub(crate) struct ThreadToken {
     pub(crate) id: ThreadId,
     /// The same as a number that is not 0, which fits into an atomic.
     pub(crate) number: u64,
@@ -45,15 +45,15 @@ pub(crate) struct Me {
 
 /// This thread, remembered: `std::thread::current()` counts a reference up and down each time.
 #[inline]
-pub(crate) fn me() -> Me {
+pub(crate) fn this_thread() -> ThreadToken {
     global! {
         static THREADS: AtomicU64 = AtomicU64::new(0);
     }
     per_thread! {
-        static ME: Cell<Option<Me>> = Cell::new(None);
+        static ME: Cell<Option<ThreadToken>> = Cell::new(None);
     }
     ME.with(Cell::get).unwrap_or_else(|| {
-        let me = Me { id: thread::current().id(), number: THREADS.fetch_add(1, Ordering::Relaxed) + 1 };
+        let me = ThreadToken { id: thread::current().id(), number: THREADS.fetch_add(1, Ordering::Relaxed) + 1 };
         ME.with(|remembered| remembered.set(Some(me)));
         me
     })

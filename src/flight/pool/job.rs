@@ -14,7 +14,7 @@ use crate::flight::{Entry, Flight, FlightRef, Flights, LeaderGuard, WaitMode};
 use crate::outcome::Shared;
 use crate::panic::{CatchDrop, catch_panic};
 use crate::policy::{OnFullPool, OnLastTicket};
-use crate::sync::{self, Fault, Me, planted};
+use crate::sync::{self, Fault, ThreadToken, planted};
 
 /// A flight that waits for a thread. Dropped, it ends the flight with `Closed`.
 struct Queued<K, T, E> {
@@ -126,7 +126,7 @@ impl<K, T, E> FlightRef<'_, K, T, E> {
             Some((record, _)) if !record.cancelled || planted(Fault::QueuesWhatWasCancelled) => {
                 record.detached = true;
                 // No thread has this number, so it leads nowhere in the graph of waits.
-                record.leader = record.leader.map(|leader| Me { number: 0, ..leader });
+                record.leader = record.leader.map(|leader| ThreadToken { number: 0, ..leader });
                 let slot = Arc::clone(record.slot.get_or_insert_with(|| Arc::new(Slot::new(0))));
                 slot.leader.clear();
                 if planted(Fault::FirstTicketIsLate) {
@@ -166,7 +166,7 @@ impl<K, T, E> Queued<K, T, E> {
     fn run(mut self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) {
         let flights = Arc::clone(&self.flights);
         let at = FlightRef { flights: &flights, shard: flights.table.shard(self.hash), hash: self.hash, id: self.id };
-        let me = sync::me();
+        let me = sync::this_thread();
         let mut locked = at.shard.lock();
         let wanted = match locked.record(self.hash, self.id) {
             Some((record, _)) if !record.cancelled || planted(Fault::RunsWhatWasCancelled) => {

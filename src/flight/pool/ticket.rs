@@ -121,7 +121,7 @@ impl<T, E> Ticket<T, E> {
         }
         let waiting = if graph::leads_something() {
             let label = Arc::clone(&self.label);
-            match WaitEdge::enter(sync::me().number, &self.slot.leader, label, || true) {
+            match WaitEdge::enter(sync::this_thread().number, &self.slot.leader, label, || true) {
                 Ok(waiting) => waiting,
                 Err(chain) => return Err(CallError::Deadlock { chain }),
             }

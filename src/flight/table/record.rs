@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::flight::slot::Slot;
 use crate::outcome::Shared;
-use crate::sync::{Fault, Instant, Me, planted};
+use crate::sync::{Fault, Instant, ThreadToken, planted};
 
 /// What is known of one flight that has not ended.
 pub(crate) struct Record<T, E> {
@@ -12,7 +12,7 @@ pub(crate) struct Record<T, E> {
     pub(crate) id: u64,
     /// Who runs its closure, with the number 0 as long as it waits for a thread of the pool; nobody while the lead is
     /// free, and then there are followers and a slot.
-    pub(crate) leader: Option<Me>,
+    pub(crate) leader: Option<ThreadToken>,
     pub(crate) began: Option<Instant>,
     /// The last mark before it began.
     pub(crate) mark: u64,

@@ -15,7 +15,7 @@ use crate::flight::release::Released;
 use crate::flight::slot::Slot;
 use crate::outcome::Shared;
 use crate::stats::Stats;
-use crate::sync::{Fault, Instant, Me, planted};
+use crate::sync::{Fault, Instant, ThreadToken, planted};
 
 /// The flights whose keys hash here. Each running flight is in exactly one of the two maps.
 pub(crate) struct Shard<K, T, E> {
@@ -26,7 +26,7 @@ pub(crate) struct Shard<K, T, E> {
     /// What is kept of flights that have ended.
     pub(crate) lingering: Lingering<K, T, E>,
     /// The threads that run a closure for themselves alone.
-    pub(crate) bypassing: Vec<Me>,
+    pub(crate) bypassing: Vec<ThreadToken>,
     /// No call begins any more.
     pub(crate) closed: bool,
     /// Somebody waits for closures to end.
@@ -129,7 +129,7 @@ impl<K, T, E> Shard<K, T, E> {
 
     /// The record of a flight that begins now.
     #[inline]
-    pub(crate) fn begin(&mut self, leader: Me, began: Option<Instant>, mark: u64) -> Record<T, E> {
+    pub(crate) fn begin(&mut self, leader: ThreadToken, began: Option<Instant>, mark: u64) -> Record<T, E> {
         self.last_id += self.id_step;
         Record {
             id: self.last_id,
@@ -270,7 +270,7 @@ impl<K, T, E> Shard<K, T, E> {
     }
 
     /// How many closures run here in other threads than this one. The next one to end will tell.
-    pub(crate) fn running_but_for(&mut self, me: Me) -> u64 {
+    pub(crate) fn running_but_for(&mut self, me: ThreadToken) -> u64 {
         self.draining = true;
         let led = self.flights.iter().map(|entry| &entry.record).chain(self.unlinked.values());
         let own = led.filter(|record| record.leader == Some(me)).count()
