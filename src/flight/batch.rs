@@ -8,11 +8,12 @@ use hashbrown::Equivalent;
 use super::completion::{Completion, attempt_many};
 use super::{Entry, Flights, Follower, LeaderGuard, WaitLimits, WaitMode, Waited};
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::outcome::Shared;
 use crate::outcome::{Bypass, Mark};
 use crate::panic::CatchDrop;
 use crate::policy::OnDeadlock;
-use crate::sync::{self, Fault, Instant, planted};
+use crate::sync::{self, Instant, is_planted};
 use crate::wait::graph::Chain;
 
 /// What came of a batch's closure for each key, or for all of them together if it panicked.
@@ -87,7 +88,7 @@ impl<K, T, E> Flights<K, T, E> {
         for (place, &(hash, key)) in keys.iter().enumerate() {
             match self.enter_waiting(WaitMode::AfterBatch, hash, key, after) {
                 Entry::Lead(lead) => parts.leads.push((place, lead)),
-                Entry::Follow(follow) if planted(Fault::WaitsWhileClaiming) => {
+                Entry::Follow(follow) if is_planted(Fault::WaitsWhileClaiming) => {
                     let Waited::Over(outcome) = follow.wait(sync::now(), WaitLimits::default()) else { unreachable!() };
                     results[place] = CatchDrop::new(outcome.result);
                 }
@@ -128,7 +129,7 @@ impl<K, T, E> Flights<K, T, E> {
                     }
                 }
                 Err(panicked) => {
-                    if planted(Fault::PanicReleasesOne) {
+                    if is_planted(Fault::PanicReleasesOne) {
                         leads.by_ref().skip(1).for_each(|lead| _ = lead.hand_to_pool());
                     }
                     for (place, lead) in leads.enumerate() {

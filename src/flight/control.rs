@@ -7,8 +7,9 @@ use hashbrown::Equivalent;
 use super::Flights;
 use super::release::Released;
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::panic::CatchDrop;
-use crate::sync::{self, Fault, Instant, ThreadToken, has_passed, planted};
+use crate::sync::{self, Instant, ThreadToken, has_passed, is_planted};
 use crate::wait::blocking::blocking;
 
 impl<K, T, E> Flights<K, T, E> {
@@ -54,8 +55,8 @@ impl<K, T, E> Flights<K, T, E> {
         let mut dropped = Vec::new();
         for shard in self.table.shards() {
             let mut locked = shard.lock();
-            locked.closed = !planted(Fault::StaysOpen);
-            let missed = if planted(Fault::CloseMissesUnlinked) { locked.unlinked.len() } else { 0 };
+            locked.closed = !is_planted(Fault::StaysOpen);
+            let missed = if is_planted(Fault::CloseMissesUnlinked) { locked.unlinked.len() } else { 0 };
             let keys = locked.forget_all();
             let lingering = locked.lingering.clear();
             let ids: Vec<u64> = locked.unlinked.keys().copied().skip(missed).collect();
@@ -95,7 +96,7 @@ impl<K, T, E> Flights<K, T, E> {
     /// Tells those who drain that a closure has ended.
     pub(super) fn tell_drain(&self, draining: bool) {
         if draining {
-            if !planted(Fault::TellsDrainUnlocked) {
+            if !is_planted(Fault::TellsDrainUnlocked) {
                 drop(self.drained.lock());
             }
             self.drained.notify_all();

@@ -7,12 +7,13 @@ use super::table::lock::ShardLock;
 use super::table::record::Record;
 use super::{Entry, Flights, Follower, LeaderGuard, Made, Missing, WaitMode};
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::observe::FlightId;
 use crate::outcome::Bypass;
 use crate::panic::CatchDrop;
 use crate::policy::{OnDeadlock, Overflow};
 use crate::stats::Stats;
-use crate::sync::{Fault, ThreadToken, planted};
+use crate::sync::{ThreadToken, is_planted};
 use crate::wait::graph::{self, WaitEdge};
 
 /// Where a flight is.
@@ -48,7 +49,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
             *failure = failed;
             return Ok(Entry::Lead(lead));
         };
-        if planted(Fault::MakesSlotAgain) {
+        if is_planted(Fault::MakesSlotAgain) {
             record.slot = None;
         }
         let slot = record.slot.get_or_insert_with(|| Arc::new(Slot::new(leader.number)));

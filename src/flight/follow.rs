@@ -9,12 +9,13 @@ use super::table::record::Record;
 use super::table::shard::{Removed, Shard};
 use super::{FlightRef, LeaderGuard};
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::observe::{Left, LeftWith};
 use crate::outcome::Shared;
 use crate::outcome::{Outcome, Role};
 use crate::panic::CatchDrop;
 use crate::stats::Stats;
-use crate::sync::{self, Fault, Instant, has_passed, planted};
+use crate::sync::{self, Instant, has_passed, is_planted};
 use crate::wait::blocking::blocking;
 use crate::wait::graph::{self, Chain, WaitEdge};
 
@@ -100,7 +101,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         if left {
             self.at.flights.following.give_back(1);
         }
-        if runs && (left || !planted(Fault::RunsUncounted)) {
+        if runs && (left || !is_planted(Fault::RunsUncounted)) {
             self.at.shard.lock().counters.impatient += 1;
         }
     }
@@ -168,7 +169,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
     /// Takes the lead, unless another follower or a new caller was faster.
     fn try_claim_lead(&mut self, joined: Instant) -> Option<LeaderGuard<'a, K, T, E>> {
         let mut locked = self.at.shard.lock();
-        let (lead, _failure) = (matches!(self.slot.look(), Woken::Vacant) || planted(Fault::LeadsWithoutLooking))
+        let (lead, _failure) = (matches!(self.slot.look(), Woken::Vacant) || is_planted(Fault::LeadsWithoutLooking))
             .then(|| self.lead(&mut locked))??;
         drop(locked);
         self.tell_elected(joined);
@@ -200,13 +201,13 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         let FlightRef { flights, shard, hash, id } = self.at;
         let mut locked = shard.lock();
         let vacant = match self.slot.look() {
-            Woken::Ended(_) if planted(Fault::LeavesBlindly) => false,
+            Woken::Ended(_) if is_planted(Fault::LeavesBlindly) => false,
             Woken::Ended(result) => return Leaving::Ended(result),
             Woken::Vacant => true,
             Woken::Late => false,
         };
         if !late {
-            if vacant && !planted(Fault::ImpatientShunsLead) {
+            if vacant && !is_planted(Fault::ImpatientShunsLead) {
                 if let Some((lead, _failure)) = self.lead(&mut locked) {
                     drop(locked);
                     self.tell_elected(joined);
@@ -231,10 +232,10 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         // Who leaves while the lead is vacant may be the one who was woken to take it, so it wakes another; the last one
         // takes the flight away, and whoever is deferred gets what the last closure came to.
         let removed =
-            if vacant && left == 0 && !planted(Fault::LastLeavesEntry) { locked.remove(hash, id) } else { None };
+            if vacant && left == 0 && !is_planted(Fault::LastLeavesEntry) { locked.remove(hash, id) } else { None };
         let (key, released) = match removed {
             None => (None, None),
-            Some(Removed { key, .. }) if planted(Fault::DeferredAreForgotten) => (key, None),
+            Some(Removed { key, .. }) if is_planted(Fault::DeferredAreForgotten) => (key, None),
             Some(Removed { key, followers, slot, .. }) => {
                 let publish = |failure| Released::publish(followers, slot, &mut locked.counters, || failure);
                 (key, self.slot.failure().and_then(publish))
@@ -249,11 +250,11 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
             released.wake(&flights.following);
         }
         // Out of the graph, and off the bound, before the key is dropped, which is user code.
-        if planted(Fault::LeaverKeepsEdge) {
+        if is_planted(Fault::LeaverKeepsEdge) {
             std::mem::forget(self.waiting.take());
         }
         self.waiting = None;
-        flights.following.give_back(u64::from(!planted(Fault::LeaverKeepsPlace)));
+        flights.following.give_back(u64::from(!is_planted(Fault::LeaverKeepsPlace)));
         drop(key);
         Leaving::Left
     }
@@ -262,7 +263,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
 impl<K, T, E> Follower<'_, K, T, E> {
     /// Wakes another follower to take the lead that this one leaves, if there is one.
     fn pass_on(&self, others: u64) {
-        if others > 0 && !planted(Fault::LeaverKeepsLead) {
+        if others > 0 && !is_planted(Fault::LeaverKeepsLead) {
             self.slot.wake_one();
         }
     }

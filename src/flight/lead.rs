@@ -9,10 +9,11 @@ use super::table::lingering::LingeringResult;
 use super::table::lock::ShardGuard;
 use super::table::shard::Removed;
 use super::{Flight, FlightRef};
+use crate::flight::faults::Fault;
 use crate::observe::Ended;
 use crate::outcome::{Outcome, Role};
 use crate::panic::{CatchDrop, catch_panic};
-use crate::sync::{self, Fault, Instant, planted};
+use crate::sync::{self, Instant, is_planted};
 use crate::wait::graph;
 
 /// The lead of a flight: whoever holds it owes its followers a result. It ends the flight however it goes away.
@@ -78,7 +79,7 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
 impl<K, T, E> Drop for LeaderGuard<'_, K, T, E> {
     /// A lead that was not run, or lost on the way by a fault of ours, must not leave its followers waiting.
     fn drop(&mut self) {
-        if !planted(Fault::AbandonedLeadEndsNothing) {
+        if !is_planted(Fault::AbandonedLeadEndsNothing) {
             let abandoned = Completion::Panicked { message: "it left without a result".into(), payload: Box::new(()) };
             let (_, key) = self.at.end(&abandoned, None);
             // It may be a panic that this goes away in, and a second one would end the process.
@@ -100,13 +101,13 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         // The policy is user code. Until the flight has ended this thread leads it, so what it asks here is refused
         // where it would wait for itself.
         let elections = flights.settings.elections(completion);
-        let unfollowed = planted(Fault::LooksForFollowersTooSoon) && Flight::of(self).followers() == 0;
-        #[cfg(all(test, sync_coalesce_shuttle))]
+        let unfollowed = is_planted(Fault::LooksForFollowersTooSoon) && Flight::of(self).followers() == 0;
+        #[cfg(sync_coalesce_shuttle)]
         super::models::end_too_soon(self, completion);
 
         let kept =
             if flights.settings.linger.is_on() { flights.settings.linger.span(completion, sync::now()) } else { None };
-        let stays = planted(Fault::PanicEndsNothing) && matches!(completion, Completion::Panicked { .. });
+        let stays = is_planted(Fault::PanicEndsNothing) && matches!(completion, Completion::Panicked { .. });
         let mut locked = shard.lock();
         if unfollowed {
             if let Some((record, _)) = locked.record(hash, id) {
@@ -146,7 +147,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
             0 => None, // as the other arm would find, but without a look into the table
             _ => locked.record(hash, id).and_then(|(record, _)| record.offer_lead(elections, || completion.shared())),
         };
-        let stays = planted(Fault::PanicEndsNothing) && matches!(completion, Completion::Panicked { .. });
+        let stays = is_planted(Fault::PanicEndsNothing) && matches!(completion, Completion::Panicked { .. });
         let removed = if offered.is_some() || stays { None } else { locked.remove(hash, id) };
         let mut gone = Vec::new();
         let (key, released) = match removed {
@@ -158,7 +159,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
                 }
                 // A flight that was forgotten has no key.
                 if let (Some((ended, until)), Some(key)) = (kept, key.take_if(|_| kept.is_some())) {
-                    if planted(Fault::LingersLate) {
+                    if is_planted(Fault::LingersLate) {
                         drop(locked);
                         locked = shard.lock();
                     }
@@ -171,7 +172,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         drop(locked);
 
         graph::end_lead();
-        if let Some(slot) = offered.filter(|_| !planted(Fault::OffersToNobody)) {
+        if let Some(slot) = offered.filter(|_| !is_planted(Fault::OffersToNobody)) {
             slot.wake_one();
         }
         let followers = released.map_or(0, |released| released.wake(&flights.following));

@@ -4,11 +4,12 @@ mod batch;
 mod bypass;
 mod completion;
 mod control;
+mod faults;
 mod flight_ref;
 mod follow;
 mod handle;
 mod lead;
-#[cfg(all(test, sync_coalesce_shuttle))]
+#[cfg(sync_coalesce_shuttle)]
 mod models;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod op_counts;
@@ -41,9 +42,10 @@ use self::table::record::Record;
 use self::table::shard::Shard;
 pub(crate) use self::table::small_table::shrink;
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::outcome::{Bypass, Mark, Shared};
 use crate::panic::CatchDrop;
-use crate::sync::{self, AtomicU64, Fault, Instant, Monitor, Ordering, ThreadToken, planted};
+use crate::sync::{self, AtomicU64, Instant, Monitor, Ordering, ThreadToken, is_planted};
 use crate::wait::bound::Bound;
 
 /// All flights of one coalescer.
@@ -207,12 +209,12 @@ impl<K, T, E> Flights<K, T, E> {
         }
         let me = sync::this_thread();
         // Another caller may have taken the lead while the key was made; if the shard has begun no flight, none has.
-        let unseen = planted(Fault::LeadsUnseen) && made.absent_since.is_some();
+        let unseen = is_planted(Fault::LeadsUnseen) && made.absent_since.is_some();
         if made.absent_since != Some(locked.last_id()) && !unseen {
             if let Some((record, counters)) = locked.find(hash, key) {
                 let at = FlightRef { flights: self, shard, hash, id: record.id };
-                let is_new = |mark: Mark| record.mark >= mark.0 && !planted(Fault::SupersedesNewer);
-                if after.is_none_or(|mark| is_new(mark) || planted(Fault::JoinsOlder)) {
+                let is_new = |mark: Mark| record.mark >= mark.0 && !is_planted(Fault::SupersedesNewer);
+                if after.is_none_or(|mark| is_new(mark) || is_planted(Fault::JoinsOlder)) {
                     return at.join(record, counters, me, made);
                 }
                 let record = self.record(locked, me);

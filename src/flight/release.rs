@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::slot::{Published, Slot};
+use crate::flight::faults::Fault;
 use crate::outcome::Shared;
 use crate::stats::Stats;
-use crate::sync::{Fault, planted};
+use crate::sync::is_planted;
 use crate::wait::bound::Bound;
 
 /// Followers whose result is published and who are still to be woken.
@@ -36,7 +37,7 @@ impl<T, E> Released<T, E> {
     /// Wakes them, and tells those who wait by a ticket, under no lock; says how many they were.
     pub(super) fn wake(self, following: &Bound) -> u64 {
         following.give_back(self.followers);
-        if !planted(Fault::WakesNobody) {
+        if !is_planted(Fault::WakesNobody) {
             self.published.wake();
         }
         self.followers

@@ -3,8 +3,9 @@
 mod adaptive;
 mod bucket;
 mod builder;
+mod faults;
 mod gate;
-#[cfg(all(test, sync_coalesce_shuttle))]
+#[cfg(sync_coalesce_shuttle)]
 mod models;
 
 use std::collections::VecDeque;
@@ -18,7 +19,8 @@ pub use self::builder::{PaceError, PacerBuilder};
 use self::gate::{Gate, Look};
 use super::Clock;
 use super::clock::Bell;
-use crate::sync::{Fault, Mutex, planted};
+use crate::stack::pace::faults::Fault;
+use crate::sync::{Mutex, step};
 
 /// Lets calls through at a pace: so many per second with so many in a burst, and so many at once.
 ///
@@ -197,9 +199,7 @@ impl Pacer {
                         line.waiting.pop_front();
                         let next = line.waiting.front().cloned();
                         drop(line);
-                        if !planted(Fault::PacedTellsNobody) {
-                            ring(next);
-                        }
+                        step!(PacedTellsNobody, ring(next));
                         let waited = clock.now().saturating_duration_since(began);
                         return Ok(Permit { shared: Arc::clone(&self.shared), waited });
                     }
@@ -207,9 +207,7 @@ impl Pacer {
                         line.waiting.retain(|other| !Arc::ptr_eq(other, &bell));
                         let next = line.waiting.front().filter(|_| is_first).cloned();
                         drop(line);
-                        if !planted(Fault::LineLeaverTellsNobody) {
-                            ring(next);
-                        }
+                        step!(LineLeaverTellsNobody, ring(next));
                         return Err(NotAcquired);
                     }
                     Look::Wait(until) => [until, deadline].into_iter().flatten().min(),
@@ -243,9 +241,7 @@ impl Drop for Permit {
             line.gate.leave();
             line.waiting.front().cloned()
         };
-        if !planted(Fault::PlaceToldToNobody) {
-            ring(first);
-        }
+        step!(PlaceToldToNobody, ring(first));
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::StreamError;
 use super::settings::Settings;
-use crate::sync::{self, Fault, Instant, Monitor, MonitorGuard, has_passed, planted};
+use crate::stream::faults::Fault;
+use crate::sync::{self, Instant, Monitor, MonitorGuard, has_passed, is_planted};
 use crate::wait::blocking::blocking;
 use crate::wait::graph::{LeaderCell, WaitEdge, leads_something};
 
@@ -132,7 +133,7 @@ impl<C, E> Log<C, E> {
                 Ok(waiting) => waiting,
                 Err(chain) => return Found::Over(Err(StreamError::Deadlock { chain })),
             };
-            if planted(Fault::ReaderSleepsBlindly) {
+            if is_planted(Fault::ReaderSleepsBlindly) {
                 drop(state);
                 state = self.lock();
             }
@@ -202,14 +203,14 @@ impl<C, E> Log<C, E> {
         if state.shed == 0
             && !state.chunks.is_empty()
             && settings.is_over(state.chunks.len() + 1, state.weight_with(weight))
-            && !planted(Fault::RetiresLate)
+            && !is_planted(Fault::RetiresLate)
         {
             // Who joins between these two locks joins a log that is whole yet, and is one of those who may lag.
             drop(state);
             retire();
             state = self.lock();
         }
-        if let Some(end) = state.end.as_ref().filter(|_| !planted(Fault::PullerMissesCancel)) {
+        if let Some(end) = state.end.as_ref().filter(|_| !is_planted(Fault::PullerMissesCancel)) {
             return Appended::CutOff { source, end: end.clone() };
         }
         state.chunks.push_back((chunk, weight));
@@ -225,10 +226,10 @@ impl<C, E> Log<C, E> {
         state.end_step(Upstream::Idle(source));
         let asleep = state.asleep > 0;
         drop(state);
-        if asleep && !planted(Fault::ChunkWakesNobody) {
+        if asleep && !is_planted(Fault::ChunkWakesNobody) {
             self.wake();
         }
-        if planted(Fault::RetiresLate) && !shed.is_empty() {
+        if is_planted(Fault::RetiresLate) && !shed.is_empty() {
             retire();
         }
         Appended::Kept { shed }
@@ -273,7 +274,7 @@ impl<C, E> State<C, E> {
         self.steps += 1;
         match std::mem::replace(&mut self.upstream, upstream) {
             Upstream::Busy { leader: Some(leader), .. } => {
-                if !planted(Fault::PullOutlivesStep) {
+                if !is_planted(Fault::PullOutlivesStep) {
                     leader.clear();
                 }
                 None

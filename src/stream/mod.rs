@@ -3,9 +3,10 @@
 
 mod builder;
 mod error;
+mod faults;
 mod log;
 mod map;
-#[cfg(all(test, sync_coalesce_shuttle))]
+#[cfg(sync_coalesce_shuttle)]
 mod models;
 mod pull;
 mod reader;

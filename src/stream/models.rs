@@ -12,7 +12,9 @@ use std::time::Duration;
 use super::{StreamCoalesce, StreamError};
 use crate::coalesce::SyncCoalesce;
 use crate::error::CallError;
-use crate::sync::{self, Barrier, Fault, catches, holds};
+use crate::stream::faults::Fault;
+use crate::sync::{self, Barrier, catches, holds};
+use crate::wait::faults::Fault as WaitFault;
 use crate::wait::graph;
 
 type Streams = StreamCoalesce<u64, u64, u64>;
@@ -418,5 +420,5 @@ fn of_two_who_pull_crosswise_one_is_refused() {
 
 #[test]
 fn a_graph_unlocked_while_two_pull_crosswise_is_caught() {
-    catches(Fault::ChecksApart, "deadlock", crosswise);
+    catches(WaitFault::ChecksApart, "deadlock", crosswise);
 }

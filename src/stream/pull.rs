@@ -7,7 +7,8 @@ use super::StreamError;
 use super::log::{Appended, End, Log, Source};
 use super::table::{Home, drop_each};
 use crate::panic::{catch, catch_panic, message};
-use crate::sync::{Fault, planted};
+use crate::stream::faults::Fault;
+use crate::sync::is_planted;
 use crate::wait::graph;
 
 /// This thread leads: from before user code runs until what came of it is published.
@@ -80,7 +81,7 @@ pub(super) fn pull<C, E>(home: &dyn Home<C, E>, log: &Log<C, E>, mut source: Sou
         Ok(None) => home.end(log, Ok(())),
         Ok(Some(Err(error))) => home.end(log, Err(StreamError::Failed(Arc::new(error)))),
         Err(payload) => {
-            if !planted(Fault::SourcePanicEndsNothing) {
+            if !is_planted(Fault::SourcePanicEndsNothing) {
                 let _ = home.end(log, Err(StreamError::SourcePanicked { message: message(&*payload) }));
             }
             drop(leading);

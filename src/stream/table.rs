@@ -11,7 +11,8 @@ use super::{StreamError, StreamStats};
 use crate::error::CallError;
 use crate::observe::FlightId;
 use crate::panic::{CatchDrop, catch_panic};
-use crate::sync::{Fault, Mutex, planted};
+use crate::stream::faults::Fault;
+use crate::sync::{Mutex, is_planted};
 use crate::wait::graph::WaitEdge;
 
 /// All streams of one coalescer.
@@ -170,7 +171,7 @@ impl<K, C, E> Table<K, C, E> {
         self.streams.lock().joinable.len() as u64
     }
 
-    #[cfg(all(test, sync_coalesce_shuttle))]
+    #[cfg(sync_coalesce_shuttle)]
     pub(super) fn is_empty(&self) -> bool {
         let streams = self.streams.lock();
         streams.joinable.is_empty() && streams.apart.is_empty() && streams.counters.readers == 0
@@ -218,12 +219,12 @@ impl<K, C, E> Home<C, E> for Table<K, C, E> {
     }
 
     fn leave(&self, log: &Arc<Log<C, E>>, why: Leaving) {
-        if planted(Fault::LastReaderLooksFirst) && log.lock().readers > 1 {
+        if is_planted(Fault::LastReaderLooksFirst) && log.lock().readers > 1 {
             log.lock().readers -= 1;
             self.streams.lock().counters.readers -= 1;
             return;
         }
-        if planted(Fault::LateReaderStays) && why == Leaving::Late {
+        if is_planted(Fault::LateReaderStays) && why == Leaving::Late {
             return;
         }
         let mut streams = self.streams.lock();

@@ -20,7 +20,15 @@ pub(crate) use shuttle::thread::scope;
 use shuttle::{Config, MaxSteps, Runner};
 
 pub(crate) use self::channel::{Receiver, Sender, bounded, ready, unbounded};
-use super::{Fault, Instant};
+use super::{Faults, Instant, faults};
+
+faults! {
+    /// What goes wrong in the system, and so must break nothing of ours.
+    pub(crate) enum Trouble {
+        /// There is no thread to be had, now and then.
+        NoThread,
+    }
+}
 
 /// A `static` that begins anew with each execution.
 macro_rules! global {
@@ -153,7 +161,7 @@ impl<S> Monitor<S> {
 thread_local! {
     static SLEPT: Cell<u64> = const { Cell::new(0) };
     static TIME: Cell<Option<Time>> = const { Cell::new(None) };
-    static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
+    static PLANTED: Cell<Option<&'static str>> = const { Cell::new(None) };
     static PANICKED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -178,7 +186,7 @@ fn time() -> Time {
 }
 
 pub(crate) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    if planted(Fault::NoThread) && one_in(2) {
+    if is_planted(Trouble::NoThread) && one_in(2) {
         return Err(io::Error::other("no thread to be had"));
     }
     shuttle::thread::Builder::new().name(name).spawn(work).map(drop)
@@ -216,8 +224,8 @@ pub(crate) fn give_way() {
     shuttle::thread::yield_now();
 }
 
-pub(crate) fn planted(fault: Fault) -> bool {
-    PLANTED.get() == Some(fault)
+pub(crate) fn is_planted<F: Faults>(fault: F) -> bool {
+    PLANTED.get() == Some(fault.name())
 }
 
 /// Checks `model` under many schedules: random ones, and ones with few changes from thread to thread, which find other
@@ -227,12 +235,13 @@ pub(crate) fn holds(model: fn()) {
 }
 
 /// The same where something goes wrong that the crate has to put up with.
-pub(crate) fn holds_despite(trouble: Fault, model: fn()) {
-    explore(Some(trouble), model);
+pub(crate) fn holds_despite(trouble: impl Faults, model: fn()) {
+    explore(Some(trouble.name()), model);
 }
 
 /// The same with a fault planted: some schedule must fail, and say `symptom`.
-pub(crate) fn catches(fault: Fault, symptom: &str, model: fn()) {
+pub(crate) fn catches(fault: impl Faults, symptom: &str, model: fn()) {
+    let fault = fault.name();
     // What one fault breaks shows in more than one way, and the first one seen ends a search.
     let mut others = String::new();
     for _ in 0..100 {
@@ -245,10 +254,10 @@ pub(crate) fn catches(fault: Fault, symptom: &str, model: fn()) {
         }
         text.clone_into(&mut others);
     }
-    panic!("{fault:?} was never found by {symptom:?}, but by: {others}");
+    panic!("{fault} was never found by {symptom:?}, but by: {others}");
 }
 
-fn explore(fault: Option<Fault>, model: fn()) {
+fn explore(fault: Option<&'static str>, model: fn()) {
     watch_panics();
     // Each schedule gives the same execution again, or a failure could not be replayed.
     run(UncontrolledNondeterminismCheckScheduler::new(RandomScheduler::new(20)), fault, model);
@@ -259,7 +268,7 @@ fn explore(fault: Option<Fault>, model: fn()) {
     }
 }
 
-fn run(scheduler: impl Scheduler + 'static, fault: Option<Fault>, model: fn()) {
+fn run(scheduler: impl Scheduler + 'static, fault: Option<&'static str>, model: fn()) {
     let mut config = Config::new();
     config.stack_size = 1 << 18;
     config.max_steps = MaxSteps::FailAfter(20_000);

@@ -7,14 +7,14 @@
 
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "this is where they are named")]
 
-#[cfg(all(test, sync_coalesce_shuttle))]
+#[cfg(sync_coalesce_shuttle)]
 mod checked;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod counted;
-mod fault;
 #[cfg(sync_coalesce_noise)]
 mod noise;
-#[cfg(not(all(test, sync_coalesce_shuttle)))]
+mod planted;
+#[cfg(not(sync_coalesce_shuttle))]
 mod system;
 
 use std::cell::Cell;
@@ -25,14 +25,14 @@ pub(crate) use std::time::Instant;
 
 use once_cell::race::OnceNonZeroUsize;
 
-#[cfg(all(test, sync_coalesce_shuttle))]
+#[cfg(sync_coalesce_shuttle)]
 pub(crate) use self::checked::*;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 pub(crate) use self::counted::{Counts, during as counted_during};
-pub(crate) use self::fault::{Fault, planted, take_apart};
 #[cfg(sync_coalesce_noise)]
 pub(crate) use self::noise::noise;
-#[cfg(not(all(test, sync_coalesce_shuttle)))]
+pub(crate) use self::planted::{Faults, also_if, faults, is_planted, only_if, step};
+#[cfg(not(sync_coalesce_shuttle))]
 pub(crate) use self::system::*;
 
 /// The thread that this is.

@@ -1,11 +1,13 @@
-//! A pool thread that blocks in a wait of ours gives its place to a spare thread to another.
+//! A pool thread that blocks in one of our waits gives its place to a spare thread: what `ForkJoinPool` calls
+//! compensation (Java 7, 2011).
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::sync::{self, Fault, planted};
+use crate::sync::{self, only_if};
+use crate::wait::faults::Fault;
 
-/// Whoever counts a thread as active, and is told when it blocks.
+/// A pool that counts its active threads.
 pub(crate) trait Compensate {
     /// The calling thread blocks.
     fn block_begin(self: Arc<Self>);
@@ -15,11 +17,11 @@ pub(crate) trait Compensate {
 }
 
 sync::per_thread! {
-    /// Whoever counts this thread.
+    /// The pool that this thread belongs to.
     static POOL: RefCell<Option<Arc<dyn Compensate>>> = RefCell::new(None);
 }
 
-/// Says who counts this thread from now on.
+/// Makes this thread one of `pool`'s, or of none.
 pub(crate) fn set_pool(pool: Option<Arc<dyn Compensate>>) {
     POOL.with(|own| own.replace(pool));
 }
@@ -28,7 +30,7 @@ pub(crate) fn set_pool(pool: Option<Arc<dyn Compensate>>) {
 pub(crate) fn blocking<R>(wait: impl FnOnce() -> R) -> R {
     // In the destructors of a thread's own values there may be none any more.
     let pool = POOL.try_with(|pool| pool.borrow().clone()).ok().flatten();
-    let Some(pool) = pool.filter(|_| !planted(Fault::BlockedKeepsPlace)) else { return wait() };
+    let Some(pool) = pool.filter(|_| only_if!(BlockedKeepsPlace, true)) else { return wait() };
     Arc::clone(&pool).block_begin();
     let waited = wait();
     pool.block_end();

@@ -1,6 +1,8 @@
-//! How many there may be of something at a time.
+//! At most this many of something at a time.
 
-use crate::sync::{self, AtomicU64, Fault, Ordering, planted};
+use crate::sync::{AtomicU64, Ordering};
+#[cfg(sync_coalesce_shuttle)]
+use crate::wait::faults::Fault;
 
 /// Without a limit nothing is counted, and nothing paid for counting.
 pub(crate) struct Bound {
@@ -16,15 +18,24 @@ impl Bound {
     /// Takes a place, if there is one.
     pub(crate) fn take(&self) -> bool {
         let Some(limit) = self.limit else { return true };
-        if planted(Fault::CountsApart) {
-            return sync::take_apart(&self.taken, limit);
+        #[cfg(sync_coalesce_shuttle)]
+        if crate::sync::is_planted(Fault::CountsApart) {
+            return self.take_in_two_steps(limit);
         }
         let taken =
             self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < limit).then_some(taken + 1));
         taken.is_ok()
     }
 
-    #[cfg(all(test, sync_coalesce_shuttle))]
+    /// [`Fault::CountsApart`].
+    #[cfg(sync_coalesce_shuttle)]
+    fn take_in_two_steps(&self, limit: u64) -> bool {
+        let before = self.taken.load(Ordering::Relaxed);
+        self.taken.store((before + 1).min(limit), Ordering::Relaxed);
+        before < limit
+    }
+
+    #[cfg(sync_coalesce_shuttle)]
     pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }

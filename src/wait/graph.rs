@@ -13,7 +13,8 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::sync::{self, AtomicU64, Fault, Mutex, Ordering, planted};
+use crate::sync::{self, AtomicU64, Mutex, Ordering, only_if, step};
+use crate::wait::faults::Fault;
 
 /// Where a followed flight says which thread leads it: 0 for none.
 #[derive(Clone)]
@@ -73,7 +74,7 @@ pub(crate) fn leads_something() -> bool {
     LEADS.with(Cell::get) > 0
 }
 
-#[cfg(all(test, sync_coalesce_shuttle))]
+#[cfg(sync_coalesce_shuttle)]
 pub(crate) fn nobody_waits() -> bool {
     EDGES.lock().is_empty()
 }
@@ -96,7 +97,7 @@ impl WaitEdge {
         label: Arc<str>,
         take_place: impl Fn() -> bool,
     ) -> Result<Option<Self>, Chain> {
-        let mut edges = EDGES.lock();
+        let edges = EDGES.lock();
         let mut chain = Vec::new();
         let mut open = vec![(0, Arc::clone(&label), leader.get())];
         // There can be a cycle that this thread is not in: an observer's wait makes its thread the leader of something
@@ -115,29 +116,53 @@ impl WaitEdge {
             let onwards = edges.range((next, 0)..=(next, u32::MAX));
             open.extend(onwards.map(|(_, edge)| (chain.len(), Arc::clone(&edge.label), edge.leader.get())));
         }
-        if planted(Fault::ChecksApart) {
-            drop(edges);
-            edges = EDGES.lock();
-        }
-        if !planted(Fault::WaitsWithoutPlace) && !take_place() {
+        #[cfg(sync_coalesce_shuttle)]
+        let edges = models::between_check_and_insert(edges, (thread, leader, &label));
+        if !take_place() {
             return Ok(None);
         }
+        let mut edges = edges;
         let outer = edges.range((thread, 0)..=(thread, u32::MAX)).next_back();
-        let depth = outer.filter(|_| !planted(Fault::InnerWaitHidesOuter)).map_or(0, |(&(_, depth), _)| depth + 1);
+        let depth = outer.filter(|_| only_if!(InnerWaitHidesOuter, true)).map_or(0, |(&(_, depth), _)| depth + 1);
         edges.insert((thread, depth), Edge { leader: leader.clone(), label });
-        drop(edges);
-        let waiting = Self { edge: (thread, depth) };
-        Ok(if planted(Fault::WaitsWithoutPlace) { Some(waiting).filter(|_| take_place()) } else { Some(waiting) })
+        Ok(Some(Self { edge: (thread, depth) }))
     }
 }
 
 impl Drop for WaitEdge {
     fn drop(&mut self) {
-        if planted(Fault::EdgeStays) {
-            return;
-        }
         // Dropped after the lock: the last reference to a label or a leader frees memory.
-        let _edge = EDGES.lock().remove(&self.edge);
+        step!(EdgeStays, drop(EDGES.lock().remove(&self.edge)));
+    }
+}
+
+/// Faults of order.
+#[cfg(sync_coalesce_shuttle)]
+mod models {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::{EDGES, Edge, LeaderCell};
+    use crate::sync::{MutexGuard, is_planted};
+    use crate::wait::faults::Fault;
+
+    type Edges = BTreeMap<(u64, u32), Edge>;
+
+    /// [`Fault::ChecksApart`] unlocks the graph for a moment, and [`Fault::WaitsWithoutPlace`] shows the edge meanwhile.
+    pub(super) fn between_check_and_insert<'a>(
+        mut edges: MutexGuard<'a, Edges>,
+        (thread, leader, label): (u64, &LeaderCell, &Arc<str>),
+    ) -> MutexGuard<'a, Edges> {
+        let shown = (thread, u32::MAX);
+        if is_planted(Fault::WaitsWithoutPlace) {
+            edges.insert(shown, Edge { leader: leader.clone(), label: Arc::clone(label) });
+        }
+        if is_planted(Fault::WaitsWithoutPlace) || is_planted(Fault::ChecksApart) {
+            drop(edges);
+            edges = EDGES.lock();
+            edges.remove(&shown);
+        }
+        edges
     }
 }
 

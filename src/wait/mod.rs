@@ -1,5 +1,6 @@
-//! What every wait of the crate shares: the graph of waits, bounds, and the place of a pool thread that blocks.
+//! What every wait of the crate shares: the wait-for graph, bounds, limits, and the place of a pool thread that blocks.
 
 pub(crate) mod blocking;
 pub(crate) mod bound;
+pub(crate) mod faults;
 pub(crate) mod graph;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::{Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::policy::{OnDeadlock, OnFailure};
-use crate::sync::{self, Fault, catches, holds};
+use crate::sync::{self, catches, holds};
 
 fn ones(missing: &[&u64]) -> Vec<u64> {
     sync::pause();

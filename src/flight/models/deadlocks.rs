@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::{Calls, Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::flight::{Entry, WaitLimits};
 use crate::policy::OnFailure;
-use crate::sync::{self, Barrier, Fault, catches, holds};
+use crate::sync::{self, Barrier, catches, holds};
+use crate::wait::faults::Fault as WaitFault;
 
 fn is_refused<T>(result: &Result<T, CallError<u64>>) -> bool {
     matches!(result, Err(CallError::Deadlock { .. }))
@@ -65,12 +67,12 @@ fn of_two_who_ask_for_each_others_key_one_is_refused() {
 
 #[test]
 fn a_graph_unlocked_between_the_look_and_the_entry_is_caught() {
-    catches(Fault::ChecksApart, "deadlock", two_cross);
+    catches(WaitFault::ChecksApart, "deadlock", two_cross);
 }
 
 #[test]
 fn an_edge_that_stays_is_caught() {
-    catches(Fault::EdgeStays, "an edge is left", two_cross);
+    catches(WaitFault::EdgeStays, "an edge is left", two_cross);
 }
 
 /// The same with three: 0 waits for 1, 1 for 2, and 2 asks for 0.
@@ -86,7 +88,7 @@ fn of_three_in_a_ring_one_is_refused() {
 
 #[test]
 fn a_graph_unlocked_while_three_look_is_caught() {
-    catches(Fault::ChecksApart, "deadlock", three_in_a_ring);
+    catches(WaitFault::ChecksApart, "deadlock", three_in_a_ring);
 }
 
 /// The same over two coalescers, whose locks know nothing of each other.
@@ -102,7 +104,7 @@ fn a_ring_over_two_coalescers_is_refused() {
 
 #[test]
 fn a_graph_unlocked_between_two_coalescers_is_caught() {
-    catches(Fault::ChecksApart, "deadlock", two_coalescers);
+    catches(WaitFault::ChecksApart, "deadlock", two_coalescers);
 }
 
 /// A call inside a closure.
@@ -279,7 +281,7 @@ fn who_is_one_too_many_closes_no_circle() {
 
 #[test]
 fn a_caller_in_the_graph_before_it_has_a_place_is_caught() {
-    catches(Fault::WaitsWithoutPlace, "no cycle", ring_through_one_too_many);
+    catches(WaitFault::WaitsWithoutPlace, "no cycle", ring_through_one_too_many);
 }
 
 /// ```text
@@ -330,5 +332,5 @@ fn a_wait_that_an_observer_makes_before_a_wait_hides_no_circle() {
 
 #[test]
 fn an_inner_wait_that_takes_the_outer_one_with_it_is_caught() {
-    catches(Fault::InnerWaitHidesOuter, "deadlock", wait_before_a_wait);
+    catches(WaitFault::InnerWaitHidesOuter, "deadlock", wait_before_a_wait);
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::{Calls, Seen, building, together};
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::policy::OnLastTicket;
-use crate::sync::{self, Fault, catches, holds, holds_despite};
+use crate::sync::{self, Trouble, catches, holds, holds_despite};
+use crate::wait::faults::Fault as WaitFault;
 use crate::wait::graph;
 
 /// Nothing is left, when the pool's threads have ended their closures.
@@ -90,7 +92,7 @@ fn a_blocked_thread_of_the_pool_lends_its_place() {
 
 #[test]
 fn a_blocked_thread_that_keeps_its_place_is_caught() {
-    catches(Fault::BlockedKeepsPlace, "deadlock", all_threads_blocked);
+    catches(WaitFault::BlockedKeepsPlace, "deadlock", all_threads_blocked);
 }
 
 #[test]
@@ -250,7 +252,7 @@ fn no_thread_to_be_had() {
 
 #[test]
 fn without_a_thread_for_it_a_flight_is_ended_or_led_by_a_follower() {
-    holds_despite(Fault::NoThread, no_thread_to_be_had);
+    holds_despite(Trouble::NoThread, no_thread_to_be_had);
 }
 
 /// ```text
@@ -284,7 +286,7 @@ fn a_thread_that_is_wanted_again_before_it_ends_stays() {
 
 #[test]
 fn with_a_thread_now_and_then_none_is_lost() {
-    holds_despite(Fault::NoThread, threads_now_and_then);
+    holds_despite(Trouble::NoThread, threads_now_and_then);
 }
 
 #[test]
@@ -331,7 +333,7 @@ fn refused_closure_waits() {
 
 #[test]
 fn a_closure_that_waits_as_it_is_refused_upsets_no_count() {
-    holds_despite(Fault::NoThread, refused_closure_waits);
+    holds_despite(Trouble::NoThread, refused_closure_waits);
 }
 
 /// ```text

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::{Asking, Building, Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::flight::{Entry, Patience, WaitLimits, Waited};
 use crate::policy::OnFailure;
-use crate::sync::{self, Fault, catches, holds};
+use crate::sync::{self, catches, holds};
 
 fn electing() -> Building {
     building().on_error(OnFailure::Elect { times: 2 })

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::{Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::flight::{Entry, WaitLimits, Waited};
-use crate::sync::{self, Fault, catches, holds};
+use crate::sync::{self, catches, holds};
 
 /// ```text
 /// leader                          follower

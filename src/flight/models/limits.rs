@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::{Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
-use crate::sync::{Fault, catches, holds, pause};
+use crate::flight::faults::Fault;
+use crate::sync::{catches, holds, pause};
+use crate::wait::faults::Fault as WaitFault;
 
 /// ```text
 /// leader                          follower
@@ -66,7 +68,7 @@ fn the_bound_over_all_flights_is_never_passed_and_given_back_whole() {
 
 #[test]
 fn a_bound_taken_in_two_steps_is_caught() {
-    catches(Fault::CountsApart, "place", bound_over_all_flights);
+    catches(WaitFault::CountsApart, "place", bound_over_all_flights);
 }
 
 /// ```text
@@ -181,7 +183,7 @@ fn no_more_run_alone_than_may() {
 
 #[test]
 fn a_bound_on_the_impatient_taken_in_two_steps_is_caught() {
-    catches(Fault::CountsApart, "two run alone", impatient_crowd);
+    catches(WaitFault::CountsApart, "two run alone", impatient_crowd);
 }
 
 /// ```text

@@ -17,17 +17,21 @@ mod limits;
 use std::cell::RefCell;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::completion::Completion;
+use super::slot::Slot;
+use super::table::record::Record;
 use super::{Flight, FlightRef};
 use crate::coalesce::SyncCoalesce;
 use crate::coalesce::builder::Builder;
 use crate::coalesce::options::Request;
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::outcome::Shared;
 use crate::outcome::{Outcome, Role};
-use crate::sync::{self, Fault, planted};
+use crate::sync::{self, is_planted};
 use crate::wait::graph;
 
 /// A key is its own hash, so that a model knows which keys share a shard.
@@ -181,7 +185,7 @@ fn together<const N: usize>(parts: [&(dyn Fn(&Seen) + Sync); N]) -> Vec<Seen> {
 
 /// [`Fault::PublishesBeforeRemoving`].
 pub(super) fn end_too_soon<K, T, E>(at: FlightRef<'_, K, T, E>, completion: &Completion<T, E>) {
-    if !planted(Fault::PublishesBeforeRemoving) {
+    if !is_planted(Fault::PublishesBeforeRemoving) {
         return;
     }
     let mut locked = at.shard.lock();
@@ -189,5 +193,19 @@ pub(super) fn end_too_soon<K, T, E>(at: FlightRef<'_, K, T, E>, completion: &Com
     drop(locked);
     if let Some(slot) = slot {
         slot.publish(completion.shared()).wake();
+    }
+}
+
+/// [`Fault::ForgetLosesSlot`].
+pub(super) fn lose_slot<T, E>(record: &mut Record<T, E>) {
+    if is_planted(Fault::ForgetLosesSlot) {
+        record.slot = None;
+    }
+}
+
+/// [`Fault::PublishesTwice`].
+pub(super) fn keep_slot<T, E>(record: &mut Record<T, E>, slot: Option<&Arc<Slot<T, E>>>) {
+    if is_planted(Fault::PublishesTwice) {
+        record.slot = slot.cloned();
     }
 }

@@ -7,6 +7,7 @@ use hashbrown::Equivalent;
 use super::ticket::{ResultChannel, Ticket, TicketOwner, TicketSeat};
 use super::{Job, NotTaken, Pool};
 use crate::error::CallError;
+use crate::flight::faults::Fault;
 use crate::flight::release::Released;
 use crate::flight::slot::Slot;
 use crate::flight::table::shard::Removed;
@@ -14,7 +15,7 @@ use crate::flight::{Entry, Flight, FlightRef, Flights, LeaderGuard, WaitMode};
 use crate::outcome::Shared;
 use crate::panic::{CatchDrop, catch_panic};
 use crate::policy::{OnFullPool, OnLastTicket};
-use crate::sync::{self, Fault, ThreadToken, planted};
+use crate::sync::{self, ThreadToken, is_planted};
 
 /// A flight that waits for a thread. Dropped, it ends the flight with `Closed`.
 struct Queued<K, T, E> {
@@ -123,13 +124,13 @@ impl<K, T, E> FlightRef<'_, K, T, E> {
         let mut locked = self.shard.lock();
         let closed = locked.closed;
         match locked.record(self.hash, self.id) {
-            Some((record, _)) if !record.cancelled || planted(Fault::QueuesWhatWasCancelled) => {
+            Some((record, _)) if !record.cancelled || is_planted(Fault::QueuesWhatWasCancelled) => {
                 record.detached = true;
                 // No thread has this number, so it leads nowhere in the graph of waits.
                 record.leader = record.leader.map(|leader| ThreadToken { number: 0, ..leader });
                 let slot = Arc::clone(record.slot.get_or_insert_with(|| Arc::new(Slot::new(0))));
                 slot.leader.clear();
-                if planted(Fault::FirstTicketIsLate) {
+                if is_planted(Fault::FirstTicketIsLate) {
                     drop(locked);
                 }
                 Ok(ResultChannel::new(slot))
@@ -169,11 +170,11 @@ impl<K, T, E> Queued<K, T, E> {
         let me = sync::this_thread();
         let mut locked = at.shard.lock();
         let wanted = match locked.record(self.hash, self.id) {
-            Some((record, _)) if !record.cancelled || planted(Fault::RunsWhatWasCancelled) => {
+            Some((record, _)) if !record.cancelled || is_planted(Fault::RunsWhatWasCancelled) => {
                 record.leader = Some(me);
                 if let Some(slot) = &record.slot {
                     // Before the closure, so that its first wait sees who waits for it. This thread waits for nothing.
-                    slot.leader.set(if planted(Fault::DetachedUnnamed) { 0 } else { me.number });
+                    slot.leader.set(if is_planted(Fault::DetachedUnnamed) { 0 } else { me.number });
                 }
                 true
             }
@@ -218,7 +219,7 @@ impl<K, T, E> Queued<K, T, E> {
 
 impl<K, T, E> Drop for Queued<K, T, E> {
     fn drop(&mut self) {
-        if !self.ended && !planted(Fault::DroppedJobEndsNothing) {
+        if !self.ended && !is_planted(Fault::DroppedJobEndsNothing) {
             self.end(CallError::Closed, false);
         }
     }

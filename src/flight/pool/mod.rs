@@ -11,8 +11,9 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::flight::faults::Fault;
 use crate::panic::catch_panic;
-use crate::sync::{self, Fault, Mutex, Receiver, Sender, planted};
+use crate::sync::{self, Mutex, Receiver, Sender, also_if, only_if};
 use crate::wait::blocking::{self, Compensate};
 
 /// The work of a detached flight. Dropped, it ends the flight.
@@ -92,7 +93,7 @@ impl Pool {
     }
 
     /// All its threads wait for a job, of which there is none, and it has no thread that is not counted.
-    #[cfg(all(test, sync_coalesce_shuttle))]
+    #[cfg(sync_coalesce_shuttle)]
     pub(in crate::flight) fn is_at_rest(&self) -> bool {
         // Each thread has its workers twice, and once more while it blocks.
         let threads = (Arc::strong_count(&self.0) - 1) / 2;
@@ -190,7 +191,7 @@ impl Workers {
         while let Ok(message) = jobs.recv() {
             let mut state = self.state.lock();
             let Some(job) = message else {
-                if state.end_one() || planted(Fault::EndsUnasked) {
+                if also_if!(EndsUnasked, state.end_one()) {
                     return;
                 }
                 continue;
@@ -200,7 +201,7 @@ impl Workers {
             drop(state);
             job.run();
             let mut state = self.state.lock();
-            if state.active > self.threads && !planted(Fault::SpareStays) {
+            if only_if!(SpareStays, state.active > self.threads) {
                 state.active -= 1;
                 return;
             }

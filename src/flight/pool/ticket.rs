@@ -109,7 +109,7 @@ impl<T, E> Ticket<T, E> {
     ///
     /// Waits for it are not seen where cycles of waits are looked for. Keep the ticket meanwhile: dropping it closes
     /// the channel.
-    #[cfg(not(all(test, sync_coalesce_shuttle)))]
+    #[cfg(not(sync_coalesce_shuttle))]
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Result<Arc<T>, CallError<E>>> {
         &self.receiver

@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
+use crate::flight::faults::Fault;
 use crate::outcome::Shared;
 use crate::panic::CatchDrop;
-use crate::sync::{Fault, Instant, Monitor, Mutex, Sender, has_passed, planted};
+use crate::sync::{Instant, Monitor, Mutex, Sender, has_passed, is_planted};
 use crate::wait::graph::LeaderCell;
 
 /// How many meeting points a flight has: followers that wake up together take different locks. DESIGN.md has what was
 /// measured.
-const LANES: usize = if cfg!(all(test, sync_coalesce_shuttle)) { 2 } else { 8 };
+const LANES: usize = if cfg!(sync_coalesce_shuttle) { 2 } else { 8 };
 
 /// How many followers take a lane before the next one is taken, so that a small flight is woken by one notification.
-const PER_LANE: usize = if cfg!(all(test, sync_coalesce_shuttle)) { 1 } else { 64 };
+const PER_LANE: usize = if cfg!(sync_coalesce_shuttle) { 1 } else { 64 };
 
 /// Comes into being with the first follower, so that a lone flight pays nothing for it.
 pub(crate) struct Slot<T, E> {
@@ -86,7 +87,7 @@ impl<T, E> Slot<T, E> {
     /// A follower that misses [`wake`](Published::wake) cannot exist: it looks and goes to sleep under the lock of
     /// its lane, so it either sees the result or sleeps before it is set, and so before it is woken.
     pub(in crate::flight) fn publish(self: Arc<Self>, result: Shared<T, E>) -> Published<T, E> {
-        if !planted(Fault::LeaderOutlivesFlight) {
+        if !is_planted(Fault::LeaderOutlivesFlight) {
             self.leader.clear();
         }
         let asleep = self.set(|| State::Ended(result.clone()));
@@ -111,8 +112,8 @@ impl<T, E> Slot<T, E> {
         if !matches!(self.look(), Woken::Vacant) {
             return CatchDrop::NONE;
         }
-        self.leader.set(if planted(Fault::ElectedUnnamed) { 0 } else { thread });
-        if planted(Fault::LeadStaysVacant) {
+        self.leader.set(if is_planted(Fault::ElectedUnnamed) { 0 } else { thread });
+        if is_planted(Fault::LeadStaysVacant) {
             return CatchDrop::NONE;
         }
         self.set(|| State::Led);
@@ -121,7 +122,7 @@ impl<T, E> Slot<T, E> {
 
     /// Sets the state in all lanes; says in which of them somebody sleeps.
     fn set(&self, state: impl Fn() -> State<T, E>) -> u32 {
-        let lanes = if planted(Fault::SetsOneLane) { 1 } else { LANES };
+        let lanes = if is_planted(Fault::SetsOneLane) { 1 } else { LANES };
         let mut asleep = 0;
         for (index, lane) in self.lanes.iter().enumerate().take(lanes) {
             let mut lane = lane.lock();
@@ -188,7 +189,7 @@ impl<T, E> Slot<T, E> {
         loop {
             match &lane.state {
                 State::Ended(result) => return Woken::Ended(result.clone()),
-                State::Vacant if planted(Fault::LeadsLate) => return Woken::Vacant,
+                State::Vacant if is_planted(Fault::LeadsLate) => return Woken::Vacant,
                 _ if until.is_some_and(has_passed) => return Woken::Late,
                 State::Vacant => return Woken::Vacant,
                 State::Led => {
@@ -204,7 +205,7 @@ impl<T, E> Slot<T, E> {
 impl<T, E> Published<T, E> {
     /// Wakes every follower, and sends the result to every ticket.
     pub(in crate::flight) fn wake(self) {
-        let lanes = if planted(Fault::WakesOneLane) { 1 } else { LANES };
+        let lanes = if is_planted(Fault::WakesOneLane) { 1 } else { LANES };
         for (index, lane) in self.slot.lanes.iter().enumerate().take(lanes) {
             if self.asleep >> index & 1 == 1 {
                 lane.notify_all();

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::flight::faults::Fault;
 use crate::flight::slot::Slot;
 use crate::outcome::Shared;
-use crate::sync::{Fault, Instant, ThreadToken, planted};
+use crate::sync::{Instant, ThreadToken, step};
 
 /// What is known of one flight that has not ended.
 pub(crate) struct Record<T, E> {
@@ -48,6 +49,8 @@ impl<T, E> Record<T, E> {
 
     /// How many followers wait in the slot now, or are about to: those who can be elected.
     pub(crate) fn waiting(&self) -> u64 {
-        if planted(Fault::ElectsTheDeferred) { self.followers } else { self.followers - self.deferred }
+        let mut waiting = self.followers;
+        step!(ElectsTheDeferred, waiting -= self.deferred);
+        waiting
     }
 }

@@ -11,11 +11,14 @@ use super::lingering::Lingering;
 use super::record::Record;
 use super::small_table::{Hashed, SmallTable};
 use crate::flight::completion::Completion;
+use crate::flight::faults::Fault;
+#[cfg(sync_coalesce_shuttle)]
+use crate::flight::models;
 use crate::flight::release::Released;
 use crate::flight::slot::Slot;
 use crate::outcome::Shared;
 use crate::stats::Stats;
-use crate::sync::{Fault, Instant, ThreadToken, planted};
+use crate::sync::{Instant, ThreadToken, also_if, only_if, step};
 
 /// The flights whose keys hash here. Each running flight is in exactly one of the two maps.
 pub(crate) struct Shard<K, T, E> {
@@ -155,9 +158,7 @@ impl<K, T, E> Shard<K, T, E> {
     pub(crate) fn supersede(&mut self, hash: u64, id: u64, record: Record<T, E>) {
         if let Some(entry) = self.flights.find(hash, |entry| entry.record.id == id) {
             let superseded = mem::replace(&mut entry.record, record);
-            if !planted(Fault::SupersededIsLost) {
-                self.unlinked.insert(id, superseded);
-            }
+            step!(SupersededIsLost, self.unlinked.insert(id, superseded));
         }
     }
 
@@ -179,7 +180,7 @@ impl<K, T, E> Shard<K, T, E> {
 
     #[inline]
     fn take(&mut self, hash: u64, id: u64) -> Option<(Option<K>, Record<T, E>)> {
-        match self.flights.remove(hash, |entry| entry.record.id == id || planted(Fault::RemovesByKey)) {
+        match self.flights.remove(hash, |entry| also_if!(RemovesByKey, entry.record.id == id)) {
             Some(entry) => Some((Some(entry.key), entry.record)),
             None => self.unlinked.remove(&id).map(|record| (None, record)),
         }
@@ -206,7 +207,8 @@ impl<K, T, E> Shard<K, T, E> {
     {
         let Entry { key, mut record, .. } = self.flights.remove(hash, |entry| key.equivalent(&entry.key))?;
         let id = record.id;
-        record.slot = record.slot.filter(|_| !planted(Fault::ForgetLosesSlot));
+        #[cfg(sync_coalesce_shuttle)]
+        models::lose_slot(&mut record);
         self.unlinked.insert(id, record);
         Some((key, id))
     }
@@ -240,10 +242,12 @@ impl<K, T, E> Shard<K, T, E> {
         let record = self.unlinked.get_mut(&id)?;
         record.cancelled = true;
         record.deferred = 0;
-        let slot = if planted(Fault::PublishesTwice) { record.slot.clone() } else { record.slot.take() };
+        let slot = record.slot.take();
+        #[cfg(sync_coalesce_shuttle)]
+        models::keep_slot(record, slot.as_ref());
         let released = Released::publish(mem::take(&mut record.followers), slot, &mut self.counters, result);
         self.counters.cancelled += released.as_ref().map_or(0, Released::followers);
-        if record.leader.is_none() && !planted(Fault::CancelLeavesVacantFlight) {
+        if only_if!(CancelLeavesVacantFlight, record.leader.is_none()) {
             // The lead was vacant, so nobody is left who would take this away.
             self.unlinked.remove(&id);
         }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Pacer, PacerBuilder};
-use crate::sync::{self, Barrier, Fault, catches, holds, scope};
+use crate::stack::pace::faults::Fault;
+use crate::sync::{self, Barrier, catches, holds, scope};
 
 const SECOND: Duration = Duration::from_secs(1);
 

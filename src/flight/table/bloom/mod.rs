@@ -3,7 +3,8 @@
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod tests;
 
-use crate::sync::{Fault, planted};
+use crate::flight::faults::Fault;
+use crate::sync::also_if;
 
 /// A set of hashes of which only so much is kept: one bit stands for every 64th. A Bloom filter with one hash function
 /// (Bloom, "Space/Time Trade-offs in Hash Coding with Allowable Errors", 1970).
@@ -61,7 +62,7 @@ impl CountingBloomFilter {
         if *count != u16::MAX {
             *count -= 1;
         }
-        if *count == 0 || planted(Fault::FilterLosesOthers) {
+        if also_if!(FilterLosesOthers, *count == 0) {
             self.filter.0 &= !BloomFilter::of(hash).0;
         }
     }
