@@ -354,7 +354,8 @@ mod error;
 pub use error::CallError;
 
 mod flight;
-pub use flight::{Flight, Ticket};
+pub use flight::handle::Flight;
+pub use flight::pool::ticket::Ticket;
 pub use hashbrown::Equivalent;
 
 mod key;
@@ -369,6 +370,8 @@ pub use observe::MetricsObserver;
 pub use observe::TracingObserver;
 pub use observe::{Ended, EndedAs, FlightId, Left, LeftWith, Observer, Refused};
 
+mod options;
+
 mod outcome;
 pub use outcome::{Bypass, Mark, Outcome, Role};
 
@@ -376,6 +379,8 @@ mod panic;
 
 mod policy;
 pub use policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
+
+mod shrink;
 
 #[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
 pub mod stack;

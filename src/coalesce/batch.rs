@@ -9,9 +9,10 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{Equivalent, HashTable};
 
 use crate::coalesce::SyncCoalesce;
-use crate::coalesce::options::CallOptions;
 use crate::error::CallError;
+use crate::options::CallOptions;
 use crate::outcome::Mark;
+use crate::wait::limits::WaitUntil;
 
 /// A batch with options of its own, made by [`SyncCoalesce::request_many`]. Nothing happens until one of the verbs at
 /// the end.
@@ -34,7 +35,7 @@ use crate::outcome::Mark;
 pub struct RequestMany<'a, Q: ?Sized, K, T, E, S> {
     coalesce: &'a SyncCoalesce<K, T, E, S>,
     keys: Vec<&'a Q>,
-    options: CallOptions,
+    options: CallOptions<'a>,
 }
 
 impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
@@ -167,21 +168,21 @@ impl<'a, Q: ?Sized, K, T, E, S> RequestMany<'a, Q, K, T, E, S> {
     /// How long to wait for the keys that others lead, all of them together, counted from the end of the batch's own
     /// upstream call; `Duration::MAX` is no limit. See [`Request::timeout`](crate::Request::timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options = self.options.timeout(timeout);
+        self.options.until = Some(WaitUntil::Timeout(timeout));
         self
     }
 
     /// Until when to wait for the keys that others lead. A result that is there beats a deadline that has passed. See
     /// [`Request::deadline`](crate::Request::deadline).
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.options = self.options.deadline(deadline);
+        self.options.until = Some(WaitUntil::Deadline(deadline));
         self
     }
 
     /// How long to wait for the keys that others lead before the closure is run for each of them alone, counted as
     /// [`timeout`](RequestMany::timeout) is. See [`Request::patience`](crate::Request::patience).
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.options = self.options.patience(patience);
+        self.options.patience = Some(patience);
         self
     }
 
@@ -255,10 +256,8 @@ where
     ) -> Vec<Result<Arc<T>, CallError<E>>> {
         let Self { coalesce, keys, options } = self;
         let (different, places) = distinct(&keys, &coalesce.hasher);
-        let settings = &coalesce.flights.settings;
-        let limits = |now| options.limits(now, settings.timeout, settings.patience);
-        let results = coalesce.flights.call_many(&different, options.after, limits, work, part);
-        places.into_iter().map(|place| results[place].clone()).collect()
+        let outcomes = coalesce.flights.call_many(&different, &options, work, part);
+        places.into_iter().map(|place| outcomes[place].result.clone()).collect()
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::coalesce::SyncCoalesce;
-use crate::flight::{Flights, Policy, Pool, Settings};
+use crate::flight::flights::Flights;
+use crate::flight::pool::Pool;
+use crate::flight::settings::{Policy, Settings};
 use crate::key::{Key, KeyRule};
 use crate::observe::Observer;
 use crate::policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};

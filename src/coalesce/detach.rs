@@ -5,7 +5,9 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::Equivalent;
 
 use crate::coalesce::SyncCoalesce;
-use crate::flight::{Flight, Ticket};
+use crate::flight::handle::Flight;
+use crate::flight::pool::ticket::Ticket;
+use crate::options::CallOptions;
 
 impl<K, T, E, S> SyncCoalesce<K, T, E, S>
 where
@@ -64,6 +66,6 @@ where
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.flights.detach(&self.pool, self.hasher.hash_one(key), key, work)
+        self.flights.detach(&self.pool, self.hasher.hash_one(key), key, &CallOptions::default(), work)
     }
 }

@@ -17,14 +17,15 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 use crate::coalesce::builder::Builder;
-use crate::coalesce::options::CallOptions;
 use crate::coalesce::options::Request;
 use crate::error::CallError;
-use crate::flight::{Entry, Flight, Flights, Pool, Waited};
+use crate::flight::flights::Flights;
+use crate::flight::handle::Flight;
+use crate::flight::pool::Pool;
 use crate::key::KeyRule;
-use crate::outcome::{Bypass, Outcome, Role};
+use crate::options::CallOptions;
+use crate::outcome::Outcome;
 use crate::stats::{FlightInfo, Stats};
-use crate::sync;
 
 /// One call in flight per key, for threads: everyone who asks while it runs gets its result.
 ///
@@ -188,7 +189,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.run(key, CallOptions::default(), |_| Ok(work()), |outcome| outcome.result)
+        self.run(key, &CallOptions::default(), |_| Ok(work()), |outcome| outcome.result)
     }
 
     /// The value of `work`, or of the same call if it is already in flight; errors are shared too.
@@ -219,7 +220,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.run(key, CallOptions::default(), |_| work(), |outcome| outcome.result)
+        self.run(key, &CallOptions::default(), |_| work(), |outcome| outcome.result)
     }
 
     /// A call with options of its own, such as a timeout; see [`Request`].
@@ -227,54 +228,18 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         Request::new(self, key)
     }
 
-    /// What every call comes down to. What `part` leaves out of the outcome is not even made where the caller leads.
+    /// What every call of one key comes down to.
     pub(crate) fn run<Q, R>(
         &self,
         key: &Q,
-        options: CallOptions,
+        options: &CallOptions<'_>,
         work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
-        part: impl FnOnce(Outcome<T, E>) -> R,
+        project: impl FnOnce(Outcome<T, E>) -> R,
     ) -> R
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        let hash = self.hasher.hash_one(key);
-        if options.bypass {
-            return part(self.flights.bypass(hash, Bypass::Requested, work));
-        }
-        match self.flights.enter(hash, key, options.after) {
-            Entry::Lead(lead) => part(lead.run(work)),
-            entered => part(self.run_otherwise(hash, entered, options, work)),
-        }
-    }
-
-    /// Where the caller does not lead at once. Apart, so that a lone call stays short.
-    #[inline(never)]
-    fn run_otherwise(
-        &self,
-        hash: u64,
-        entered: Entry<'_, K, T, E>,
-        options: CallOptions,
-        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
-    ) -> Outcome<T, E> {
-        let outcome = match entered {
-            Entry::Lead(lead) => return lead.run(work),
-            Entry::Bypass(why) => return self.flights.bypass(hash, why, work),
-            Entry::Lingering(result, age) => Outcome { result, role: Role::Lingering { age } },
-            Entry::Refused(error) => self.flights.refuse(error),
-            Entry::Follow(follow) => {
-                let joined = sync::now();
-                let settings = &self.flights.settings;
-                match follow.wait(joined, options.limits(joined, settings.timeout, settings.patience)) {
-                    Waited::Over(outcome) => outcome,
-                    Waited::Lead(lead) => return lead.run(work),
-                    Waited::Impatient => return self.flights.bypass(hash, Bypass::Impatient, work),
-                }
-            }
-        };
-        // The closure, unused. Not later: if its Drop panics, an outcome on its way out would never be dropped.
-        drop(work);
-        outcome
+        self.flights.call(self.hasher.hash_one(key), key, options, work, project)
     }
 }
 

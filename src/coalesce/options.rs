@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use hashbrown::Equivalent;
 
 use crate::coalesce::SyncCoalesce;
-use crate::flight::Flight;
-use crate::flight::{Patience, WaitLimits};
+use crate::flight::handle::Flight;
+use crate::options::CallOptions;
 use crate::outcome::{Mark, Outcome};
+use crate::wait::limits::WaitUntil;
 
 /// One call with options of its own, made by [`SyncCoalesce::request`]. Nothing happens until one of the two verbs at
 /// the end.
@@ -30,55 +31,7 @@ use crate::outcome::{Mark, Outcome};
 pub struct Request<'a, Q: ?Sized, K, T, E, S> {
     coalesce: &'a SyncCoalesce<K, T, E, S>,
     key: &'a Q,
-    options: CallOptions,
-}
-
-/// What a caller asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CallOptions {
-    limit: Option<WaitUntil>,
-    patience: Option<Duration>,
-    pub(crate) after: Option<Mark>,
-    pub(crate) bypass: bool,
-}
-
-/// How long a caller waits for others.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum WaitUntil {
-    Timeout(Duration),
-    Deadline(Instant),
-}
-
-impl WaitUntil {
-    /// Until when that is, for a wait that begins now. What is too far away for the clock is no limit.
-    pub(crate) fn deadline(self, now: Instant) -> Option<Instant> {
-        match self {
-            Self::Timeout(timeout) => now.checked_add(timeout),
-            Self::Deadline(deadline) => Some(deadline),
-        }
-    }
-}
-
-impl CallOptions {
-    pub(crate) fn timeout(self, timeout: Duration) -> Self {
-        Self { limit: Some(WaitUntil::Timeout(timeout)), ..self }
-    }
-
-    pub(crate) fn deadline(self, deadline: Instant) -> Self {
-        Self { limit: Some(WaitUntil::Deadline(deadline)), ..self }
-    }
-
-    pub(crate) fn patience(self, patience: Duration) -> Self {
-        Self { patience: Some(patience), ..self }
-    }
-
-    /// How long a follower that begins to wait now will wait.
-    pub(crate) fn limits(&self, now: Instant, timeout: Option<Duration>, patience: Option<Duration>) -> WaitLimits {
-        let limit = self.limit.or(timeout.map(WaitUntil::Timeout));
-        let deadline = limit.and_then(|limit| limit.deadline(now));
-        let patience = self.patience.or(patience).and_then(|patience| Patience::of(patience, now));
-        WaitLimits { deadline, patience }
-    }
+    options: CallOptions<'a>,
 }
 
 impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
@@ -93,14 +46,14 @@ impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
     /// Where the closure has a time-out of its own, this one should be longer, or followers leave just before they
     /// would learn of that error. Replaces an earlier [`deadline`](Request::deadline), and the builder's default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options = self.options.timeout(timeout);
+        self.options.until = Some(WaitUntil::Timeout(timeout));
         self
     }
 
     /// Until when to wait as a follower. A result that is there beats a deadline that has passed. Replaces an earlier
     /// [`timeout`](Request::timeout), and the builder's default.
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.options = self.options.deadline(deadline);
+        self.options.until = Some(WaitUntil::Deadline(deadline));
         self
     }
 
@@ -111,7 +64,7 @@ impl<'a, Q: ?Sized, K, T, E, S> Request<'a, Q, K, T, E, S> {
     /// [`max_impatient`](crate::Builder::max_impatient) allows; one that finds the lead free takes it. A deadline that
     /// comes first ends the call.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.options = self.options.patience(patience);
+        self.options.patience = Some(patience);
         self
     }
 
@@ -167,7 +120,7 @@ where
     ///
     /// In the outcome's [`result`](Outcome::result): those of [`SyncCoalesce::try_call`].
     pub fn try_call(self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
-        self.coalesce.run(self.key, self.options, work, |outcome| outcome)
+        self.coalesce.run(self.key, &self.options, work, |outcome| outcome)
     }
 }
 

@@ -5,21 +5,24 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::completion::{Completion, attempt_many};
-use super::{Entry, Flights, Follower, LeaderGuard, WaitLimits, WaitMode, Waited};
+use super::bypass::BypassRun;
+use super::completion::{Completion, Completions, attempt_many};
+use super::enter::{Entry, WaitMode};
+#[cfg(sync_coalesce_shuttle)]
+use super::faults::Fault;
+use super::flights::Flights;
+use super::follow::Follower;
+use super::lead::LeaderGuard;
 use crate::error::CallError;
-use crate::flight::faults::Fault;
-use crate::outcome::Shared;
-use crate::outcome::{Bypass, Mark};
+use crate::options::CallOptions;
+use crate::outcome::{Bypass, Outcome, Role};
 use crate::panic::CatchDrop;
 use crate::policy::OnDeadlock;
-use crate::sync::{self, Instant, is_planted};
+use crate::sync::{self, Instant};
 use crate::wait::graph::Chain;
+use crate::wait::limits::WaitLimits;
 
-/// What came of a batch's closure for each key, or for all of them together if it panicked.
-type Completions<T, E> = Result<Vec<Completion<T, E>>, Completion<T, E>>;
-
-/// A follower that waits later. Dropped before, it leaves its flight.
+/// A follower that does not wait yet. Dropped before it does, it leaves its flight.
 struct DeferredFollower<'a, K, T, E>(Option<Follower<'a, K, T, E>>);
 
 /// The parts that one caller plays in the flights of its keys, by the keys' places.
@@ -27,6 +30,17 @@ struct Parts<'a, K, T, E> {
     leads: Vec<(usize, LeaderGuard<'a, K, T, E>)>,
     follows: Vec<(usize, DeferredFollower<'a, K, T, E>)>,
     bypasses: Vec<(usize, Bypass)>,
+}
+
+/// What came of each key, at its place. Each catches panics in its Drop: two at a time would end the process.
+type Outcomes<T, E> = Vec<CatchDrop<Outcome<T, E>>>;
+
+/// The batch's own wishes and its closure, which can be asked for any of its keys.
+struct Batch<'k, 'o, Q: ?Sized, A> {
+    /// All different, with their hashes.
+    keys: &'k [(u64, &'k Q)],
+    options: &'o CallOptions<'o>,
+    ask: A,
 }
 
 impl<K, T, E> Flights<K, T, E> {
@@ -41,64 +55,76 @@ impl<K, T, E> Flights<K, T, E> {
     pub(crate) fn call_many<Q, R>(
         &self,
         keys: &[(u64, &Q)],
-        after: Option<Mark>,
-        limits: impl FnOnce(Instant) -> WaitLimits,
+        options: &CallOptions<'_>,
         mut work: impl FnMut(&[&Q]) -> Result<Vec<R>, E>,
         part: fn(R) -> Result<T, E>,
-    ) -> Vec<Shared<T, E>>
+    ) -> Vec<Outcome<T, E>>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        let mut ask = |keys: &[&Q]| attempt_many(keys.len(), || work(keys), part, self.settings.cost.as_deref());
-        // Dropped quietly if the closure panics: a second panic would end the process.
-        let mut results: Vec<CatchDrop<Shared<T, E>>> = keys.iter().map(|_| CatchDrop::NONE).collect();
-
-        let Parts { leads, follows, bypasses } = self.claim(keys, after, &mut results);
-        let places: Vec<usize> = leads.iter().map(|(place, _)| *place).collect();
-        let missing: Vec<&Q> = places.iter().map(|&place| keys[place].1).collect();
-        let leads = leads.into_iter().map(|(_, lead)| lead).collect();
-        for (place, result) in places.into_iter().zip(self.lead_many(leads, &missing, &mut ask)) {
-            results[place] = result;
-        }
-        for (place, why) in bypasses {
-            results[place] = CatchDrop::new(self.bypass_one(keys[place], why, false, &mut ask));
-        }
-        if !follows.is_empty() {
-            let began = sync::now();
-            let limits = limits(began);
-            for (place, deferred) in follows {
-                results[place] = CatchDrop::new(self.follow_later(deferred, keys[place], began, limits, &mut ask));
-            }
+        let cost = self.settings.cost.as_deref();
+        let ask = |keys: &[&Q]| attempt_many(keys.len(), || work(keys), part, cost);
+        let mut batch = Batch { keys, options, ask };
+        let mut outcomes: Outcomes<T, E> = keys.iter().map(|_| CatchDrop::NONE).collect();
+        if options.bypass {
+            self.bypass_many(&mut batch, &mut outcomes);
+        } else {
+            let parts = self.claim(&batch, &mut outcomes);
+            self.act_many(&mut batch, parts, &mut outcomes);
         }
         // Each place has had its part.
-        results.into_iter().map(|mut result| result.take().unwrap_or(Err(CallError::Cancelled))).collect()
+        let missing = || Outcome { result: Err(CallError::Cancelled), role: Role::Refused };
+        outcomes.into_iter().map(|mut outcome| outcome.take().unwrap_or_else(missing)).collect()
     }
 
     /// Enters the flight of each key, and waits for none.
-    fn claim<Q>(
-        &self,
-        keys: &[(u64, &Q)],
-        after: Option<Mark>,
-        results: &mut [CatchDrop<Shared<T, E>>],
-    ) -> Parts<'_, K, T, E>
+    fn claim<Q, A>(&self, batch: &Batch<'_, '_, Q, A>, outcomes: &mut Outcomes<T, E>) -> Parts<'_, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        let mut parts = Parts { leads: Vec::with_capacity(keys.len()), follows: Vec::new(), bypasses: Vec::new() };
-        for (place, &(hash, key)) in keys.iter().enumerate() {
-            match self.enter_waiting(WaitMode::AfterBatch, hash, key, after) {
+        let mut parts =
+            Parts { leads: Vec::with_capacity(batch.keys.len()), follows: Vec::new(), bypasses: Vec::new() };
+        for (place, &(hash, key)) in batch.keys.iter().enumerate() {
+            match self.enter(WaitMode::AfterBatch, hash, key, batch.options) {
                 Entry::Lead(lead) => parts.leads.push((place, lead)),
-                Entry::Follow(follow) if is_planted(Fault::WaitsWhileClaiming) => {
-                    let Waited::Over(outcome) = follow.wait(sync::now(), WaitLimits::default()) else { unreachable!() };
-                    results[place] = CatchDrop::new(outcome.result);
+                #[cfg(sync_coalesce_shuttle)]
+                Entry::Follow(follower) if sync::is_planted(Fault::WaitsWhileClaiming) => {
+                    let super::follow::Waited::Over(outcome) = follower.wait(sync::now(), WaitLimits::default()) else {
+                        unreachable!()
+                    };
+                    outcomes[place] = CatchDrop::new(outcome);
                 }
-                Entry::Follow(follow) => parts.follows.push((place, DeferredFollower(Some(follow)))),
-                Entry::Bypass(why) => parts.bypasses.push((place, why)),
-                Entry::Lingering(result, _) => results[place] = CatchDrop::new(result),
-                Entry::Refused(error) => results[place] = CatchDrop::new(self.refuse(error).result),
+                Entry::Follow(follower) => parts.follows.push((place, DeferredFollower(Some(follower)))),
+                Entry::Bypass(reason) => parts.bypasses.push((place, reason)),
+                Entry::Done(outcome) => outcomes[place] = CatchDrop::new(outcome),
             }
         }
         parts
+    }
+
+    /// Plays the parts: first what is led, then what runs uncoalesced, and then, leading nothing, what is waited for.
+    fn act_many<Q, A>(&self, batch: &mut Batch<'_, '_, Q, A>, parts: Parts<'_, K, T, E>, outcomes: &mut Outcomes<T, E>)
+    where
+        Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        A: FnMut(&[&Q]) -> Completions<T, E>,
+    {
+        let (places, leads): (Vec<usize>, Vec<_>) = parts.leads.into_iter().unzip();
+        let keys: Vec<&Q> = places.iter().map(|&place| batch.keys[place].1).collect();
+        for (place, outcome) in places.into_iter().zip(self.lead_many(leads, &keys, &mut batch.ask)) {
+            outcomes[place] = outcome;
+        }
+        let nothing = || (sync::now(), WaitLimits::default());
+        for (place, reason) in parts.bypasses {
+            let (hash, key) = batch.keys[place];
+            let outcome = self.act(hash, Entry::Bypass(reason), nothing, |_| one(&mut batch.ask, key));
+            outcomes[place] = CatchDrop::new(outcome);
+        }
+        if !parts.follows.is_empty() {
+            let limits = self.limits_from_now(batch.options);
+            for (place, deferred) in parts.follows {
+                outcomes[place] = CatchDrop::new(self.follow_later(batch, place, deferred, limits));
+            }
+        }
     }
 
     /// Asks for the `keys` that these are the leads of, and ends each flight with its part of the answer. A panic goes
@@ -108,10 +134,9 @@ impl<K, T, E> Flights<K, T, E> {
         leads: Vec<LeaderGuard<'_, K, T, E>>,
         keys: &[&Q],
         ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>,
-    ) -> Vec<CatchDrop<Shared<T, E>>> {
-        let mut results = Vec::with_capacity(keys.len());
-        // Dropping keys is user code: when nobody waits for this thread any more, and catch_panic, for two that panic would
-        // end the process.
+    ) -> Outcomes<T, E> {
+        let mut outcomes = Vec::with_capacity(keys.len());
+        // Dropping keys is user code: when nobody waits for this thread any more.
         let mut owned = Vec::with_capacity(keys.len());
         let mut leads = leads.into_iter();
         for keys in keys.chunks(self.settings.max_batch) {
@@ -119,76 +144,105 @@ impl<K, T, E> Flights<K, T, E> {
             for lead in leads.as_slice().iter().take(keys.len()) {
                 began = lead.begin();
             }
-            let completion = ask(keys);
+            let asked = ask(keys);
             let ran_for = began.map(|began| sync::now().saturating_duration_since(began));
-            match completion {
+            match asked {
                 Ok(completions) => {
                     for (completion, lead) in completions.into_iter().zip(leads.by_ref()) {
-                        owned.push(lead.finish(&completion, ran_for).map(CatchDrop::new));
-                        results.push(CatchDrop::new(completion.into_result()));
+                        let (followers, key) = lead.finish(&completion, ran_for);
+                        owned.push(key.map(CatchDrop::new));
+                        let role = Role::Leader { followers };
+                        outcomes.push(CatchDrop::new(Outcome { result: completion.into_result_or_resume(), role }));
                     }
                 }
                 Err(panicked) => {
-                    if is_planted(Fault::PanicReleasesOne) {
+                    #[cfg(sync_coalesce_shuttle)]
+                    if sync::is_planted(Fault::PanicReleasesOne) {
                         leads.by_ref().skip(1).for_each(|lead| _ = lead.hand_to_pool());
                     }
                     for (place, lead) in leads.enumerate() {
-                        owned.push(lead.finish(&panicked, ran_for.filter(|_| place < keys.len())).map(CatchDrop::new));
+                        let (_, key) = lead.finish(&panicked, ran_for.filter(|_| place < keys.len()));
+                        owned.push(key.map(CatchDrop::new));
                     }
                     drop(owned);
-                    // It goes on from here.
-                    results.push(CatchDrop::new(panicked.into_result()));
-                    return results;
+                    panicked.resume_panic();
+                    return outcomes;
                 }
             }
         }
-        results
+        outcomes
     }
 
-    /// Runs the closure for one key, for its caller alone.
-    fn bypass_one<Q: ?Sized>(
-        &self,
-        (hash, key): (u64, &Q),
-        why: Bypass,
-        joined: bool,
-        ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>,
-    ) -> Shared<T, E> {
-        let run = || match ask(&[key]) {
-            Ok(mut completions) => completions.pop().unwrap_or(Completion::Miscounted { expected: 1, got: 0 }),
-            Err(panicked) => panicked,
-        };
-        self.bypass_as(hash, why, joined, run).result
+    /// Asks for all keys, for this caller alone.
+    fn bypass_many<Q, A>(&self, batch: &mut Batch<'_, '_, Q, A>, outcomes: &mut Outcomes<T, E>)
+    where
+        Q: ?Sized,
+        A: FnMut(&[&Q]) -> Completions<T, E>,
+    {
+        let mut runs = Vec::with_capacity(batch.keys.len());
+        for (place, &(hash, key)) in batch.keys.iter().enumerate() {
+            match BypassRun::begin(self, hash, Bypass::Requested, false) {
+                Ok(run) => runs.push((place, key, run)),
+                Err(error) => outcomes[place] = CatchDrop::new(self.refuse(error)),
+            }
+        }
+        let keys: Vec<&Q> = runs.iter().map(|&(_, key, _)| key).collect();
+        let mut runs = runs.into_iter();
+        for keys in keys.chunks(self.settings.max_batch) {
+            match (batch.ask)(keys) {
+                Ok(completions) => {
+                    for (completion, (place, _, run)) in completions.into_iter().zip(runs.by_ref()) {
+                        outcomes[place] = CatchDrop::new(run.end(completion));
+                    }
+                }
+                Err(panicked) => {
+                    for (_, _, run) in runs {
+                        run.count_end(&panicked);
+                    }
+                    panicked.resume_panic();
+                    return;
+                }
+            }
+        }
     }
 
     /// What comes of waiting for one key, now that nothing is led for the others.
-    fn follow_later<Q>(
+    fn follow_later<Q, A>(
         &self,
+        batch: &mut Batch<'_, '_, Q, A>,
+        place: usize,
         deferred: DeferredFollower<'_, K, T, E>,
-        (hash, key): (u64, &Q),
-        began: Instant,
-        limits: WaitLimits,
-        ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>,
-    ) -> Shared<T, E>
+        limits: (Instant, WaitLimits),
+    ) -> Outcome<T, E>
     where
         Q: ToOwned<Owned = K> + ?Sized,
+        A: FnMut(&[&Q]) -> Completions<T, E>,
     {
-        let label = || self.settings.key_label.map(|label| label(&key.to_owned()).into());
-        let bypasses = self.settings.on_deadlock == OnDeadlock::Bypass;
-        let follow = match deferred.start_waiting(label, bypasses) {
-            Ok(follow) => follow,
-            Err(_) if bypasses => return self.bypass_one((hash, key), Bypass::Deadlock, true, ask),
-            Err(chain) => return self.refuse(CallError::Deadlock { chain }).result,
+        let (hash, key) = batch.keys[place];
+        let own = batch.options.label;
+        let label = || {
+            let of_key = || self.settings.key_label.map(|label| label(&key.to_owned()).into());
+            own.map(Arc::from).or_else(of_key)
         };
-        match follow.wait(began, limits) {
-            Waited::Over(outcome) => outcome.result,
-            Waited::Lead(lead) => {
-                let result = self.lead_many(vec![lead], &[key], ask).pop();
-                result
-                    .and_then(|mut result| result.take())
-                    .unwrap_or(Err(CallError::WrongCount { expected: 1, got: 0 }))
-            }
-            Waited::Impatient => self.bypass_one((hash, key), Bypass::Impatient, true, ask),
+        let bypasses = self.settings.on_deadlock == OnDeadlock::Bypass;
+        let ask = &mut batch.ask;
+        match deferred.start_waiting(label, bypasses) {
+            Ok(follower) => self.act(hash, Entry::Follow(follower), || limits, |_| one(ask, key)),
+            // It was counted as a follower when it joined.
+            Err(_) if bypasses => match BypassRun::begin(self, hash, Bypass::Deadlock, true) {
+                Ok(run) => run.end(one(ask, key)),
+                Err(error) => self.refuse(error),
+            },
+            Err(chain) => self.refuse(CallError::Deadlock { chain }),
         }
+    }
+}
+
+/// What a batch's closure comes to for one key.
+fn one<Q: ?Sized, T, E>(ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>, key: &Q) -> Completion<T, E> {
+    match ask(&[key]) {
+        Ok(mut completions) => completions.pop().unwrap_or(Completion::Miscounted { expected: 1, got: 0 }),
+        Err(panicked) => panicked,
     }
 }
 
@@ -200,12 +254,12 @@ impl<'a, K, T, E> DeferredFollower<'a, K, T, E> {
         bypasses: bool,
     ) -> Result<Follower<'a, K, T, E>, Chain> {
         // If the label panics, it leaves as it is dropped.
-        let sat = self.0.as_mut().expect("it is taken out below or in drop").start_waiting(label);
-        let mut follow = self.0.take().expect("it is taken out here or in drop");
-        match sat {
-            Ok(()) => Ok(follow),
+        let started = self.0.as_mut().expect("it is taken out below or in drop").start_waiting(label);
+        let mut follower = self.0.take().expect("it is taken out here or in drop");
+        match started {
+            Ok(()) => Ok(follower),
             Err(chain) => {
-                follow.leave_deferred(bypasses);
+                follower.leave_deferred(bypasses);
                 Err(chain)
             }
         }
@@ -214,8 +268,8 @@ impl<'a, K, T, E> DeferredFollower<'a, K, T, E> {
 
 impl<K, T, E> Drop for DeferredFollower<'_, K, T, E> {
     fn drop(&mut self) {
-        if let Some(mut follow) = self.0.take() {
-            follow.leave_deferred(false);
+        if let Some(mut follower) = self.0.take() {
+            follower.leave_deferred(false);
         }
     }
 }

@@ -1,72 +1,78 @@
-//! Running a closure for its caller alone, and refusing to run it.
+//! Running a closure for its caller alone.
 
-use super::completion::{Completion, attempt};
-use super::{Flight, Flights};
+use super::completion::Completion;
+use super::flights::Flights;
+use super::handle::Flight;
+use super::table::lock::ShardLock;
 use crate::error::CallError;
-use crate::observe::Refused;
 use crate::outcome::{Bypass, Outcome, Role};
-use crate::sync;
+use crate::sync::{self, ThreadToken};
+
+/// A run that nobody can join, from the moment at which it is counted until it has ended.
+pub(super) struct BypassRun<'a, K, T, E> {
+    flights: &'a Flights<K, T, E>,
+    shard: &'a ShardLock<K, T, E>,
+    thread: ThreadToken,
+    reason: Bypass,
+}
 
 impl<K, T, E> Flights<K, T, E> {
-    /// Runs `work` for its caller alone. A panic in it goes on to the caller.
-    pub(crate) fn bypass(
+    /// Runs `run` for its caller alone. A panic in it goes on to the caller.
+    pub(super) fn bypass(
         &self,
         hash: u64,
-        why: Bypass,
-        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
+        reason: Bypass,
+        run: impl FnOnce(&Flight<'_, K, T, E>) -> Completion<T, E>,
     ) -> Outcome<T, E> {
-        let run = || attempt(|| work(&Flight::none()), self.settings.cost.as_deref());
-        self.bypass_as(hash, why, why == Bypass::Impatient, run)
+        match BypassRun::begin(self, hash, reason, reason == Bypass::Impatient) {
+            Ok(bypass) => bypass.end(run(&Flight::none())),
+            Err(error) => {
+                drop(run);
+                self.refuse(error)
+            }
+        }
     }
+}
 
-    /// The same, for a caller that has `joined` before or has not, and user code that is caught already.
-    pub(super) fn bypass_as(
-        &self,
+impl<'a, K, T, E> BypassRun<'a, K, T, E> {
+    /// Counts a run. A caller that has `joined` a flight before was counted as its follower, and goes on although the
+    /// coalescer may be closed by now.
+    pub(super) fn begin(
+        flights: &'a Flights<K, T, E>,
         hash: u64,
-        why: Bypass,
+        reason: Bypass,
         joined: bool,
-        run: impl FnOnce() -> Completion<T, E>,
-    ) -> Outcome<T, E> {
-        let shard = self.table.shard(hash);
-        let me = sync::this_thread();
-        {
-            let mut locked = shard.lock();
-            // Who joined was counted as a follower, and goes on although the coalescer may be closed by now.
-            if !joined {
-                if locked.closed {
-                    locked.counters.closed += 1;
-                    drop(locked);
-                    return self.refuse(CallError::Closed);
-                }
-                locked.counters.bypassed += 1;
+    ) -> Result<Self, CallError<E>> {
+        let shard = flights.table.shard(hash);
+        let thread = sync::this_thread();
+        let mut locked = shard.lock();
+        if !joined {
+            if locked.closed {
+                locked.counters.closed += 1;
+                return Err(CallError::Closed);
             }
-            locked.counters.running += 1;
-            locked.bypassing.push(me);
+            locked.counters.bypassed += 1;
         }
-        let completion = run();
-        let draining = {
-            let mut locked = shard.lock();
-            if let Some(place) = locked.bypassing.iter().position(|alone| *alone == me) {
-                locked.bypassing.swap_remove(place);
-                locked.shrink_bypassing();
-            }
-            locked.count_end(&completion)
-        };
-        if why == Bypass::Impatient {
-            self.impatient.give_back(1);
-        }
-        self.tell_drain(draining);
-        Outcome { result: completion.into_result(), role: Role::Bypassed(why) }
+        locked.counters.running += 1;
+        locked.bypassing.push(thread);
+        Ok(Self { flights, shard, thread, reason })
     }
 
-    /// The outcome of a call that was refused, and has been counted.
-    pub(crate) fn refuse(&self, error: CallError<E>) -> Outcome<T, E> {
-        let why = match error {
-            CallError::Deadlock { .. } => Refused::Deadlock,
-            CallError::Overloaded => Refused::Overloaded,
-            _ => Refused::Closed,
-        };
-        self.settings.observe(|observer| observer.refused(self.settings.name.as_deref(), why));
-        Outcome { result: Err(error), role: Role::Refused }
+    /// Counts its end, and gives its caller what came of it.
+    pub(super) fn end(self, completion: Completion<T, E>) -> Outcome<T, E> {
+        let reason = self.reason;
+        self.count_end(&completion);
+        Outcome { result: completion.into_result_or_resume(), role: Role::Bypassed(reason) }
+    }
+
+    pub(super) fn count_end(self, completion: &Completion<T, E>) {
+        let mut locked = self.shard.lock();
+        locked.remove_bypassing(self.thread);
+        let drained = locked.count_end(completion);
+        drop(locked);
+        if self.reason == Bypass::Impatient {
+            self.flights.impatient.give_back(1);
+        }
+        self.flights.notify_drained(drained);
     }
 }

@@ -4,14 +4,16 @@ use std::any::Any;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use super::settings::Cost;
 use crate::error::CallError;
 use crate::observe::EndedAs;
 use crate::outcome::Shared;
 use crate::panic::{catch, catch_panic, message};
 
+/// The builder's `cost`.
+pub(crate) type Cost<T> = dyn Fn(&T) -> f64 + Send + Sync;
+
 /// What came of a closure.
-pub(super) enum Completion<T, E> {
+pub(crate) enum Completion<T, E> {
     Value {
         value: Arc<T>,
         cost: f64,
@@ -27,6 +29,9 @@ pub(super) enum Completion<T, E> {
         payload: Box<dyn Any + Send>,
     },
 }
+
+/// What came of a batch's closure for each key, or for all of them together if it panicked.
+pub(super) type Completions<T, E> = Result<Vec<Completion<T, E>>, Completion<T, E>>;
 
 /// Runs user code, where each of these may happen: `work` returns a value, returns an error, or panics, and for a value
 /// `cost` returns anything or panics.
@@ -44,7 +49,7 @@ pub(super) fn attempt_many<R, T, E>(
     work: impl FnOnce() -> Result<Vec<R>, E>,
     part: fn(R) -> Result<T, E>,
     cost: Option<&Cost<T>>,
-) -> Result<Vec<Completion<T, E>>, Completion<T, E>> {
+) -> Completions<T, E> {
     let work = || {
         let parts = work()?;
         let got = parts.len();
@@ -103,8 +108,15 @@ impl<T, E> Completion<T, E> {
         }
     }
 
+    /// Goes on with the panic that this is, if it is one.
+    pub(super) fn resume_panic(self) {
+        if let Self::Panicked { payload, .. } = self {
+            resume_unwind(payload);
+        }
+    }
+
     /// What the caller whose closure it was gets: its own panic goes on, unchanged.
-    pub(super) fn into_result(self) -> Shared<T, E> {
+    pub(super) fn into_result_or_resume(self) -> Shared<T, E> {
         match self {
             Self::Value { value, .. } => Ok(value),
             Self::Error(error) => Err(CallError::Failed(error)),

@@ -4,35 +4,38 @@ use std::time::Duration;
 
 use hashbrown::Equivalent;
 
-use super::Flights;
-use super::release::Released;
+use super::faults::Fault;
+use super::finish::AfterUnlock;
+use super::flights::Flights;
 use crate::error::CallError;
-use crate::flight::faults::Fault;
 use crate::panic::CatchDrop;
-use crate::sync::{self, Instant, ThreadToken, has_passed, is_planted};
+use crate::sync::{self, Instant, ThreadToken, has_passed, only_if, step};
 use crate::wait::blocking::blocking;
 
 impl<K, T, E> Flights<K, T, E> {
-    /// Lets later callers start afresh; present followers stay. Says whether there was a flight, or a result that
+    /// Lets later callers begin a new flight; present followers stay. Says whether there was a flight, or a result that
     /// lingered.
     pub(crate) fn forget<Q>(&self, hash: u64, key: &Q) -> bool
     where
         Q: Equivalent<K> + ?Sized,
     {
-        // Keys and results outlive the lock, whatever happens: their Drop is user code.
-        let (lingering, unlinked);
-        let mut locked = self.table.shard(hash).lock();
-        lingering = locked.lingering.forget(hash, key);
-        unlinked = locked.forget(hash, key);
-        drop(locked);
-        unlinked.is_some() || lingering.is_some()
+        self.unlink(hash, key, false)
     }
 
-    /// Forgets the flight and wakes its followers with `Cancelled`. Says whether there was a flight.
+    /// Forgets the flight and wakes its followers with `Cancelled`. Says whether there was a flight, or a result that
+    /// lingered.
     pub(crate) fn cancel<Q>(&self, hash: u64, key: &Q) -> bool
     where
         Q: Equivalent<K> + ?Sized,
     {
+        self.unlink(hash, key, true)
+    }
+
+    fn unlink<Q>(&self, hash: u64, key: &Q, cancels: bool) -> bool
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        // Declared before the lock is taken, and so dropped after it is released if `Q: Eq` panics: it is the user's.
         let lingering;
         let mut locked = self.table.shard(hash).lock();
         lingering = locked.lingering.forget(hash, key);
@@ -40,11 +43,10 @@ impl<K, T, E> Flights<K, T, E> {
             drop(locked);
             return lingering.is_some();
         };
-        let released = locked.release_followers(id, || Err(CallError::Cancelled));
-        drop(locked);
-        if let Some(released) = released {
-            released.wake(&self.following);
-        }
+        let mut after =
+            if cancels { locked.release_followers(id, || Err(CallError::Cancelled)) } else { AfterUnlock::nothing() };
+        after.key = Some(key);
+        let (_, key) = after.run(locked.unlock(), self);
         drop(key);
         true
     }
@@ -55,16 +57,16 @@ impl<K, T, E> Flights<K, T, E> {
         let mut dropped = Vec::new();
         for shard in self.table.shards() {
             let mut locked = shard.lock();
-            locked.closed = !is_planted(Fault::StaysOpen);
-            let missed = if is_planted(Fault::CloseMissesUnlinked) { locked.unlinked.len() } else { 0 };
+            step!(StaysOpen, locked.closed = true);
+            let missed = if only_if!(CloseMissesUnlinked, true) { 0 } else { locked.unlinked.len() };
             let keys = locked.forget_all();
             let lingering = locked.lingering.clear();
             let ids: Vec<u64> = locked.unlinked.keys().copied().skip(missed).collect();
-            let released: Vec<Released<T, E>> =
-                ids.into_iter().filter_map(|id| locked.release_followers(id, || Err(CallError::Closed))).collect();
-            drop(locked);
-            for released in released {
-                released.wake(&self.following);
+            let after: Vec<AfterUnlock<K, T, E>> =
+                ids.into_iter().map(|id| locked.release_followers(id, || Err(CallError::Closed))).collect();
+            let unlocked = locked.unlock();
+            for after in after {
+                let _ = after.run(unlocked, self);
             }
             dropped.push((keys.into_iter().map(CatchDrop::new).collect::<Vec<_>>(), lingering));
         }
@@ -73,16 +75,16 @@ impl<K, T, E> Flights<K, T, E> {
     /// Blocks until no closure runs but this thread's own, or `timeout` has passed; says which of the two it was.
     pub(crate) fn drain(&self, timeout: Duration) -> bool {
         let deadline = sync::now().checked_add(timeout);
-        let me = sync::this_thread();
-        blocking(|| self.wait_until_drained(deadline, me))
+        let thread = sync::this_thread();
+        blocking(|| self.wait_until_drained(deadline, thread))
     }
 
-    fn wait_until_drained(&self, deadline: Option<Instant>, me: ThreadToken) -> bool {
+    fn wait_until_drained(&self, deadline: Option<Instant>, thread: ThreadToken) -> bool {
         let mut guard = self.drained.lock();
         loop {
-            // Each shard is told before it is looked at, so a closure that ends after the look takes the monitor's
-            // lock, which this thread holds until it sleeps.
-            let running: u64 = self.table.shards().map(|shard| shard.lock().running_but_for(me)).sum();
+            // Each shard is marked as drained before it is looked at, so a closure that ends after the look takes the
+            // monitor's lock, which this thread holds until it sleeps.
+            let running: u64 = self.table.shards().map(|shard| shard.lock().running_but_for(thread)).sum();
             if running == 0 {
                 return true;
             }
@@ -93,12 +95,10 @@ impl<K, T, E> Flights<K, T, E> {
         }
     }
 
-    /// Tells those who drain that a closure has ended.
-    pub(super) fn tell_drain(&self, draining: bool) {
-        if draining {
-            if !is_planted(Fault::TellsDrainUnlocked) {
-                drop(self.drained.lock());
-            }
+    /// Notifies whoever drains that a closure has ended.
+    pub(super) fn notify_drained(&self, drained: bool) {
+        if drained {
+            step!(TellsDrainUnlocked, drop(self.drained.lock()));
             self.drained.notify_all();
         }
     }

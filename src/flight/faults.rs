@@ -12,25 +12,30 @@ faults! {
         /// A state is set in one lane only.
         SetsOneLane,
         /// The leader looks for followers before it takes the lock, and publishes nothing if it saw none.
+        #[cfg(sync_coalesce_shuttle)]
         LooksForFollowersTooSoon,
         /// A caller that has made its key leads, whoever leads by then.
         LeadsUnseen,
         /// A flight that ends takes others with it out of the filter.
         FilterLosesOthers,
         /// Each follower makes a slot of its own.
+        #[cfg(sync_coalesce_shuttle)]
         MakesSlotAgain,
         /// The result is out while the flight can still be joined.
         #[cfg(sync_coalesce_shuttle)]
         PublishesBeforeRemoving,
         /// A flight whose closure panicked is left as it is.
+        #[cfg(sync_coalesce_shuttle)]
         PanicEndsNothing,
         /// A batch waits for what others lead before it has run its own closure.
+        #[cfg(sync_coalesce_shuttle)]
         WaitsWhileClaiming,
         /// A pool thread that is told to look whether it is to end does not look.
         EndsUnasked,
         /// A pool thread that is one too many goes on when its job is done.
         SpareStays,
         /// The first ticket of a flight comes after the flight is known to be detached.
+        #[cfg(sync_coalesce_shuttle)]
         FirstTicketIsLate,
         /// A flight that waits for a thread and is thrown away is left as it is.
         DroppedJobEndsNothing,
@@ -41,6 +46,7 @@ faults! {
         /// A pool thread that takes the lead of a detached flight is not written into the graph.
         DetachedUnnamed,
         /// A panic in a batch's closure ends one of its flights and leaves the others as they are.
+        #[cfg(sync_coalesce_shuttle)]
         PanicReleasesOne,
         /// A lead that goes away unrun is left as it is.
         AbandonedLeadEndsNothing,
@@ -49,6 +55,7 @@ faults! {
         /// A forgotten flight loses its slot.
         ForgetLosesSlot,
         /// A flight that was cancelled is published again when its leader ends.
+        #[cfg(sync_coalesce_shuttle)]
         PublishesTwice,
         /// A coalescer that was closed lets calls in.
         StaysOpen,
@@ -75,6 +82,7 @@ faults! {
         /// An deferred follower that runs alone is not counted if its flight has ended meanwhile.
         RunsUncounted,
         /// The last follower that could lead leaves, and the deferred ones are not told.
+        #[cfg(sync_coalesce_shuttle)]
         DeferredAreForgotten,
         /// A follower that ran out of patience runs alone although the lead is vacant.
         ImpatientShunsLead,
@@ -85,10 +93,12 @@ faults! {
         /// An elected thread is not written into the graph.
         ElectedUnnamed,
         /// A follower that leaves early stays in the graph.
+        #[cfg(sync_coalesce_shuttle)]
         LeaverKeepsEdge,
         /// A follower that leaves early does not give back its place under the bound.
         LeaverKeepsPlace,
         /// A result begins to linger some time after its flight was removed.
+        #[cfg(sync_coalesce_shuttle)]
         LingersLate,
         /// A caller joins a flight that is older than its mark.
         JoinsOlder,

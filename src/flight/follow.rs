@@ -1,46 +1,34 @@
-//! The follower's part: wait, lead if elected, or leave.
+//! The follower's part: wait, claim the lead if elected, or leave.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::release::Released;
-use super::slot::{Failure, Slot, Woken};
+use super::faults::Fault;
+use super::finish::AfterUnlock;
+use super::flight_ref::FlightRef;
+use super::lead::LeaderGuard;
+#[cfg(sync_coalesce_shuttle)]
+use super::models;
+use super::slot::{Failure, Slot, SlotState, Wake, Wakeup};
 use super::table::record::Record;
-use super::table::shard::{Removed, Shard};
-use super::{FlightRef, LeaderGuard};
+use super::table::shard::Shard;
 use crate::error::CallError;
-use crate::flight::faults::Fault;
 use crate::observe::{Left, LeftWith};
-use crate::outcome::Shared;
-use crate::outcome::{Outcome, Role};
+use crate::outcome::{Outcome, Role, Shared};
 use crate::panic::CatchDrop;
 use crate::stats::Stats;
-use crate::sync::{self, Instant, has_passed, is_planted};
+use crate::sync::{self, Instant, also_if, only_if, step};
 use crate::wait::blocking::blocking;
 use crate::wait::graph::{self, Chain, WaitEdge};
+use crate::wait::limits::WaitLimits;
 
 /// A follower's place in a flight.
 pub(crate) struct Follower<'a, K, T, E> {
-    at: FlightRef<'a, K, T, E>,
+    flight: FlightRef<'a, K, T, E>,
     slot: Arc<Slot<T, E>>,
-    /// How many followers there were when it joined.
-    before: usize,
-    /// In the graph of waits, if this thread leads something.
-    waiting: Option<WaitEdge>,
-}
-
-/// How long a follower waits.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct WaitLimits {
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) patience: Option<Patience>,
-}
-
-/// When a follower runs its own work, and how long after that it tries again if there are too many like it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    pub(crate) until: Instant,
-    pub(crate) again: Duration,
+    /// How many followers there were when it joined: it says in which lane it sleeps.
+    seat: usize,
+    /// In the wait-for graph, if this thread leads something.
+    edge: Option<WaitEdge>,
 }
 
 /// What came of waiting.
@@ -48,12 +36,12 @@ pub(crate) enum Waited<'a, K, T, E> {
     Over(Outcome<T, E>),
     /// The follower was elected, or found the lead vacant.
     Lead(LeaderGuard<'a, K, T, E>),
-    /// It has left, and its closure is to be run by [`bypass`](super::Flights::bypass).
+    /// It has left, and its closure is to run uncoalesced.
     Impatient,
 }
 
-/// What became of a follower that ran out of time.
-enum Leaving<'a, K, T, E> {
+/// What became of a follower that reached a limit.
+enum LeaveOutcome<'a, K, T, E> {
     Ended(Shared<T, E>),
     Lead(LeaderGuard<'a, K, T, E>),
     Left,
@@ -61,26 +49,23 @@ enum Leaving<'a, K, T, E> {
     Stays,
 }
 
-/// A lead that was vacant, and why it was.
-type Elected<'a, K, T, E> = (LeaderGuard<'a, K, T, E>, Failure<T, E>);
-
 impl<'a, K, T, E> Follower<'a, K, T, E> {
     /// For a caller that is counted in the flight's record.
     pub(super) fn new(
-        at: FlightRef<'a, K, T, E>,
+        flight: FlightRef<'a, K, T, E>,
         slot: Arc<Slot<T, E>>,
-        before: usize,
-        waiting: Option<WaitEdge>,
+        seat: usize,
+        edge: Option<WaitEdge>,
     ) -> Self {
-        Self { at, slot, before, waiting }
+        Self { flight, slot, seat, edge }
     }
 
     /// Comes to wait after it was deferred, and can be elected from now on; or says which cycle the wait would close.
     pub(super) fn start_waiting(&mut self, label: impl FnOnce() -> Option<Arc<str>>) -> Result<(), Chain> {
         if graph::leads_something() {
-            let label = label().unwrap_or_else(|| self.at.name().to_string().into());
+            let label = label().unwrap_or_else(|| self.flight.name().to_string().into());
             // It has its place among the followers already.
-            self.waiting = WaitEdge::enter(sync::this_thread().number, &self.slot.leader, label, || true)?;
+            self.edge = WaitEdge::enter(sync::this_thread().number, &self.slot.leader, label, || true)?;
         }
         self.change_record(|record, _| record.deferred -= 1);
         Ok(())
@@ -88,194 +73,179 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
 
     /// Leaves its place to a ticket: which flight it is in, and where.
     pub(super) fn into_ticket(self) -> (FlightRef<'a, K, T, E>, Arc<Slot<T, E>>) {
-        (self.at, self.slot)
+        (self.flight, self.slot)
     }
 
-    /// Leaves while it is deferred: to run its own closure alone, or for good.
-    pub(super) fn leave_deferred(&mut self, runs: bool) {
+    /// Leaves while it is deferred: to run its own closure uncoalesced, or for good.
+    pub(super) fn leave_deferred(&mut self, bypasses: bool) {
         let left = self.change_record(|record, counters| {
             record.deferred -= 1;
             record.followers -= 1;
             counters.following -= 1;
         });
         if left {
-            self.at.flights.following.give_back(1);
+            self.flight.flights.following.give_back(1);
         }
-        if runs && (left || !is_planted(Fault::RunsUncounted)) {
-            self.at.shard.lock().counters.impatient += 1;
+        if bypasses && also_if!(RunsUncounted, left) {
+            self.flight.shard.lock().counters.impatient += 1;
         }
     }
 
     /// Changes what the record of its flight says of this follower, unless the flight has ended: then it says nothing.
-    /// If the lead is vacant, another follower waits in the slot, so nobody is to be woken.
+    ///
+    /// Nobody is to be notified, even if the lead is vacant: it is offered only while a follower waits in the slot, this
+    /// one does not, and the last one to leave ends the flight.
     fn change_record(&self, change: impl FnOnce(&mut Record<T, E>, &mut Stats)) -> bool {
-        let mut locked = self.at.shard.lock();
-        if matches!(self.slot.look(), Woken::Ended(_)) {
+        let mut locked = self.flight.shard.lock();
+        if matches!(self.slot.state(), SlotState::Ended(_)) {
             return false;
         }
-        let record = locked.record(self.at.hash, self.at.id);
+        let record = locked.record(self.flight.hash, self.flight.id);
         record.map(|(record, counters)| change(record, counters)).is_some()
     }
 
     /// Blocks until the flight ends, this follower leads it, or a limit is reached.
     pub(crate) fn wait(mut self, joined: Instant, mut limits: WaitLimits) -> Waited<'a, K, T, E> {
-        let settings = &self.at.flights.settings;
-        let name = self.at.name();
-        settings.observe(|observer| observer.joined(&name));
-        let left = |why| {
-            let waited = sync::now().saturating_duration_since(joined);
-            settings.observe(|observer| observer.left(&name, &Left { waited, why }));
-            waited
-        };
+        let flight = self.flight;
+        flight.flights.settings.observe(|observer| observer.joined(&flight.name()));
         let result = loop {
-            let patience = limits.patience.map(|patience| patience.until);
-            let until = match (limits.deadline, patience) {
-                (Some(deadline), Some(patience)) => Some(deadline.min(patience)),
-                (one, other) => one.or(other),
-            };
-            match blocking(|| self.slot.wait(self.before, until)) {
-                Woken::Ended(result) => break result,
-                Woken::Vacant => {
+            match blocking(|| self.slot.wait(self.seat, limits.until())) {
+                Wake::Ended(result) => break result,
+                Wake::Vacant => {
                     if let Some(lead) = self.try_claim_lead(joined) {
                         return Waited::Lead(lead);
                     }
                 }
-                Woken::Late => {
-                    let late = limits.deadline.is_some_and(has_passed);
-                    match self.leave(joined, late) {
-                        Leaving::Ended(result) => break result,
-                        Leaving::Lead(lead) => return Waited::Lead(lead),
-                        Leaving::Left if late => break Err(CallError::TimedOut),
-                        Leaving::Left => {
-                            left(LeftWith::Impatient);
+                Wake::TimedOut => {
+                    let deadline_passed = limits.deadline_has_passed();
+                    match self.leave(joined, deadline_passed) {
+                        LeaveOutcome::Ended(result) => break result,
+                        LeaveOutcome::Lead(lead) => return Waited::Lead(lead),
+                        LeaveOutcome::Left if deadline_passed => break Err(CallError::TimedOut),
+                        LeaveOutcome::Left => {
+                            self.observe_left(joined, LeftWith::Impatient);
                             return Waited::Impatient;
                         }
-                        Leaving::Stays => limits.patience = limits.patience.and_then(Patience::renewed),
+                        LeaveOutcome::Stays => limits = limits.with_new_patience(),
                     }
                 }
             }
         };
-        // Out of the graph before anybody is told.
-        self.waiting = None;
-        let waited = left(match &result {
-            Err(CallError::TimedOut) => LeftWith::TimedOut,
-            Err(CallError::Cancelled) => LeftWith::Cancelled,
-            Err(CallError::Closed) => LeftWith::Closed,
-            _ => LeftWith::Result,
-        });
+        // Out of the graph before the observers run, which may wait themselves.
+        self.edge = None;
+        let waited = self.observe_left(
+            joined,
+            match &result {
+                Err(CallError::TimedOut) => LeftWith::TimedOut,
+                Err(CallError::Cancelled) => LeftWith::Cancelled,
+                Err(CallError::Closed) => LeftWith::Closed,
+                _ => LeftWith::Result,
+            },
+        );
         Waited::Over(Outcome { result, role: Role::Follower { waited } })
     }
 
-    /// Takes the lead, unless another follower or a new caller was faster.
+    /// Claims the lead, unless another follower or a new caller was faster.
     fn try_claim_lead(&mut self, joined: Instant) -> Option<LeaderGuard<'a, K, T, E>> {
-        let mut locked = self.at.shard.lock();
-        let (lead, _failure) = (matches!(self.slot.look(), Woken::Vacant) || is_planted(Fault::LeadsWithoutLooking))
-            .then(|| self.lead(&mut locked))??;
+        let mut locked = self.flight.shard.lock();
+        if !also_if!(LeadsWithoutLooking, matches!(self.slot.state(), SlotState::Vacant)) {
+            return None;
+        }
+        let (lead, _failure) = self.claim_lead(&mut locked)?;
         drop(locked);
-        self.tell_elected(joined);
+        self.observe_elected(joined);
         Some(lead)
     }
 
-    /// Takes the lead, which is free and stays so as long as the shard is locked. The failure is to be dropped after
+    /// Claims the lead, which is vacant and stays so as long as the shard is locked. The failure is to be dropped after
     /// unlocking.
-    fn lead(&self, locked: &mut Shard<K, T, E>) -> Option<Elected<'a, K, T, E>> {
-        let (record, counters) = locked.record(self.at.hash, self.at.id)?;
+    fn claim_lead(&self, locked: &mut Shard<K, T, E>) -> Option<(LeaderGuard<'a, K, T, E>, Failure<T, E>)> {
+        let (record, counters) = locked.record(self.flight.hash, self.flight.id)?;
         record.followers -= 1;
         counters.following -= 1;
         counters.elected += 1;
-        Some(self.at.claim_lead(record, counters, sync::this_thread()))
+        Some(self.flight.claim_lead(record, counters, sync::this_thread()))
     }
 
-    fn tell_elected(&self, joined: Instant) {
-        self.at.flights.following.give_back(1);
-        let settings = &self.at.flights.settings;
-        if settings.is_observed() {
-            let waited = sync::now().saturating_duration_since(joined);
-            settings.observe(|observer| observer.elected(&self.at.name(), waited));
-        }
-    }
-
-    /// Leaves, or takes what came in the meantime: a result, or a lead that is vacant if there is still time. The shard's
-    /// lock, which publishing takes too, settles which of these it was.
-    fn leave(&mut self, joined: Instant, late: bool) -> Leaving<'a, K, T, E> {
-        let FlightRef { flights, shard, hash, id } = self.at;
+    /// Leaves, or takes what came in the meantime: a result, or a vacant lead if there is still time. The shard's lock,
+    /// which publishing takes too, settles which of these it was.
+    fn leave(&mut self, joined: Instant, deadline_passed: bool) -> LeaveOutcome<'a, K, T, E> {
+        let FlightRef { flights, shard, .. } = self.flight;
         let mut locked = shard.lock();
-        let vacant = match self.slot.look() {
-            Woken::Ended(_) if is_planted(Fault::LeavesBlindly) => false,
-            Woken::Ended(result) => return Leaving::Ended(result),
-            Woken::Vacant => true,
-            Woken::Late => false,
+        let is_vacant = match self.slot.state() {
+            SlotState::Ended(result) if only_if!(LeavesBlindly, true) => return LeaveOutcome::Ended(result),
+            SlotState::Ended(_) | SlotState::Running => false,
+            SlotState::Vacant => true,
         };
-        if !late {
-            if vacant && !is_planted(Fault::ImpatientShunsLead) {
-                if let Some((lead, _failure)) = self.lead(&mut locked) {
+        if !deadline_passed {
+            if only_if!(ImpatientShunsLead, is_vacant) {
+                if let Some((lead, _failure)) = self.claim_lead(&mut locked) {
                     drop(locked);
-                    self.tell_elected(joined);
-                    return Leaving::Lead(lead);
+                    self.observe_elected(joined);
+                    return LeaveOutcome::Lead(lead);
                 }
             }
             if !flights.impatient.take() {
-                return Leaving::Stays;
+                return LeaveOutcome::Stays;
             }
         }
-        let mut left = 0;
+        let after = self.leave_record(&mut locked, is_vacant, deadline_passed);
+        let (_, key) = after.run(locked.unlock(), flights);
+        // Out of the graph, and off the bound, before the key is dropped, which is user code.
+        let key = key.map(CatchDrop::new);
+        #[cfg(sync_coalesce_shuttle)]
+        models::keep_edge(&mut self.edge);
+        self.edge = None;
+        step!(LeaverKeepsPlace, flights.following.give_back(1));
+        drop(key);
+        LeaveOutcome::Left
+    }
+
+    /// Takes this follower off the record. One that leaves a vacant lead may be the one that was notified of it, so it
+    /// notifies another; the last one that could claim it ends the flight with the last failure, for those deferred.
+    fn leave_record(
+        &self,
+        locked: &mut Shard<K, T, E>,
+        is_vacant: bool,
+        deadline_passed: bool,
+    ) -> AfterUnlock<K, T, E> {
+        let FlightRef { hash, id, .. } = self.flight;
+        let mut remaining = 0;
         if let Some((record, counters)) = locked.record(hash, id) {
             record.followers -= 1;
-            left = record.waiting();
+            remaining = record.waiting();
             counters.following -= 1;
-            if late {
-                counters.timed_out += 1;
-            } else {
-                counters.impatient += 1;
-            }
+            let leavers = if deadline_passed { &mut counters.timed_out } else { &mut counters.impatient };
+            *leavers += 1;
         }
-        // Who leaves while the lead is vacant may be the one who was woken to take it, so it wakes another; the last one
-        // takes the flight away, and whoever is deferred gets what the last closure came to.
-        let removed =
-            if vacant && left == 0 && !is_planted(Fault::LastLeavesEntry) { locked.remove(hash, id) } else { None };
-        let (key, released) = match removed {
-            None => (None, None),
-            Some(Removed { key, .. }) if is_planted(Fault::DeferredAreForgotten) => (key, None),
-            Some(Removed { key, followers, slot, .. }) => {
-                let publish = |failure| Released::publish(followers, slot, &mut locked.counters, || failure);
-                (key, self.slot.failure().and_then(publish))
-            }
-        };
-        let key = key.map(CatchDrop::new);
-        drop(locked);
-        if vacant {
-            self.pass_on(left);
+        if is_vacant && only_if!(LeaverKeepsLead, remaining > 0) {
+            return AfterUnlock { wakeup: Some(Wakeup::one(Arc::clone(&self.slot))), ..AfterUnlock::nothing() };
         }
-        if let Some(released) = released {
-            released.wake(&flights.following);
+        #[cfg(sync_coalesce_shuttle)]
+        if is_vacant && remaining == 0 && models::forgets_deferred(locked, hash, id) {
+            return AfterUnlock::nothing();
         }
-        // Out of the graph, and off the bound, before the key is dropped, which is user code.
-        if is_planted(Fault::LeaverKeepsEdge) {
-            std::mem::forget(self.waiting.take());
-        }
-        self.waiting = None;
-        flights.following.give_back(u64::from(!is_planted(Fault::LeaverKeepsPlace)));
-        drop(key);
-        Leaving::Left
-    }
-}
-
-impl<K, T, E> Follower<'_, K, T, E> {
-    /// Wakes another follower to take the lead that this one leaves, if there is one.
-    fn pass_on(&self, others: u64) {
-        if others > 0 && !is_planted(Fault::LeaverKeepsLead) {
-            self.slot.wake_one();
+        let failure = if is_vacant && remaining == 0 { self.slot.failure() } else { None };
+        match failure.filter(|_| only_if!(LastLeavesEntry, true)) {
+            Some(failure) => locked.finish(hash, id, || failure).0,
+            None => AfterUnlock::nothing(),
         }
     }
-}
 
-impl Patience {
-    /// A patience that begins now; none if it ends beyond what the clock can tell.
-    pub(crate) fn of(patience: Duration, now: Instant) -> Option<Self> {
-        Some(Self { until: now.checked_add(patience)?, again: patience.max(Duration::from_millis(1)) })
+    fn observe_elected(&self, joined: Instant) {
+        self.flight.flights.following.give_back(1);
+        let settings = &self.flight.flights.settings;
+        if settings.is_observed() {
+            let waited = sync::now().saturating_duration_since(joined);
+            settings.observe(|observer| observer.elected(&self.flight.name(), waited));
+        }
     }
 
-    fn renewed(self) -> Option<Self> {
-        Self::of(self.again, sync::now())
+    /// Reports that it waits no longer; says how long it waited.
+    fn observe_left(&self, joined: Instant, why: LeftWith) -> std::time::Duration {
+        let waited = sync::now().saturating_duration_since(joined);
+        let left = Left { waited, why };
+        self.flight.flights.settings.observe(|observer| observer.left(&self.flight.name(), &left));
+        waited
     }
 }

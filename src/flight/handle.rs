@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::FlightRef;
+use super::flight_ref::FlightRef;
 use super::table::record::Record;
 
 /// The flight that a closure runs for, as its own closure sees it.
@@ -13,17 +13,17 @@ use super::table::record::Record;
 ///
 /// Both questions take the lock of one shard for an instant, so ask between steps and not in a tight loop.
 pub struct Flight<'a, K, T, E> {
-    pub(super) at: Option<FlightRef<'a, K, T, E>>,
+    pub(super) flight: Option<FlightRef<'a, K, T, E>>,
 }
 
 impl<'a, K, T, E> Flight<'a, K, T, E> {
-    pub(super) fn of(at: FlightRef<'a, K, T, E>) -> Self {
-        Self { at: Some(at) }
+    pub(super) fn of(flight: FlightRef<'a, K, T, E>) -> Self {
+        Self { flight: Some(flight) }
     }
 
     /// For a closure that runs without one.
     pub(super) fn none() -> Self {
-        Self { at: None }
+        Self { flight: None }
     }
 
     /// How many callers wait for the result right now, the leader itself not counted; 0 in a bypassed call.
@@ -40,13 +40,13 @@ impl<'a, K, T, E> Flight<'a, K, T, E> {
     }
 
     fn ask<R>(&self, question: impl FnOnce(&Record<T, E>) -> R) -> Option<R> {
-        let FlightRef { shard, hash, id, .. } = self.at?;
+        let FlightRef { shard, hash, id, .. } = self.flight?;
         shard.lock().record(hash, id).map(|(record, _)| question(record))
     }
 }
 
 impl<K, T, E> fmt::Debug for Flight<'_, K, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flight").field("id", &self.at.map(|at| at.id)).finish_non_exhaustive()
+        f.debug_struct("Flight").field("id", &self.flight.map(|flight| flight.id)).finish_non_exhaustive()
     }
 }

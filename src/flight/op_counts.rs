@@ -5,10 +5,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Entry, Flights, Settings, WaitLimits, Waited};
+use super::enter::{Entry, WaitMode};
+use super::flights::Flights;
+use super::follow::Waited;
+use super::lead::LeaderGuard;
+use super::settings::Settings;
 use crate::coalesce::SyncCoalesce;
+use crate::options::CallOptions;
 use crate::sync::{self, Counts, counted_during};
 use crate::wait::graph;
+use crate::wait::limits::WaitLimits;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -20,8 +26,8 @@ fn flights() -> Numbers {
     Flights::new(1, Settings::new())
 }
 
-fn lead(flights: &Numbers, key: u8) -> super::LeaderGuard<'_, u8, u64, u64> {
-    match flights.enter(u64::from(key), &key, None) {
+fn lead(flights: &Numbers, key: u8) -> LeaderGuard<'_, u8, u64, u64> {
+    match flights.enter(WaitMode::Now, u64::from(key), &key, &CallOptions::default()) {
         Entry::Lead(lead) => lead,
         _ => panic!("nobody else leads"),
     }
@@ -30,7 +36,7 @@ fn lead(flights: &Numbers, key: u8) -> super::LeaderGuard<'_, u8, u64, u64> {
 #[test]
 fn a_lone_call_takes_its_shard_twice_and_nothing_else() {
     let flights = flights();
-    let (_, counts) = counted_during(|| lead(&flights, 1).run(|_| Ok(7)));
+    let (_, counts) = counted_during(|| lead(&flights, 1).run_work(|_| Ok(7)));
     // To put the flight in, and to take it out. The atomics are plain loads and stores: the filter, the mark, and the
     // filter again each time that the shard is unlocked.
     assert_eq!(counts, Counts { locks: 2, atomics: 4, ..Counts::default() });
@@ -42,7 +48,7 @@ fn a_call_beside_flights_of_its_shard_costs_a_lock_more_only_if_it_shares_a_bit_
     let others = [lead(&flights, 1), lead(&flights, 2), lead(&flights, 66)];
     let lone = Counts { locks: 2, atomics: 4, ..Counts::default() };
     let one_more = Counts { locks: 3, atomics: 5, ..lone };
-    let costs = |key| counted_during(|| lead(&flights, key).run(|_| Ok(7))).1;
+    let costs = |key| counted_during(|| lead(&flights, key).run_work(|_| Ok(7))).1;
     // Of the first of the shard, of two others, and of none.
     assert_eq!([65, 130, 3].map(costs), [one_more, one_more, lone]);
     let [first, _, third] = others;
@@ -58,8 +64,8 @@ fn a_call_beside_results_that_linger_looks_for_them() {
     settings.linger.values = Some(MINUTE);
     sync::this_thread();
     let flights = Flights::new(1, settings);
-    assert!(lead(&flights, 1).run(|_| Ok(7)).result.is_ok());
-    let (_, counts) = counted_during(|| lead(&flights, 2).run(|_| Ok(7)));
+    assert!(lead(&flights, 1).run_work(|_| Ok(7)).result.is_ok());
+    let (_, counts) = counted_during(|| lead(&flights, 2).run_work(|_| Ok(7)));
     assert_eq!(counts.locks, 3);
     flights.close();
 }
@@ -71,7 +77,7 @@ fn a_joiner_that_leads_nothing_takes_its_shard_once_and_nothing_else() {
     std::thread::scope(|scope| {
         let join = || {
             sync::this_thread();
-            let (entered, counts) = counted_during(|| flights.enter(1, &1, None));
+            let (entered, counts) = counted_during(|| flights.enter(WaitMode::Now, 1, &1, &CallOptions::default()));
             assert!(matches!(entered, Entry::Follow(_)));
             counts
         };
@@ -91,7 +97,7 @@ fn a_joiner_that_leads_something_takes_the_graph_too() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let lead_two = lead(&flights, 2);
-            let (entered, counts) = counted_during(|| flights.enter(1, &1, None));
+            let (entered, counts) = counted_during(|| flights.enter(WaitMode::Now, 1, &1, &CallOptions::default()));
             assert!(matches!(entered, Entry::Follow(_)));
             // One atomic more says who leads the flight that it is going to wait for.
             assert_eq!(counts, Counts { locks: 2, atomics: 3, ..Counts::default() });
@@ -105,8 +111,10 @@ fn a_joiner_that_leads_something_takes_the_graph_too() {
 fn a_follower_whose_flight_has_ended_takes_its_slot_once() {
     let flights = flights();
     let lead = lead(&flights, 1);
-    let follow = std::thread::scope(|scope| scope.spawn(|| flights.enter(1, &1, None)).join().unwrap());
-    let (_, counts) = counted_during(|| lead.run(|_| Ok(7)));
+    let follow = std::thread::scope(|scope| {
+        scope.spawn(|| flights.enter(WaitMode::Now, 1, &1, &CallOptions::default())).join().unwrap()
+    });
+    let (_, counts) = counted_during(|| lead.run_work(|_| Ok(7)));
     // Out of the shard, into each lane and the register of the slot, and no wake-up, for nobody sleeps yet; one atomic
     // takes the leader out of the graph.
     assert_eq!(counts, Counts { locks: 2, monitors: 8, notifies: 0, atomics: 2, clock: 0 });
@@ -125,18 +133,22 @@ fn a_leader_whose_followers_have_all_left_wakes_nobody() {
     let lead = lead(&flights, 1);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let Entry::Follow(follow) = flights.enter(1, &1, None) else { panic!("a flight is on") };
+            let Entry::Follow(follow) = flights.enter(WaitMode::Now, 1, &1, &CallOptions::default()) else {
+                panic!("a flight is on")
+            };
             follow.wait(sync::now(), WaitLimits { deadline: Some(sync::now()), patience: None });
         });
     });
-    let (_, counts) = counted_during(|| lead.run(|_| Ok(7)));
+    let (_, counts) = counted_during(|| lead.run_work(|_| Ok(7)));
     assert_eq!(counts.notifies, 0);
 }
 
 #[test]
 fn a_lone_flight_makes_no_slot_and_a_followed_one_makes_one() {
     let flights: Flights<u8, u64, u64> = Flights::new(1, Settings::new());
-    let Entry::Lead(_lead) = flights.enter(0, &1, None) else { panic!("the first to enter leads") };
+    let Entry::Lead(_lead) = flights.enter(WaitMode::Now, 0, &1, &CallOptions::default()) else {
+        panic!("the first to enter leads")
+    };
     let id = {
         let mut shard = flights.table.shards().next().unwrap().lock();
         let (record, _) = shard.find(0, &1).unwrap();
@@ -144,8 +156,8 @@ fn a_lone_flight_makes_no_slot_and_a_followed_one_makes_one() {
         record.id
     };
     graph::end_lead();
-    let _first = flights.enter(0, &1, None);
-    let _second = flights.enter(0, &1, None);
+    let _first = flights.enter(WaitMode::Now, 0, &1, &CallOptions::default());
+    let _second = flights.enter(WaitMode::Now, 0, &1, &CallOptions::default());
     let mut shard = flights.table.shards().next().unwrap().lock();
     let slot = shard.record(0, id).unwrap().0.slot.clone().unwrap();
     assert_eq!(Arc::strong_count(&slot), 4, "the record's, two followers', this test's");

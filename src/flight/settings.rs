@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use super::completion::Completion;
+use super::completion::{Completion, Cost};
 use super::table::lingering::Linger;
 use crate::observe::Observer;
 use crate::panic::catch_panic;
 use crate::policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
-
-/// The builder's `cost`.
-pub(crate) type Cost<T> = dyn Fn(&T) -> f64 + Send + Sync;
 
 /// A policy for failures of one kind, told what failed.
 pub(crate) enum Policy<F: ?Sized> {

@@ -1,6 +1,6 @@
 //! What is told of all flights.
 
-use super::Flights;
+use super::flights::Flights;
 use crate::stats::{FlightInfo, Stats};
 use crate::sync;
 

@@ -8,14 +8,19 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
-use super::{Entry, Flights, Follower, LeaderGuard, Policy, Settings, WaitLimits, Waited};
+use super::enter::{Entry, WaitMode};
+use super::flights::Flights;
+use super::follow::{Follower, Waited};
+use super::lead::LeaderGuard;
+use super::settings::{Policy, Settings};
 use crate::error::CallError;
-use crate::outcome::Mark;
-use crate::outcome::Shared;
+use crate::options::CallOptions;
+use crate::outcome::{Mark, Outcome, Role, Shared};
 use crate::policy::OnFailure;
 use crate::stats::Stats;
 use crate::sync;
 use crate::wait::graph;
+use crate::wait::limits::WaitLimits;
 
 /// Few keys, so that flights meet: two with one hash, one whose hash shares their bit of the filter, and one apart.
 const KEYS: u8 = 4;
@@ -155,9 +160,12 @@ impl<'a> Checker<'a> {
     fn enter(&mut self, key: u8, after: bool) -> Result<(), TestCaseError> {
         let joinable = self.joinable.get(&key).copied();
         let too_old = after && joinable.is_some_and(|flight| self.flown[flight].mark < self.mark.0);
-        let entered = self.flights.enter(hash(key), &key, after.then_some(self.mark));
+        let options = CallOptions { after: after.then_some(self.mark), ..CallOptions::default() };
+        let entered = self.flights.enter(WaitMode::Now, hash(key), &key, &options);
         match (entered, joinable.filter(|_| !too_old)) {
-            (Entry::Refused(CallError::Closed), None) if self.closed => self.expected.closed += 1,
+            (Entry::Done(Outcome { result: Err(CallError::Closed), .. }), None) if self.closed => {
+                self.expected.closed += 1
+            }
             (Entry::Lead(lead), None) => {
                 self.expected.underlying_calls += 1;
                 self.joinable.insert(key, self.flown.len());
@@ -201,22 +209,22 @@ impl<'a> Checker<'a> {
         let Flown { key, followers, runs, .. } = self.flown[flight];
         let hands_over = end == End::Error && followers > 0 && runs <= ELECTIONS;
         let number = flight as u64;
-        let leader_of = |followers| crate::Role::Leader { followers };
+        let leader_of = |followers| Role::Leader { followers };
         match end {
             End::Value => {
-                let outcome = lead.run(|_| Ok(number));
+                let outcome = lead.run_work(|_| Ok(number));
                 prop_assert_eq!((*outcome.result.unwrap(), outcome.role), (number, leader_of(followers)));
                 self.expected.cost_spent += 2.0;
                 self.expected.cost_saved += 2.0 * f64::from(u32::try_from(followers).unwrap());
             }
             End::Error => {
-                let outcome = lead.run(|_| Err(number));
+                let outcome = lead.run_work(|_| Err(number));
                 prop_assert!(matches!(outcome.result, Err(CallError::Failed(error)) if *error == number));
                 prop_assert_eq!(outcome.role, leader_of(if hands_over { 0 } else { followers }));
                 self.expected.failed += 1;
             }
             End::Panic => {
-                let panic = catch_unwind(AssertUnwindSafe(|| lead.run(|_| resume_unwind(Box::new(number)))));
+                let panic = catch_unwind(AssertUnwindSafe(|| lead.run_work(|_| resume_unwind(Box::new(number)))));
                 prop_assert_eq!(panic.err().and_then(|payload| payload.downcast::<u64>().ok()), Some(Box::new(number)));
                 self.expected.panicked += 1;
             }

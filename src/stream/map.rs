@@ -7,7 +7,7 @@ use hashbrown::{Equivalent, HashTable};
 
 use super::StreamStats;
 use super::log::Log;
-use crate::flight::shrink;
+use crate::shrink::shrink;
 use crate::sync;
 
 /// What the table's lock guards.

@@ -29,10 +29,10 @@ pub use self::reader::Stream;
 pub use self::request::StreamRequest;
 pub use self::stats::StreamStats;
 use self::table::{Entered, Table};
-use crate::coalesce::options::WaitUntil;
 use crate::error::CallError;
 use crate::panic::catch_panic;
 use crate::sync;
+use crate::wait::limits::WaitUntil;
 
 /// One source open per key, for threads: everyone who asks while it is open reads all its chunks, from the first one.
 ///

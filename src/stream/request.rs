@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use hashbrown::Equivalent;
 
 use super::{Stream, StreamCoalesce};
-use crate::coalesce::options::WaitUntil;
 use crate::error::CallError;
+use crate::wait::limits::WaitUntil;
 
 /// One stream with options of its own, made by [`StreamCoalesce::request`]. Nothing happens until
 /// [`stream`](StreamRequest::stream).

@@ -4,3 +4,4 @@ pub(crate) mod blocking;
 pub(crate) mod bound;
 pub(crate) mod faults;
 pub(crate) mod graph;
+pub(crate) mod limits;

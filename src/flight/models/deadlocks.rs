@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use super::{Calls, Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
+use crate::flight::enter::Entry;
+use crate::flight::enter::WaitMode;
 use crate::flight::faults::Fault;
-use crate::flight::{Entry, WaitLimits};
+use crate::options::CallOptions;
 use crate::policy::OnFailure;
 use crate::sync::{self, Barrier, catches, holds};
 use crate::wait::faults::Fault as WaitFault;
+use crate::wait::limits::WaitLimits;
 
 fn is_refused<T>(result: &Result<T, CallError<u64>>) -> bool {
     matches!(result, Err(CallError::Deadlock { .. }))
@@ -298,12 +301,12 @@ fn wait_before_a_wait() {
     let calls = &crowd.calls;
     let first = |_: &Seen| {
         let led = calls.try_call(&one, || {
-            let entered = calls.flights.enter(two, &two, None);
+            let entered = calls.flights.enter(WaitMode::Now, two, &two, &CallOptions::default());
             let _ = nested(calls, three);
             match entered {
-                Entry::Lead(lead) => drop(lead.run(|_| Ok(0))),
+                Entry::Lead(lead) => drop(lead.run_work(|_| Ok(0))),
                 Entry::Follow(follow) => drop(follow.wait(sync::now(), WaitLimits::default())),
-                Entry::Bypass(_) | Entry::Lingering(..) | Entry::Refused(_) => {}
+                Entry::Bypass(_) | Entry::Done(_) => {}
             }
             Ok(0)
         });

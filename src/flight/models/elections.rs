@@ -5,10 +5,15 @@ use std::time::Duration;
 
 use super::{Asking, Building, Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
+use crate::flight::enter::Entry;
+use crate::flight::enter::WaitMode;
 use crate::flight::faults::Fault;
-use crate::flight::{Entry, Patience, WaitLimits, Waited};
+use crate::flight::follow::Waited;
+use crate::options::CallOptions;
 use crate::policy::OnFailure;
 use crate::sync::{self, catches, holds};
+use crate::wait::limits::Patience;
+use crate::wait::limits::WaitLimits;
 
 fn electing() -> Building {
     building().on_error(OnFailure::Elect { times: 2 })
@@ -206,7 +211,9 @@ fn patience_while_the_lead_is_free() {
         while crowd.calls.in_flight() == 0 {
             sync::give_way();
         }
-        let Entry::Follow(follow) = crowd.calls.flights.enter(1, &1, None) else { unreachable!("it is led") };
+        let Entry::Follow(follow) = crowd.calls.flights.enter(WaitMode::Now, 1, &1, &CallOptions::default()) else {
+            unreachable!("it is led")
+        };
         entered.store(true, Ordering::Relaxed);
         while !freed.load(Ordering::Relaxed) {
             sync::give_way();
@@ -214,7 +221,7 @@ fn patience_while_the_lead_is_free() {
         let now = sync::now();
         let limits = WaitLimits { deadline: None, patience: Patience::of(Duration::ZERO, now) };
         let Waited::Lead(lead) = follow.wait(now, limits) else { panic!("it does not lead, and the lead is vacant") };
-        assert_eq!(*lead.run(|_| Ok(2)).result.unwrap(), 2);
+        assert_eq!(*lead.run_work(|_| Ok(2)).result.unwrap(), 2);
     };
     together([&leader, &impatient]);
     let stats = crowd.calls.stats();

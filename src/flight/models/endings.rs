@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use super::{Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
+use crate::flight::enter::Entry;
+use crate::flight::enter::WaitMode;
 use crate::flight::faults::Fault;
-use crate::flight::{Entry, WaitLimits, Waited};
+use crate::flight::follow::Waited;
+use crate::options::CallOptions;
 use crate::sync::{self, catches, holds};
+use crate::wait::limits::WaitLimits;
 
 /// ```text
 /// leader                          follower
@@ -166,7 +170,7 @@ fn a_panic_that_ends_nothing_is_caught() {
 fn abandoned_lead() {
     let crowd = Crowd::new(building());
     let part = || {
-        let entered = crowd.calls.flights.enter(1, &1, None);
+        let entered = crowd.calls.flights.enter(WaitMode::Now, 1, &1, &CallOptions::default());
         sync::pause();
         match entered {
             Entry::Lead(lead) => drop(lead),
@@ -174,7 +178,7 @@ fn abandoned_lead() {
                 Waited::Over(outcome) => assert!(matches!(outcome.result, Err(CallError::LeaderPanicked { .. }))),
                 Waited::Lead(_) | Waited::Impatient => unreachable!("nothing was wished for"),
             },
-            Entry::Bypass(_) | Entry::Lingering(..) | Entry::Refused(_) => unreachable!("nothing was wished for"),
+            Entry::Bypass(_) | Entry::Done(_) => unreachable!("nothing was wished for"),
         }
     };
     together([&|_| part(), &|_| part()]);

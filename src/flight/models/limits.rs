@@ -159,7 +159,7 @@ fn impatient_crowd() {
                 key,
                 |asking| asking.patience(hurry),
                 |flight| {
-                    if flight.at.is_some() {
+                    if flight.flight.is_some() {
                         // Time for others to lose their patience.
                         (0..8).for_each(|_| pause());
                     } else {

@@ -21,9 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::completion::Completion;
+use super::flight_ref::FlightRef;
+use super::handle::Flight;
 use super::slot::Slot;
+use super::table::lock::{ShardGuard, ShardLock};
 use super::table::record::Record;
-use super::{Flight, FlightRef};
+use super::table::shard::Shard;
 use crate::coalesce::SyncCoalesce;
 use crate::coalesce::builder::Builder;
 use crate::coalesce::options::Request;
@@ -32,7 +35,7 @@ use crate::flight::faults::Fault;
 use crate::outcome::Shared;
 use crate::outcome::{Outcome, Role};
 use crate::sync::{self, is_planted};
-use crate::wait::graph;
+use crate::wait::graph::{self, WaitEdge};
 
 /// A key is its own hash, so that a model knows which keys share a shard.
 #[derive(Default)]
@@ -183,22 +186,44 @@ fn together<const N: usize>(parts: [&(dyn Fn(&Seen) + Sync); N]) -> Vec<Seen> {
     })
 }
 
-/// [`Fault::PublishesBeforeRemoving`].
-pub(super) fn end_too_soon<K, T, E>(at: FlightRef<'_, K, T, E>, completion: &Completion<T, E>) {
-    if !is_planted(Fault::PublishesBeforeRemoving) {
-        return;
+/// What goes wrong before the end of a flight; says whether that is all that happens.
+pub(super) fn finishes_wrongly<K, T, E>(flight: FlightRef<'_, K, T, E>, completion: &Completion<T, E>) -> bool {
+    let record = |change: fn(&mut Record<T, E>) -> Option<Arc<Slot<T, E>>>| {
+        let mut locked = flight.shard.lock();
+        locked.record(flight.hash, flight.id).and_then(|(record, _)| change(record))
+    };
+    if is_planted(Fault::PublishesBeforeRemoving) {
+        if let Some(slot) = record(|record| record.slot.clone()) {
+            slot.publish(0, completion.shared()).notify();
+        }
     }
-    let mut locked = at.shard.lock();
-    let slot = locked.record(at.hash, at.id).and_then(|(record, _)| record.slot.clone());
-    drop(locked);
-    if let Some(slot) = slot {
-        slot.publish(completion.shared()).wake();
+    if is_planted(Fault::LooksForFollowersTooSoon) && Flight::of(flight).followers() == 0 {
+        record(|record| record.slot.take());
     }
+    let ends_nothing = is_planted(Fault::PanicEndsNothing) && matches!(completion, Completion::Panicked { .. });
+    if ends_nothing {
+        graph::end_lead();
+        flight.shard.lock().count_end(completion);
+    }
+    ends_nothing
 }
 
-/// [`Fault::ForgetLosesSlot`].
-pub(super) fn lose_slot<T, E>(record: &mut Record<T, E>) {
-    if is_planted(Fault::ForgetLosesSlot) {
+/// The step of `fault`: unlocks the shard between two steps that belong together.
+pub(super) fn unlock_for_a_moment<'a, K, T, E>(
+    fault: Fault,
+    locked: ShardGuard<'a, K, T, E>,
+    shard: &'a ShardLock<K, T, E>,
+) -> ShardGuard<'a, K, T, E> {
+    if !is_planted(fault) {
+        return locked;
+    }
+    drop(locked);
+    shard.lock()
+}
+
+/// The step of `fault`: the record loses its slot.
+pub(super) fn lose_slot<T, E>(fault: Fault, record: &mut Record<T, E>) {
+    if is_planted(fault) {
         record.slot = None;
     }
 }
@@ -208,4 +233,16 @@ pub(super) fn keep_slot<T, E>(record: &mut Record<T, E>, slot: Option<&Arc<Slot<
     if is_planted(Fault::PublishesTwice) {
         record.slot = slot.cloned();
     }
+}
+
+/// [`Fault::LeaverKeepsEdge`].
+pub(super) fn keep_edge(edge: &mut Option<WaitEdge>) {
+    if is_planted(Fault::LeaverKeepsEdge) {
+        std::mem::forget(edge.take());
+    }
+}
+
+/// [`Fault::DeferredAreForgotten`]: the flight goes, and has no result.
+pub(super) fn forgets_deferred<K, T, E>(locked: &mut Shard<K, T, E>, hash: u64, id: u64) -> bool {
+    is_planted(Fault::DeferredAreForgotten) && locked.take_out(hash, id).is_some()
 }

@@ -4,21 +4,26 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::ticket::{ResultChannel, Ticket, TicketOwner, TicketSeat};
+use super::ticket::{ResultChannel, Ticket, TicketOwner, TicketRole, TicketSeat};
 use super::{Job, NotTaken, Pool};
 use crate::error::CallError;
+use crate::flight::completion::attempt;
+use crate::flight::enter::{Entry, WaitMode};
 use crate::flight::faults::Fault;
-use crate::flight::release::Released;
+use crate::flight::flight_ref::FlightRef;
+use crate::flight::flights::Flights;
+use crate::flight::handle::Flight;
+use crate::flight::lead::LeaderGuard;
 use crate::flight::slot::Slot;
-use crate::flight::table::shard::Removed;
-use crate::flight::{Entry, Flight, FlightRef, Flights, LeaderGuard, WaitMode};
-use crate::outcome::Shared;
+use crate::options::CallOptions;
+use crate::outcome::{Bypass, Outcome, Role};
 use crate::panic::{CatchDrop, catch_panic};
 use crate::policy::{OnFullPool, OnLastTicket};
-use crate::sync::{self, ThreadToken, is_planted};
+use crate::sync::{self, ThreadToken, also_if, only_if, step};
+use crate::wait::limits::WaitUntil;
 
 /// A flight that waits for a thread. Dropped, it ends the flight with `Closed`.
-struct Queued<K, T, E> {
+struct QueuedFlight<K, T, E> {
     flights: Arc<Flights<K, T, E>>,
     hash: u64,
     id: u64,
@@ -26,8 +31,8 @@ struct Queued<K, T, E> {
 }
 
 /// It and its closure.
-struct Detached<K, T, E, W> {
-    queued: Queued<K, T, E>,
+struct DetachedJob<K, T, E, W> {
+    queued: QueuedFlight<K, T, E>,
     work: CatchDrop<W>,
 }
 
@@ -43,27 +48,49 @@ where
         pool: &Pool,
         hash: u64,
         key: &Q,
+        options: &CallOptions<'_>,
         work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E> + Send + 'static,
     ) -> Ticket<T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        let label = self.settings.key_label.map(|label| label(&key.to_owned()));
+        let of_key = || self.settings.key_label.map(|label| label(&key.to_owned()).into());
+        let label = options.label.map(Arc::from).or_else(of_key);
         // If it is not needed, a panic in its Drop must not cost the caller its ticket.
         let work = CatchDrop::new(work);
-        match self.enter_waiting(WaitMode::ByTicket, hash, key, None) {
-            Entry::Lead(lead) => self.launch(pool, lead, work, label),
-            Entry::Follow(follow) => {
-                let (at, slot) = follow.into_ticket();
-                self.ticket(at, ResultChannel::new(slot), label, true)
+        let entry =
+            if options.bypass { self.begin_apart(hash) } else { self.enter(WaitMode::ByTicket, hash, key, options) };
+        let until = options.until.or(self.settings.timeout.map(WaitUntil::Timeout));
+        match entry {
+            Entry::Lead(lead) => self.launch(pool, lead, work, (label, until), options.bypass),
+            Entry::Follow(follower) => {
+                let (flight, slot) = follower.into_ticket();
+                let role = TicketRole::Follower { joined: sync::now() };
+                self.ticket(flight, ResultChannel::new(slot), role, (label, until))
             }
-            Entry::Bypass(_) => {
-                self.table.shard(hash).lock().counters.overloaded += 1;
-                Self::ended_ticket(self.refuse(CallError::Overloaded).result)
-            }
-            Entry::Lingering(result, _) => Self::ended_ticket(result),
-            Entry::Refused(error) => Self::ended_ticket(self.refuse(error).result),
+            // A ticket has no closure of its own to run, so nothing is bypassed for it.
+            Entry::Bypass(_) => Self::ended_ticket(self.refuse(CallError::Overloaded)),
+            Entry::Done(outcome) => Self::ended_ticket(outcome),
         }
+    }
+
+    /// Begins a flight that nobody can join.
+    fn begin_apart(&self, hash: u64) -> Entry<'_, K, T, E> {
+        let shard = self.table.shard(hash);
+        let mut locked = shard.lock();
+        if locked.closed {
+            locked.counters.closed += 1;
+            drop(locked);
+            return Entry::Done(self.refuse(CallError::Closed));
+        }
+        locked.counters.bypassed += 1;
+        locked.counters.running += 1;
+        let began = self.settings.is_timed().then(sync::now);
+        let record = locked.new_record(sync::this_thread(), began, self.last_mark());
+        let flight = FlightRef { flights: self, shard, hash, id: record.id };
+        locked.unlinked.insert(record.id, record);
+        drop(locked);
+        Entry::Lead(LeaderGuard::new(flight))
     }
 
     /// Sends the closure of a flight that this thread has begun to the pool.
@@ -72,19 +99,24 @@ where
         pool: &Pool,
         lead: LeaderGuard<'_, K, T, E>,
         work: CatchDrop<W>,
-        label: Option<String>,
+        ticket: (Option<Arc<str>>, Option<WaitUntil>),
+        bypasses: bool,
     ) -> Ticket<T, E>
     where
         W: FnOnce(&Flight<'_, K, T, E>) -> Result<T, E> + Send + 'static,
     {
-        let at = lead.hand_to_pool();
-        let queued = Queued { flights: Arc::clone(self), hash: at.hash, id: at.id, ended: false };
-        let channel = match at.queue() {
+        let flight = lead.hand_to_pool();
+        // From here on it is this job's Drop that ends the flight, should `queue` refuse.
+        let queued = QueuedFlight { flights: Arc::clone(self), hash: flight.hash, id: flight.id, ended: false };
+        let channel = match flight.queue() {
             Ok(channel) => channel,
-            Err(error) => return Self::ended_ticket(Err(error)),
+            Err(error) => {
+                return Self::ended_ticket(Outcome { result: Err(error), role: Role::Leader { followers: 0 } });
+            }
         };
-        let ticket = self.ticket(at, channel, label, false);
-        match pool.submit(Box::new(Detached { queued, work })) {
+        let role = if bypasses { TicketRole::Has(Role::Bypassed(Bypass::Requested)) } else { TicketRole::Leader };
+        let ticket = self.ticket(flight, channel, role, ticket);
+        match pool.submit(Box::new(DetachedJob { queued, work })) {
             Ok(()) => {}
             Err(NotTaken::Closed(job)) => drop(job),
             Err(NotTaken::Full(job)) => match self.settings.on_full_pool {
@@ -97,23 +129,29 @@ where
 
     fn ticket(
         self: &Arc<Self>,
-        at: FlightRef<'_, K, T, E>,
+        flight: FlightRef<'_, K, T, E>,
         ResultChannel { slot, receiver, number }: ResultChannel<T, E>,
-        label: Option<String>,
-        joined: bool,
+        role: TicketRole,
+        (label, until): (Option<Arc<str>>, Option<WaitUntil>),
     ) -> Ticket<T, E> {
-        let owner = || Arc::clone(self) as Arc<dyn TicketOwner<T, E>>;
-        let seat = number.map(|number| TicketSeat { owner: owner(), hash: at.hash, flight: at.id, number, joined });
-        let label = label.unwrap_or_else(|| at.name().to_string()).into();
-        Ticket { slot, receiver, seat, label, timeout: self.settings.timeout }
+        let joined = matches!(role, TicketRole::Follower { .. });
+        let seat = number.map(|number| TicketSeat {
+            owner: Arc::clone(self) as Arc<dyn TicketOwner<T, E>>,
+            hash: flight.hash,
+            flight: flight.id,
+            number,
+            joined,
+        });
+        let label = label.unwrap_or_else(|| flight.name().to_string().into());
+        Ticket { slot, receiver, seat, role, label, until }
     }
 
-    /// A ticket that has its result and is in no flight.
-    fn ended_ticket(result: Shared<T, E>) -> Ticket<T, E> {
+    /// A ticket that has its outcome and is in no flight.
+    fn ended_ticket(outcome: Outcome<T, E>) -> Ticket<T, E> {
         let slot = Arc::new(Slot::new(0));
-        drop(Arc::clone(&slot).publish(result));
+        drop(Arc::clone(&slot).publish(0, outcome.result));
         let ResultChannel { slot, receiver, .. } = ResultChannel::new(slot);
-        Ticket { slot, receiver, seat: None, label: "".into(), timeout: None }
+        Ticket { slot, receiver, seat: None, role: TicketRole::Has(outcome.role), label: "".into(), until: None }
     }
 }
 
@@ -122,21 +160,19 @@ impl<K, T, E> FlightRef<'_, K, T, E> {
     /// what somebody ended it with since it was begun. One step, for without a ticket it might be cancelled as unwanted.
     fn queue(self) -> Result<ResultChannel<T, E>, CallError<E>> {
         let mut locked = self.shard.lock();
-        let closed = locked.closed;
-        match locked.record(self.hash, self.id) {
-            Some((record, _)) if !record.cancelled || is_planted(Fault::QueuesWhatWasCancelled) => {
-                record.detached = true;
-                // No thread has this number, so it leads nowhere in the graph of waits.
-                record.leader = record.leader.map(|leader| ThreadToken { number: 0, ..leader });
-                let slot = Arc::clone(record.slot.get_or_insert_with(|| Arc::new(Slot::new(0))));
-                slot.leader.clear();
-                if is_planted(Fault::FirstTicketIsLate) {
-                    drop(locked);
-                }
-                Ok(ResultChannel::new(slot))
-            }
-            _ => Err(if closed { CallError::Closed } else { CallError::Cancelled }),
-        }
+        let error = if locked.closed { CallError::Closed } else { CallError::Cancelled };
+        let record = locked.record(self.hash, self.id).map(|(record, _)| record);
+        let Some(record) = record.filter(|record| also_if!(QueuesWhatWasCancelled, !record.cancelled)) else {
+            return Err(error);
+        };
+        record.detached = true;
+        // No thread has this number, so it leads nowhere in the wait-for graph.
+        record.leader = record.leader.map(|leader| ThreadToken { number: 0, ..leader });
+        let slot = Arc::clone(record.slot.get_or_insert_with(|| Arc::new(Slot::new(0))));
+        slot.leader.clear();
+        #[cfg(sync_coalesce_shuttle)]
+        let _locked = crate::flight::models::unlock_for_a_moment(Fault::FirstTicketIsLate, locked, self.shard);
+        Ok(ResultChannel::new(slot))
     }
 }
 
@@ -162,70 +198,61 @@ impl<K: Send, T: Send + Sync, E: Send + Sync> TicketOwner<T, E> for Flights<K, T
     }
 }
 
-impl<K, T, E> Queued<K, T, E> {
+impl<K, T, E> QueuedFlight<K, T, E> {
     /// Runs the closure on this thread, unless nobody wants it any more.
     fn run(mut self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) {
         let flights = Arc::clone(&self.flights);
-        let at = FlightRef { flights: &flights, shard: flights.table.shard(self.hash), hash: self.hash, id: self.id };
-        let me = sync::this_thread();
-        let mut locked = at.shard.lock();
-        let wanted = match locked.record(self.hash, self.id) {
-            Some((record, _)) if !record.cancelled || is_planted(Fault::RunsWhatWasCancelled) => {
-                record.leader = Some(me);
-                if let Some(slot) = &record.slot {
-                    // Before the closure, so that its first wait sees who waits for it. This thread waits for nothing.
-                    slot.leader.set(if is_planted(Fault::DetachedUnnamed) { 0 } else { me.number });
-                }
-                true
-            }
-            _ => false,
-        };
-        drop(locked);
-        if wanted {
+        let flight =
+            FlightRef { flights: &flights, shard: flights.table.shard(self.hash), hash: self.hash, id: self.id };
+        if self.take_lead(flight) {
             self.ended = true;
+            let cost = flights.settings.cost.as_deref();
             // The tickets learn of a panic, and nobody else is there to.
-            catch_panic(|| drop(LeaderGuard::new(at).run(work)));
+            catch_panic(|| drop(LeaderGuard::new(flight).run(|handle| attempt(|| work(handle), cost))));
         }
+    }
+
+    /// Makes this thread the leader, unless the flight was cancelled while it waited for one.
+    fn take_lead(&self, flight: FlightRef<'_, K, T, E>) -> bool {
+        let thread = sync::this_thread();
+        let mut locked = flight.shard.lock();
+        let record = locked.record(self.hash, self.id).map(|(record, _)| record);
+        let Some(record) = record.filter(|record| also_if!(RunsWhatWasCancelled, !record.cancelled)) else {
+            return false;
+        };
+        record.leader = Some(thread);
+        if let Some(slot) = &record.slot {
+            // Before the closure, so that its first wait sees who waits for it. This thread waits for nothing.
+            step!(DetachedUnnamed, slot.leader.set(thread.number));
+        }
+        true
     }
 
     /// Ends the flight unrun. A follower that waits may run its own closure instead, if `offers`.
     fn end(&mut self, error: CallError<E>, offers: bool) {
         self.ended = true;
-        let Flights { table, following, .. } = &*self.flights;
-        let mut locked = table.shard(self.hash).lock();
-        locked.counters.running -= 1;
-        let draining = std::mem::take(&mut locked.draining);
+        let flights = &*self.flights;
+        let mut locked = flights.table.shard(self.hash).lock();
+        let drained = locked.count_unrun();
+        let elections = if offers { u32::MAX } else { 0 };
         let failure = error.clone();
-        let record = locked.record(self.hash, self.id).filter(|_| offers);
-        let offered = record.and_then(|(record, _)| record.offer_lead(u32::MAX, || Err(failure)));
-        let removed = if offered.is_some() { None } else { locked.remove(self.hash, self.id) };
-        let (key, released) = match removed {
-            None => (None, None),
-            Some(Removed { key, followers, slot, .. }) => {
-                (key.map(CatchDrop::new), Released::publish(followers, slot, &mut locked.counters, || Err(error)))
-            }
-        };
-        drop(locked);
-        if let Some(slot) = offered {
-            slot.wake_one();
-        }
-        if let Some(released) = released {
-            released.wake(following);
-        }
-        self.flights.tell_drain(draining);
-        drop(key);
+        let offered = locked.offer_lead(self.hash, self.id, elections, || Err(failure));
+        let mut after = offered.unwrap_or_else(|| locked.finish(self.hash, self.id, || Err(error)).0);
+        after.drained = drained;
+        let (_, key) = after.run(locked.unlock(), flights);
+        drop(key.map(CatchDrop::new));
     }
 }
 
-impl<K, T, E> Drop for Queued<K, T, E> {
+impl<K, T, E> Drop for QueuedFlight<K, T, E> {
     fn drop(&mut self) {
-        if !self.ended && !is_planted(Fault::DroppedJobEndsNothing) {
+        if only_if!(DroppedJobEndsNothing, !self.ended) {
             self.end(CallError::Closed, false);
         }
     }
 }
 
-impl<K, T, E, W> Job for Detached<K, T, E, W>
+impl<K, T, E, W> Job for DetachedJob<K, T, E, W>
 where
     K: Send,
     T: Send + Sync,

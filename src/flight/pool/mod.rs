@@ -4,7 +4,7 @@
 //! which wait for flights that wait for a thread are not stuck; when it goes on, a thread that is one too many ends.
 
 pub(super) mod job;
-pub(super) mod ticket;
+pub(crate) mod ticket;
 
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod tests;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::CallError;
-use crate::flight::slot::{Slot, Woken};
-use crate::outcome::Shared;
+use crate::flight::slot::{Slot, SlotState};
+use crate::outcome::{Role, Shared};
 use crate::sync::{self, Receiver};
 use crate::wait::blocking::blocking;
 use crate::wait::graph::{self, WaitEdge};
+use crate::wait::limits::WaitUntil;
 
 /// A place in a flight, for whoever wants its result: made by [`SyncCoalesce::detach`](crate::SyncCoalesce::detach).
 ///
@@ -24,10 +25,22 @@ pub struct Ticket<T, E> {
     pub(in crate::flight) receiver: Receiver<Shared<T, E>>,
     /// Where it is in the flight; nowhere if it was refused.
     pub(in crate::flight) seat: Option<TicketSeat<T, E>>,
+    pub(in crate::flight) role: TicketRole,
     /// What the flight is called in a chain of waits.
     pub(in crate::flight) label: Arc<str>,
-    /// The builder's.
-    pub(in crate::flight) timeout: Option<Duration>,
+    /// How long [`wait`](Ticket::wait) waits.
+    pub(in crate::flight) until: Option<WaitUntil>,
+}
+
+/// The part that the caller of `detach` plays.
+pub(in crate::flight) enum TicketRole {
+    /// It began the flight.
+    Leader,
+    Follower {
+        joined: Instant,
+    },
+    /// It is over.
+    Has(Role),
 }
 
 pub(in crate::flight) struct TicketSeat<T, E> {
@@ -74,7 +87,7 @@ impl<T, E> Ticket<T, E> {
     /// or dropped before it began. [`CallError::Deadlock`] if this thread leads something that the flight waits for;
     /// that is an error of this wait alone.
     pub fn wait(&self) -> Result<Arc<T>, CallError<E>> {
-        self.wait_until(self.timeout.and_then(|timeout| sync::now().checked_add(timeout)))
+        self.wait_until(self.until.and_then(|until| until.deadline(sync::now())))
     }
 
     /// As [`wait`](Ticket::wait), for `timeout` at most; `Duration::MAX` is no limit.
@@ -98,9 +111,22 @@ impl<T, E> Ticket<T, E> {
     /// The result of the flight, if there is one by now.
     #[must_use]
     pub fn try_wait(&self) -> Option<Result<Arc<T>, CallError<E>>> {
-        match self.slot.look() {
-            Woken::Ended(result) => Some(result),
-            Woken::Vacant | Woken::Late => None,
+        match self.slot.state() {
+            SlotState::Ended(result) => Some(result),
+            SlotState::Running | SlotState::Vacant => None,
+        }
+    }
+
+    /// The part that this ticket's call plays.
+    ///
+    /// One that began the flight is its [`Leader`](Role::Leader), with the number of followers once there is a result.
+    /// One that joined it is a [`Follower`](Role::Follower), and has waited since then.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self.role {
+            TicketRole::Leader => Role::Leader { followers: self.slot.released() },
+            TicketRole::Follower { joined } => Role::Follower { waited: sync::now().saturating_duration_since(joined) },
+            TicketRole::Has(role) => role,
         }
     }
 

@@ -1,128 +1,134 @@
-//! One flight's meeting point: the leader publishes, its followers wait, and the lead is handed over.
+//! Where one flight's followers wait: the leader publishes, followers wait, and the lead is handed over.
+
+mod tickets;
 
 use std::array;
-use std::collections::BTreeMap;
-use std::mem;
 use std::sync::Arc;
 
+use self::tickets::Tickets;
 use crate::flight::faults::Fault;
 use crate::outcome::Shared;
 use crate::panic::CatchDrop;
-use crate::sync::{Instant, Monitor, Mutex, Sender, has_passed, is_planted};
+use crate::sync::{Instant, Monitor, Mutex, Sender, has_passed, only_if, step};
 use crate::wait::graph::LeaderCell;
 
-/// How many meeting points a flight has: followers that wake up together take different locks. DESIGN.md has what was
-/// measured.
+/// How many lanes a slot has: followers that wake together take different locks. DESIGN.md has what was measured.
 const LANES: usize = if cfg!(sync_coalesce_shuttle) { 2 } else { 8 };
 
 /// How many followers take a lane before the next one is taken, so that a small flight is woken by one notification.
 const PER_LANE: usize = if cfg!(sync_coalesce_shuttle) { 1 } else { 64 };
 
 /// Comes into being with the first follower, so that a lone flight pays nothing for it.
+///
+/// The state is set in all lanes, one after the other, under the shard's lock. So whoever holds that lock may look into
+/// any lane; whoever does not sees what the other lanes say a moment later.
 pub(crate) struct Slot<T, E> {
-    /// Each follower waits in one of them. They all say the same whenever the shard's lock is free.
+    /// Each follower waits in one of them.
     lanes: [Monitor<Lane<T, E>>; LANES],
     register: Mutex<Register<T, E>>,
-    /// Who leads, for the graph of waits.
+    /// Who leads, for the wait-for graph.
     pub(crate) leader: LeaderCell,
 }
 
 struct Lane<T, E> {
-    state: State<T, E>,
+    state: SlotState<T, E>,
     /// How many sleep here.
     asleep: usize,
 }
 
-enum State<T, E> {
-    /// A closure runs.
-    Led,
+/// What has become of a flight.
+pub(crate) enum SlotState<T, E> {
+    /// A closure runs, or waits for a thread of the pool.
+    Running,
     /// It failed, and the first follower that sees this leads next.
     Vacant,
     Ended(Shared<T, E>),
 }
 
+/// Why a follower waits no longer.
+pub(crate) enum Wake<T, E> {
+    Ended(Shared<T, E>),
+    Vacant,
+    TimedOut,
+}
+
 /// What those who sleep in the lanes need not know.
 struct Register<T, E> {
-    /// What the lead is offered with: if all who could take it leave instead, this is the result.
+    /// What the lead is offered with: if all who could claim it leave instead, this is the result.
     failure: Failure<T, E>,
-    /// Once it is published. The last reference to it that the slot has, as the lanes are dropped before: so whoever has
-    /// the slot last, and has other things to do, drops the user's value quietly.
+    /// Set on publication. Declared after the lanes in [`Slot`], so it holds the slot's last reference, and a panic in the
+    /// Drop of the user's value is caught.
     result: CatchDrop<Shared<T, E>>,
-    /// Where to send the result too, by a number of each ticket's own. Emptied when there is one.
-    tickets: BTreeMap<u64, Sender<Shared<T, E>>>,
-    last_ticket: u64,
+    tickets: Tickets<T, E>,
 }
 
 /// Why the last leader failed. To be dropped under no lock: the last reference to an error is dropped by user code.
-pub(in crate::flight) type Failure<T, E> = CatchDrop<Shared<T, E>>;
+pub(crate) type Failure<T, E> = CatchDrop<Shared<T, E>>;
 
-/// A result that was published, and who is to be told of it under no lock.
+/// Who is to be notified of a new state, under no lock.
 #[must_use]
-pub(in crate::flight) struct Published<T, E> {
+pub(crate) struct Wakeup<T, E> {
     slot: Arc<Slot<T, E>>,
-    tickets: BTreeMap<u64, Sender<Shared<T, E>>>,
-    /// The lanes in which somebody slept when the result was set, a bit for each.
-    asleep: u32,
-    _failure: Failure<T, E>,
+    who: Who<T, E>,
 }
 
-/// Why a follower woke up.
-pub(crate) enum Woken<T, E> {
-    Ended(Shared<T, E>),
-    Vacant,
-    Late,
+enum Who<T, E> {
+    /// One follower, to claim a vacant lead.
+    One,
+    /// All, for there is a result.
+    All {
+        followers: u64,
+        /// The lanes in which somebody slept when the result was set, a bit for each.
+        asleep: u32,
+        tickets: Tickets<T, E>,
+        _failure: Failure<T, E>,
+    },
 }
 
 impl<T, E> Slot<T, E> {
     /// The slot of a flight that `thread` leads.
     pub(crate) fn new(thread: u64) -> Self {
-        let lane = |_| Monitor::new(Lane { state: State::Led, asleep: 0 });
-        let register =
-            Register { failure: CatchDrop::NONE, result: CatchDrop::NONE, tickets: BTreeMap::new(), last_ticket: 0 };
+        let lane = |_| Monitor::new(Lane { state: SlotState::Running, asleep: 0 });
+        let register = Register { failure: CatchDrop::NONE, result: CatchDrop::NONE, tickets: Tickets::new() };
         Self { lanes: array::from_fn(lane), register: Mutex::new(register), leader: LeaderCell::new(thread) }
     }
 
-    /// Sets the result, and wakes nobody yet: the caller still holds the shard's lock.
+    /// Sets the result for this many followers, and wakes nobody yet: the caller still holds the shard's lock.
     ///
-    /// A follower that misses [`wake`](Published::wake) cannot exist: it looks and goes to sleep under the lock of
-    /// its lane, so it either sees the result or sleeps before it is set, and so before it is woken.
-    pub(in crate::flight) fn publish(self: Arc<Self>, result: Shared<T, E>) -> Published<T, E> {
-        if !is_planted(Fault::LeaderOutlivesFlight) {
-            self.leader.clear();
-        }
-        let asleep = self.set(|| State::Ended(result.clone()));
+    /// No follower misses [`Wakeup::notify`]: it looks and falls asleep under the lock of its lane, so it either sees the
+    /// result, or sleeps before the result is set and so before it is notified.
+    pub(crate) fn publish(self: Arc<Self>, followers: u64, result: Shared<T, E>) -> Wakeup<T, E> {
+        step!(LeaderOutlivesFlight, self.leader.clear());
+        let asleep = self.set(|| SlotState::Ended(result.clone()));
         let mut register = self.register.lock();
         register.result = CatchDrop::new(result);
-        let (tickets, failure) =
-            (mem::take(&mut register.tickets), mem::replace(&mut register.failure, CatchDrop::NONE));
+        let tickets = register.tickets.take_all(followers);
+        let failure = std::mem::replace(&mut register.failure, CatchDrop::NONE);
         drop(register);
-        Published { slot: self, tickets, asleep, _failure: failure }
+        Wakeup { slot: self, who: Who::All { followers, asleep, tickets, _failure: failure } }
     }
 
     /// Offers the lead to the followers, and wakes nobody yet. `failure` is the result if all of them leave.
     pub(crate) fn offer(&self, failure: Shared<T, E>) {
         self.leader.clear();
         self.register.lock().failure = CatchDrop::new(failure);
-        self.set(|| State::Vacant);
+        self.set(|| SlotState::Vacant);
     }
 
-    /// Takes the lead for `thread` if it is free. The caller holds the shard's lock. Returns what the lead was offered
+    /// Claims the lead for `thread` if it is vacant. The caller holds the shard's lock. Returns what the lead was offered
     /// with.
-    pub(in crate::flight) fn claim_lead(&self, thread: u64) -> Failure<T, E> {
-        if !matches!(self.look(), Woken::Vacant) {
+    pub(crate) fn claim_lead(&self, thread: u64) -> Failure<T, E> {
+        if !matches!(self.state(), SlotState::Vacant) {
             return CatchDrop::NONE;
         }
-        self.leader.set(if is_planted(Fault::ElectedUnnamed) { 0 } else { thread });
-        if is_planted(Fault::LeadStaysVacant) {
-            return CatchDrop::NONE;
-        }
-        self.set(|| State::Led);
-        mem::replace(&mut self.register.lock().failure, CatchDrop::NONE)
+        step!(ElectedUnnamed, self.leader.set(thread));
+        step!(LeadStaysVacant, self.set(|| SlotState::Running));
+        std::mem::replace(&mut self.register.lock().failure, CatchDrop::NONE)
     }
 
     /// Sets the state in all lanes; says in which of them somebody sleeps.
-    fn set(&self, state: impl Fn() -> State<T, E>) -> u32 {
-        let lanes = if is_planted(Fault::SetsOneLane) { 1 } else { LANES };
+    fn set(&self, state: impl Fn() -> SlotState<T, E>) -> u32 {
+        let lanes = if only_if!(SetsOneLane, true) { LANES } else { 1 };
         let mut asleep = 0;
         for (index, lane) in self.lanes.iter().enumerate().take(lanes) {
             let mut lane = lane.lock();
@@ -132,67 +138,59 @@ impl<T, E> Slot<T, E> {
         asleep
     }
 
-    /// Wakes one follower to take a lead that is vacant, once no lock is held. If it leaves instead, it must pass this
-    /// on. Whoever falls asleep in a lane that was looked at already has seen that the lead is vacant.
-    pub(crate) fn wake_one(&self) {
-        if let Some(lane) = self.lanes.iter().find(|lane| lane.lock().asleep > 0) {
-            lane.notify_one();
-        }
-    }
-
     /// Has the result sent to a ticket too, and says by which number it can leave; none if the flight has ended.
-    pub(crate) fn add_ticket(&self, result: Sender<Shared<T, E>>) -> Option<u64> {
+    pub(crate) fn add_ticket(&self, sender: Sender<Shared<T, E>>) -> Option<u64> {
         let mut register = self.register.lock();
         if let Some(ended) = register.result.get() {
             let ended = ended.clone();
             drop(register);
-            let _ = result.send(ended);
+            let _ = sender.send(ended);
             return None;
         }
-        register.last_ticket += 1;
-        let number = register.last_ticket;
-        register.tickets.insert(number, result);
-        Some(number)
+        Some(register.tickets.add(sender))
     }
 
     /// Takes a ticket out; says how many are left. None if the flight has ended.
     pub(crate) fn remove_ticket(&self, number: u64) -> Option<usize> {
         let mut register = self.register.lock();
-        let ticket = register.tickets.remove(&number)?;
+        let ticket = register.tickets.remove(number)?;
         let left = register.tickets.len();
         drop(register);
         drop(ticket);
         Some(left)
     }
 
-    /// What a follower would see that asked now with no time left. Without the shard's lock, it may be what other lanes
-    /// say a moment later.
-    pub(crate) fn look(&self) -> Woken<T, E> {
+    /// How many followers were released with the result; 0 before that.
+    pub(crate) fn released(&self) -> u64 {
+        self.register.lock().tickets.released()
+    }
+
+    /// What has become of the flight by now.
+    pub(crate) fn state(&self) -> SlotState<T, E> {
         match &self.lanes[0].lock().state {
-            State::Ended(result) => Woken::Ended(result.clone()),
-            State::Vacant => Woken::Vacant,
-            State::Led => Woken::Late,
+            SlotState::Ended(result) => SlotState::Ended(result.clone()),
+            SlotState::Vacant => SlotState::Vacant,
+            SlotState::Running => SlotState::Running,
         }
     }
 
     /// What the lead is offered with, if it is.
-    pub(in crate::flight) fn failure(&self) -> Option<Shared<T, E>> {
+    pub(crate) fn failure(&self) -> Option<Shared<T, E>> {
         self.register.lock().failure.get().cloned()
     }
 
-    /// Blocks until the flight ends, its lead is vacant, or `until` passes, as the follower that joined after `before`
-    /// others. A result that is there beats a time that has passed, and a time that has passed beats a lead that is
-    /// free.
-    pub(crate) fn wait(&self, before: usize, until: Option<Instant>) -> Woken<T, E> {
-        let monitor = &self.lanes[before / PER_LANE % LANES];
+    /// Blocks until the flight ends, its lead is vacant, or `until` passes, as the follower in this seat. A result that is
+    /// there beats a time that has passed, and a time that has passed beats a vacant lead.
+    pub(crate) fn wait(&self, seat: usize, until: Option<Instant>) -> Wake<T, E> {
+        let monitor = &self.lanes[seat / PER_LANE % LANES];
         let mut lane = monitor.lock();
         loop {
+            let is_late = || until.is_some_and(has_passed);
             match &lane.state {
-                State::Ended(result) => return Woken::Ended(result.clone()),
-                State::Vacant if is_planted(Fault::LeadsLate) => return Woken::Vacant,
-                _ if until.is_some_and(has_passed) => return Woken::Late,
-                State::Vacant => return Woken::Vacant,
-                State::Led => {
+                SlotState::Ended(result) => return Wake::Ended(result.clone()),
+                SlotState::Vacant => return if only_if!(LeadsLate, is_late()) { Wake::TimedOut } else { Wake::Vacant },
+                SlotState::Running if is_late() => return Wake::TimedOut,
+                SlotState::Running => {
                     lane.asleep += 1;
                     lane = monitor.wait(lane, until);
                     lane.asleep -= 1;
@@ -202,19 +200,41 @@ impl<T, E> Slot<T, E> {
     }
 }
 
-impl<T, E> Published<T, E> {
-    /// Wakes every follower, and sends the result to every ticket.
-    pub(in crate::flight) fn wake(self) {
-        let lanes = if is_planted(Fault::WakesOneLane) { 1 } else { LANES };
-        for (index, lane) in self.slot.lanes.iter().enumerate().take(lanes) {
-            if self.asleep >> index & 1 == 1 {
-                lane.notify_all();
-            }
+impl<T, E> Wakeup<T, E> {
+    /// For one follower, to claim a vacant lead. If it leaves instead, it must pass this on.
+    pub(crate) fn one(slot: Arc<Slot<T, E>>) -> Self {
+        Self { slot, who: Who::One }
+    }
+
+    /// How many followers have a result by it.
+    pub(crate) fn followers(&self) -> u64 {
+        match self.who {
+            Who::One => 0,
+            Who::All { followers, .. } => followers,
         }
-        for ticket in self.tickets.into_values() {
-            if let Woken::Ended(result) = self.slot.look() {
-                // Nobody listens any more where a ticket is being dropped.
-                let _ = ticket.send(result);
+    }
+
+    /// Notifies them, and sends the result to every ticket.
+    pub(crate) fn notify(self) {
+        let Self { slot, who } = self;
+        match who {
+            // Whoever falls asleep in a lane that was looked at before has seen that the lead is vacant.
+            Who::One => step!(OffersToNobody, {
+                if let Some(lane) = slot.lanes.iter().find(|lane| lane.lock().asleep > 0) {
+                    lane.notify_one();
+                }
+            }),
+            Who::All { asleep, tickets, .. } => {
+                let lanes = if only_if!(WakesOneLane, true) { LANES } else { 1 };
+                for (index, lane) in slot.lanes.iter().enumerate().take(lanes) {
+                    if asleep >> index & 1 == 1 {
+                        lane.notify_all();
+                    }
+                }
+                tickets.send(|| match slot.state() {
+                    SlotState::Ended(result) => Some(result),
+                    SlotState::Running | SlotState::Vacant => None,
+                });
             }
         }
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use hashbrown::{Equivalent, HashTable};
 
-use super::small_table::{Hashed, shrink};
+use super::small_table::Hashed;
 use crate::flight::completion::Completion;
 use crate::outcome::Mark;
 use crate::outcome::Shared;
 use crate::panic::CatchDrop;
+use crate::shrink::shrink;
 use crate::sync::Instant;
 
 /// Room in each shard: with less, many results would go while other shards have room.

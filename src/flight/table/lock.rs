@@ -15,6 +15,10 @@ pub(crate) struct ShardLock<K, T, E> {
     shard: Mutex<Shard<K, T, E>>,
 }
 
+/// A shard was unlocked, by this thread and just now: so user code may run, and others may be woken.
+#[derive(Clone, Copy)]
+pub(crate) struct Unlocked(());
+
 /// A shard that is locked.
 pub(crate) struct ShardGuard<'a, K, T, E> {
     filter: &'a AtomicU64,
@@ -33,6 +37,13 @@ impl<K, T, E> ShardLock<K, T, E> {
     /// Whether a caller with this hash could find nothing a moment ago: only a hint, but one that costs no lock.
     pub(crate) fn probably_absent(&self, hash: u64) -> bool {
         BloomFilter(self.filter.load(Ordering::Relaxed)).definitely_absent(hash)
+    }
+}
+
+impl<K, T, E> ShardGuard<'_, K, T, E> {
+    pub(crate) fn unlock(self) -> Unlocked {
+        drop(self);
+        Unlocked(())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
@@ -12,20 +11,15 @@ use super::record::Record;
 use super::small_table::{Hashed, SmallTable};
 use crate::flight::completion::Completion;
 use crate::flight::faults::Fault;
-#[cfg(sync_coalesce_shuttle)]
-use crate::flight::models;
-use crate::flight::release::Released;
-use crate::flight::slot::Slot;
-use crate::outcome::Shared;
 use crate::stats::Stats;
-use crate::sync::{Instant, ThreadToken, also_if, only_if, step};
+use crate::sync::{Instant, ThreadToken, also_if, step};
 
 /// The flights whose keys hash here. Each running flight is in exactly one of the two maps.
 pub(crate) struct Shard<K, T, E> {
     /// Those that a new caller would join.
     flights: SmallTable<Entry<K, T, E>>,
     /// Those that run on after `forget` or `cancel`, by flight id: their leaders find their records here.
-    pub(crate) unlinked: BTreeMap<u64, Record<T, E>>,
+    pub(in crate::flight) unlinked: BTreeMap<u64, Record<T, E>>,
     /// What is kept of flights that have ended.
     pub(crate) lingering: Lingering<K, T, E>,
     /// The threads that run a closure for themselves alone.
@@ -60,15 +54,6 @@ impl<K, T, E> Entry<K, T, E> {
     fn is_lone(&self, id: u64) -> bool {
         self.record.id == id && self.record.slot.is_none()
     }
-}
-
-/// What is left of a flight that was taken out.
-pub(crate) struct Removed<K, T, E> {
-    /// To be dropped under no lock; a flight that was forgotten has none.
-    pub(crate) key: Option<K>,
-    pub(crate) mark: u64,
-    pub(crate) followers: u64,
-    pub(crate) slot: Option<Arc<Slot<T, E>>>,
 }
 
 impl<K, T, E> Shard<K, T, E> {
@@ -132,7 +117,7 @@ impl<K, T, E> Shard<K, T, E> {
 
     /// The record of a flight that begins now.
     #[inline]
-    pub(crate) fn begin(&mut self, leader: ThreadToken, began: Option<Instant>, mark: u64) -> Record<T, E> {
+    pub(crate) fn new_record(&mut self, leader: ThreadToken, began: Option<Instant>, mark: u64) -> Record<T, E> {
         self.last_id += self.id_step;
         Record {
             id: self.last_id,
@@ -171,15 +156,9 @@ impl<K, T, E> Shard<K, T, E> {
         Some((record, &mut self.counters))
     }
 
-    /// Takes a flight out by its identity, wherever it is.
+    /// Takes a flight out by its identity, wherever it is. One that was unlinked has no key.
     #[inline]
-    pub(crate) fn remove(&mut self, hash: u64, id: u64) -> Option<Removed<K, T, E>> {
-        let (key, record) = self.take(hash, id)?;
-        Some(Removed { key, mark: record.mark, followers: record.followers, slot: record.slot })
-    }
-
-    #[inline]
-    fn take(&mut self, hash: u64, id: u64) -> Option<(Option<K>, Record<T, E>)> {
+    pub(crate) fn take_out(&mut self, hash: u64, id: u64) -> Option<(Option<K>, Record<T, E>)> {
         match self.flights.remove(hash, |entry| also_if!(RemovesByKey, entry.record.id == id)) {
             Some(entry) => Some((Some(entry.key), entry.record)),
             None => self.unlinked.remove(&id).map(|record| (None, record)),
@@ -206,9 +185,8 @@ impl<K, T, E> Shard<K, T, E> {
         Q: Equivalent<K> + ?Sized,
     {
         let Entry { key, mut record, .. } = self.flights.remove(hash, |entry| key.equivalent(&entry.key))?;
-        let id = record.id;
-        #[cfg(sync_coalesce_shuttle)]
-        models::lose_slot(&mut record);
+        let (id, slot) = (record.id, record.slot.take());
+        step!(ForgetLosesSlot, record.slot = slot);
         self.unlinked.insert(id, record);
         Some((key, id))
     }
@@ -216,7 +194,7 @@ impl<K, T, E> Shard<K, T, E> {
     /// Lets a running flight run on where nobody can join it, and tells its closure that it was cancelled. The key is
     /// returned to be dropped outside the lock.
     pub(crate) fn cancel_unwanted(&mut self, hash: u64, id: u64) -> Option<K> {
-        let (key, mut record) = self.take(hash, id)?;
+        let (key, mut record) = self.take_out(hash, id)?;
         record.cancelled = true;
         self.unlinked.insert(id, record);
         key
@@ -232,30 +210,16 @@ impl<K, T, E> Shard<K, T, E> {
         keys
     }
 
-    /// Gives the followers of a forgotten flight a result that is not its leader's, and tells the leader that they have
-    /// gone.
-    pub(crate) fn release_followers(
-        &mut self,
-        id: u64,
-        result: impl FnOnce() -> Shared<T, E>,
-    ) -> Option<Released<T, E>> {
-        let record = self.unlinked.get_mut(&id)?;
-        record.cancelled = true;
-        record.deferred = 0;
-        let slot = record.slot.take();
-        #[cfg(sync_coalesce_shuttle)]
-        models::keep_slot(record, slot.as_ref());
-        let released = Released::publish(mem::take(&mut record.followers), slot, &mut self.counters, result);
-        self.counters.cancelled += released.as_ref().map_or(0, Released::followers);
-        if only_if!(CancelLeavesVacantFlight, record.leader.is_none()) {
-            // The lead was vacant, so nobody is left who would take this away.
-            self.unlinked.remove(&id);
+    /// Takes a thread off the list of those that bypass.
+    pub(crate) fn remove_bypassing(&mut self, thread: ThreadToken) {
+        if let Some(place) = self.bypassing.iter().position(|bypassing| *bypassing == thread) {
+            self.bypassing.swap_remove(place);
+            self.shrink_bypassing();
         }
-        released
     }
 
-    /// Memory follows what is there, as in [`shrink`](super::small_table::shrink).
-    pub(crate) fn shrink_bypassing(&mut self) {
+    /// Memory follows what is there, as in [`shrink`](crate::shrink::shrink).
+    pub(super) fn shrink_bypassing(&mut self) {
         if self.bypassing.len() < self.bypassing.capacity() / 8 {
             self.bypassing.shrink_to(self.bypassing.len() * 2);
         }
@@ -270,6 +234,12 @@ impl<K, T, E> Shard<K, T, E> {
             Completion::Error(_) | Completion::Miscounted { .. } => self.counters.failed += 1,
             Completion::Panicked { .. } => self.counters.panicked += 1,
         }
+        mem::take(&mut self.draining)
+    }
+
+    /// Counts a closure that will never run; says whether somebody waits to be told.
+    pub(crate) fn count_unrun(&mut self) -> bool {
+        self.counters.running -= 1;
         mem::take(&mut self.draining)
     }
 

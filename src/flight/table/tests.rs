@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 use std::ptr;
 
-use crate::flight::{Flights, Settings};
+use crate::flight::enter::WaitMode;
+use crate::flight::flights::Flights;
+use crate::flight::settings::Settings;
+use crate::options::CallOptions;
 use crate::sync;
 
 #[test]
 fn a_table_shrinks_when_its_flights_have_ended() {
     let flights: Flights<u32, u64, u64> = Flights::new(1, Settings::new());
-    let leads: Vec<_> = (0..10_000_u32).map(|key| flights.enter(u64::from(key), &key, None)).collect();
+    let leads: Vec<_> = (0..10_000_u32)
+        .map(|key| flights.enter(WaitMode::Now, u64::from(key), &key, &CallOptions::default()))
+        .collect();
     let shard = flights.table.shards().next().unwrap();
     assert!(shard.lock().capacity() >= 10_000);
     drop(leads);

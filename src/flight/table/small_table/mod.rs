@@ -6,6 +6,7 @@ mod tests;
 use hashbrown::HashTable;
 
 use crate::flight::table::bloom::{BloomFilter, CountingBloomFilter};
+use crate::shrink::shrink;
 
 /// Values by a hash that each of them knows.
 pub(in crate::flight) struct SmallTable<V> {
@@ -102,13 +103,5 @@ impl<V: Hashed> SmallTable<V> {
     pub(in crate::flight) fn drain(&mut self) -> impl Iterator<Item = V> {
         self.filter = CountingBloomFilter::EMPTY;
         self.first.take().into_iter().chain(std::mem::take(&mut self.others))
-    }
-}
-
-/// Memory follows what is there: a table that is mostly empty is cut to twice what it holds. One for up to seven values
-/// never is.
-pub(crate) fn shrink<V>(table: &mut HashTable<V>, hash: impl Fn(&V) -> u64) {
-    if table.len() < table.capacity() / 8 {
-        table.shrink_to(table.len() * 2, hash);
     }
 }

@@ -2,7 +2,8 @@
 
 use hashbrown::HashTable;
 
-use super::{Hashed, shrink};
+use super::Hashed;
+use crate::shrink::shrink;
 
 impl Hashed for u64 {
     fn hash(&self) -> u64 {

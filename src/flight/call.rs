@@ -1,0 +1,92 @@
+//! One call, from its key to its outcome: the one place that acts on what [`enter`](super::enter) decides.
+
+use hashbrown::Equivalent;
+
+use super::completion::{Completion, attempt};
+use super::enter::{Entry, WaitMode};
+use super::flights::Flights;
+use super::follow::Waited;
+use super::handle::Flight;
+use crate::error::CallError;
+use crate::observe::Refused;
+use crate::options::CallOptions;
+use crate::outcome::{Bypass, Outcome, Role};
+use crate::sync::{self, Instant};
+use crate::wait::limits::WaitLimits;
+
+impl<K, T, E> Flights<K, T, E> {
+    /// What came of one call; what `project` leaves out of the outcome is not even made where the caller leads.
+    #[inline]
+    pub(crate) fn call<Q, R>(
+        &self,
+        hash: u64,
+        key: &Q,
+        options: &CallOptions<'_>,
+        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
+        project: impl FnOnce(Outcome<T, E>) -> R,
+    ) -> R
+    where
+        Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        let cost = self.settings.cost.as_deref();
+        let run = |flight: &Flight<'_, K, T, E>| attempt(|| work(flight), cost);
+        if options.bypass {
+            return project(self.bypass(hash, Bypass::Requested, run));
+        }
+        match self.enter(WaitMode::Now, hash, key, options) {
+            Entry::Lead(lead) => project(lead.run(run)),
+            entry => project(self.act(hash, entry, || self.limits_from_now(options), run)),
+        }
+    }
+
+    /// Plays the part that a caller has, to its end. Apart from `call`, so that a lone call stays short.
+    #[inline(never)]
+    pub(super) fn act(
+        &self,
+        hash: u64,
+        entry: Entry<'_, K, T, E>,
+        limits: impl FnOnce() -> (Instant, WaitLimits),
+        run: impl FnOnce(&Flight<'_, K, T, E>) -> Completion<T, E>,
+    ) -> Outcome<T, E> {
+        let outcome = match entry {
+            Entry::Lead(lead) => return lead.run(run),
+            Entry::Bypass(reason) => return self.bypass(hash, reason, run),
+            Entry::Done(outcome) => outcome,
+            Entry::Follow(follower) => {
+                let (joined, limits) = limits();
+                match follower.wait(joined, limits) {
+                    Waited::Over(outcome) => outcome,
+                    Waited::Lead(lead) => return lead.run(run),
+                    Waited::Impatient => return self.bypass(hash, Bypass::Impatient, run),
+                }
+            }
+        };
+        // The unused closure goes first: if its Drop panicked later, an outcome on its way out would never be dropped.
+        drop(run);
+        outcome
+    }
+
+    /// Now, and how long a follower with these options waits from now on.
+    pub(super) fn limits_from_now(&self, options: &CallOptions<'_>) -> (Instant, WaitLimits) {
+        let now = sync::now();
+        (now, options.limits(now, self.settings.timeout, self.settings.patience))
+    }
+
+    /// The outcome of a call that was refused, and has been counted.
+    pub(crate) fn refuse(&self, error: CallError<E>) -> Outcome<T, E> {
+        let outcome = Outcome { result: Err(error), role: Role::Refused };
+        self.observe_refusal(&outcome);
+        outcome
+    }
+
+    /// Reports a refusal to the observers, under no lock.
+    pub(super) fn observe_refusal(&self, outcome: &Outcome<T, E>) {
+        let (Role::Refused, Err(error)) = (outcome.role, &outcome.result) else { return };
+        let reason = match error {
+            CallError::Deadlock { .. } => Refused::Deadlock,
+            CallError::Overloaded => Refused::Overloaded,
+            _ => Refused::Closed,
+        };
+        self.settings.observe(|observer| observer.refused(self.settings.name.as_deref(), reason));
+    }
+}

@@ -1,0 +1,44 @@
+//! [`Flights`]: all flights of one coalescer.
+
+use super::settings::Settings;
+use super::table::Table;
+use crate::outcome::Mark;
+use crate::sync::{AtomicU64, Monitor, Ordering};
+use crate::wait::bound::Bound;
+
+/// All flights of one coalescer.
+pub(crate) struct Flights<K, T, E> {
+    pub(super) table: Table<K, T, E>,
+    pub(crate) settings: Settings<K, T, E>,
+    /// The marks given out so far.
+    marks: AtomicU64,
+    pub(super) following: Bound,
+    pub(super) impatient: Bound,
+    /// Notified when closures end while somebody drains.
+    pub(super) drained: Monitor<()>,
+}
+
+impl<K, T, E> Flights<K, T, E> {
+    pub(crate) fn new(shards: usize, settings: Settings<K, T, E>) -> Self {
+        Self {
+            table: Table::new(shards, settings.linger.most),
+            marks: AtomicU64::new(0),
+            following: Bound::new(settings.max_followers_in_all),
+            impatient: Bound::new(settings.max_impatient),
+            drained: Monitor::new(()),
+            settings,
+        }
+    }
+
+    /// Flights begun up to now are older than this.
+    pub(crate) fn mark(&self) -> Mark {
+        // Release, and Acquire in `last_mark`: what was done before the mark is seen by the closures of flights begun
+        // after it.
+        Mark(self.marks.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    #[inline]
+    pub(super) fn last_mark(&self) -> u64 {
+        self.marks.load(Ordering::Acquire)
+    }
+}
