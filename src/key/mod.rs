@@ -5,33 +5,18 @@ use std::hash::{Hash, Hasher};
 use serde::Serialize;
 
 mod canonical;
-mod compound;
+mod digest;
 mod error;
-mod fields;
-mod fold;
 mod hex;
-mod key_fn;
-mod member_name;
-mod number;
-mod order;
-mod paths;
-mod prefix;
-mod private;
-mod raw_value;
 mod rule;
 mod shared_text;
-mod string;
-mod tape;
-mod variant;
 
-pub use error::{KeyError, KeyErrorKind};
-pub use fields::KeyFields;
-pub use hex::ParseKeyError;
-pub use key_fn::KeyFn;
-pub use rule::KeyRule;
-pub use shared_text::SharedText;
+pub use self::error::{KeyError, KeyErrorKind};
+pub use self::hex::ParseKeyError;
+pub use self::rule::{KeyFields, KeyFn, KeyRule};
+pub use self::shared_text::SharedText;
 
-use tape::Tape;
+use self::canonical::tape::Tape;
 
 /// What makes two requests the same: 32 bytes, equal in every process, on every machine and in every language.
 ///
@@ -135,7 +120,7 @@ impl Key {
             |tape| request.serialize(tape),
             |text| {
                 text.push(b']');
-                Self(fold::request_key(text))
+                Self(digest::request_key(text))
             },
         )
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::fold;
+use super::digest;
 use crate::sync::spare_per_thread;
 
 spare_per_thread! {
@@ -60,7 +60,7 @@ impl SharedText {
     #[must_use]
     pub fn new(text: impl Into<Arc<str>>) -> Self {
         let text = text.into();
-        let fold = fold::folds(&text).then(|| fold::long_string(&text));
+        let fold = digest::folds(&text).then(|| digest::long_string(&text));
         Self { text, fold }
     }
 

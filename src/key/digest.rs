@@ -1,12 +1,10 @@
-//! The digests, and the fold: what stands in for a long string.
+//! The digests: of a canonical text, and of a long string.
 
 use blake3::Hasher;
 use blake3::hazmat::{ContextKey, HasherExt};
 
-use super::{shared_text, string};
-
 /// The longest string, in bytes of UTF-8, that is written out; what is longer is folded.
-const LONGEST: usize = 4096;
+pub(super) const LONGEST: usize = 4096;
 
 /// `hash_derive_key_context("sync-coalesce 2026-11 request key v1")`, worked out once and for all.
 ///
@@ -51,27 +49,13 @@ pub(super) fn long_string(value: &str) -> blake3::Hash {
     digest(&LONG_STRING, value.as_bytes())
 }
 
-/// Appends a string value, folded if it is long or could be taken for a fold.
-///
-/// Nothing else that is written begins with U+0000, so a fold never meets a string that merely looks like one.
-pub(super) fn write_string(text: &mut Vec<u8>, value: &str) {
-    if !folds(value) {
-        string::write(text, value);
-        return;
-    }
-    let hash = shared_text::remembered(value).unwrap_or_else(|| long_string(value));
-    text.extend_from_slice(br#""\u0000b3:"#);
-    text.extend_from_slice(hash.to_hex().as_bytes());
-    text.push(b'"');
-}
-
 fn digest(context: &ContextKey, bytes: &[u8]) -> blake3::Hash {
     Hasher::new_from_context_key(context).update(bytes).finalize()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LONG_STRING, LONGEST, REQUEST_KEY, request_key, write_string};
+    use super::{LONG_STRING, REQUEST_KEY, request_key};
 
     #[test]
     fn the_constants_are_those_of_the_contexts() {
@@ -79,31 +63,5 @@ mod tests {
         assert_eq!(REQUEST_KEY, context("sync-coalesce 2026-11 request key v1"));
         assert_eq!(LONG_STRING, context("sync-coalesce 2026-11 long string v1"));
         assert_eq!(request_key(b"[]"), blake3::derive_key("sync-coalesce 2026-11 request key v1", b"[]"));
-    }
-
-    #[test]
-    fn long_strings_and_those_that_begin_with_nul_are_folded_and_no_others() {
-        let folded = |value: &str| {
-            let mut text = Vec::new();
-            write_string(&mut text, value);
-            let fold =
-                blake3::Hash::from_bytes(blake3::derive_key("sync-coalesce 2026-11 long string v1", value.as_bytes()));
-            let is_folded = text == format!(r#""\u0000b3:{fold}""#).into_bytes();
-            if !is_folded {
-                assert_eq!(text, serde_json::to_vec(value).unwrap());
-            }
-            is_folded
-        };
-        assert!(!folded(""));
-        assert!(!folded(&"x".repeat(LONGEST - 1)));
-        assert!(!folded(&"x".repeat(LONGEST)));
-        assert!(folded(&"x".repeat(LONGEST + 1)));
-        // Bytes count, not characters and not the length of the escaped text.
-        assert!(!folded(&"é".repeat(LONGEST / 2)));
-        assert!(folded(&("x".repeat(LONGEST - 1) + "é")));
-        assert!(!folded(&"\n".repeat(LONGEST)));
-        assert!(folded("\0"));
-        assert!(folded("\0b3:"));
-        assert!(!folded("x\0"));
     }
 }

@@ -7,10 +7,12 @@ use std::fmt::{self, Formatter};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::compound::{Array, Object};
-use super::error::{KeyError, KeyErrorKind};
+use super::array::Array;
+use super::object::Object;
+use super::private_name::NUMBER;
 use super::tape::{DEEPEST, Tape};
-use super::{fold, number, private};
+use super::{number, string};
+use crate::key::error::{KeyError, KeyErrorKind};
 
 /// Appends the canonical form of a JSON text.
 pub(super) fn write(tape: &mut Tape, json: &str) -> Result<(), KeyError> {
@@ -88,7 +90,7 @@ impl<'de> Visitor<'de> for Transcript<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        fold::write_string(&mut self.tape.text, value);
+        string::write_folded(&mut self.tape.text, value);
         Ok(())
     }
 
@@ -181,7 +183,7 @@ impl<'de> Visitor<'de> for Name {
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Named, E> {
         match name {
-            private::NUMBER => Ok(Named::Number),
+            NUMBER => Ok(Named::Number),
             _ => Err(E::custom("a name that is no member's")),
         }
     }

@@ -1,16 +1,15 @@
 //! What the text of a key begins with, if a rule made it: the namespace and the rule.
 
-use serde::Serialize;
-
-use super::error::KeyError;
-use super::paths::{Paths, Verdict};
-use super::tape::Tape;
+use super::paths::Paths;
+use crate::key::canonical;
+use crate::key::canonical::filter::Verdict;
+use crate::key::error::KeyError;
 
 /// `[namespace,rule,`. Namespace and salt are canonical texts.
 pub(super) fn of(namespace: &str, paths: &Paths, is_of_fields: bool, salt: Option<&str>) -> Result<String, KeyError> {
     let list = |verdict| match &*paths.sorted(verdict) {
         [] => Ok(None),
-        pointers => canonical_text(pointers).map(Some),
+        pointers => canonical::text_of(pointers).map(Some),
     };
     // In the order of RFC 8785.
     let members = [
@@ -23,10 +22,4 @@ pub(super) fn of(namespace: &str, paths: &Paths, is_of_fields: bool, salt: Optio
     let members = members.collect::<Vec<_>>().join(",");
     let rule = if members.is_empty() { "null".to_owned() } else { format!("{{{members}}}") };
     Ok(format!("[{namespace},{rule},"))
-}
-
-/// The canonical text of a value that is not a request.
-pub(super) fn canonical_text<V: Serialize + ?Sized>(value: &V) -> Result<String, KeyError> {
-    let text = Tape::with("", None, |tape| value.serialize(tape), |text| String::from_utf8(text.clone()))?;
-    text.map_err(serde::ser::Error::custom)
 }

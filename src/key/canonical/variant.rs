@@ -1,8 +1,8 @@
 //! The object around what a variant of an enum holds.
 
-use super::error::KeyError;
 use super::string;
 use super::tape::Tape;
+use crate::key::error::KeyError;
 
 /// What is open around an array or an object because a variant holds it.
 #[derive(Clone, Copy)]

@@ -1,65 +1,13 @@
-//! Arrays and objects while they are open.
+//! [`Object`]: an object while it is open.
 
-use serde::ser::{
-    Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant,
-};
+use serde::ser::{Error as _, Serialize, SerializeMap, SerializeStructVariant};
 
-use super::error::{KeyError, KeyErrorKind};
-use super::member_name::Text;
+use super::filter::Alive;
 use super::order::{self, Member};
-use super::paths::Alive;
-use super::private::Private;
 use super::tape::Tape;
+use super::text::Text;
 use super::variant::Variant;
-
-/// An open array.
-pub(super) struct Array<'t> {
-    tape: &'t mut Tape,
-    length: usize,
-    /// Which of a rule's pointers lead into it; some, if a rule leaves it out.
-    alive: Alive,
-    variant: Variant,
-}
-
-impl<'t> Array<'t> {
-    pub(super) fn open(tape: &'t mut Tape, variant: Option<&'static str>) -> Result<Self, KeyError> {
-        let variant = Variant::open(tape, variant, b'[')?;
-        Ok(Self { length: 0, alive: tape.alive, variant, tape })
-    }
-
-    /// Where the next element is to be written.
-    pub(super) fn begin_element(&mut self) -> &mut Tape {
-        if self.length > 0 {
-            self.tape.text.push(b',');
-        }
-        self.length += 1;
-        if self.alive != 0 {
-            self.tape.enter_element(self.alive);
-        }
-        self.tape
-    }
-
-    pub(super) fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
-        if self.alive != 0 && matches!(self.variant, Variant::Dropped) {
-            return Ok(());
-        }
-        value.serialize(self.begin_element()).map_err(|error| self.fail(error))
-    }
-
-    /// The error to hand out for one in the last element.
-    #[cold]
-    pub(super) fn fail(&mut self, error: KeyError) -> KeyError {
-        let index = self.length.saturating_sub(1);
-        self.tape.fail(self.variant.around(error.within(index)))
-    }
-
-    pub(super) fn close(self) -> Result<(), KeyError> {
-        self.tape.sound()?;
-        self.variant.close(self.tape, b']');
-        Ok(())
-    }
-}
+use crate::key::error::{KeyError, KeyErrorKind};
 
 /// What an open object waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,7 +19,7 @@ enum Next {
 }
 
 /// An open object.
-pub(super) struct Object<'t> {
+pub(crate) struct Object<'t> {
     tape: &'t mut Tape,
     /// Where this object's members begin among those of all open objects.
     first: usize,
@@ -86,7 +34,7 @@ pub(super) struct Object<'t> {
 }
 
 impl<'t> Object<'t> {
-    pub(super) fn open(tape: &'t mut Tape, variant: Option<&'static str>) -> Result<Self, KeyError> {
+    pub(crate) fn open(tape: &'t mut Tape, variant: Option<&'static str>) -> Result<Self, KeyError> {
         let variant = Variant::open(tape, variant, b'{')?;
         let first = tape.members.len();
         Ok(Self { first, current: first, ordered: true, next: Next::Name, alive: tape.alive, variant, tape })
@@ -166,7 +114,7 @@ impl<'t> Object<'t> {
         Ok(())
     }
 
-    pub(super) fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), KeyError> {
+    pub(crate) fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), KeyError> {
         if self.alive != 0 && matches!(self.variant, Variant::Dropped) {
             return Ok(());
         }
@@ -181,7 +129,7 @@ impl<'t> Object<'t> {
         self.tape.fail(self.variant.around(error.within(name)))
     }
 
-    pub(super) fn close(self) -> Result<(), KeyError> {
+    pub(crate) fn close(self) -> Result<(), KeyError> {
         self.tape.sound()?;
         if self.next != Next::Name {
             return Err(KeyError::custom("a map's key has no value"));
@@ -196,45 +144,6 @@ impl<'t> Object<'t> {
         Ok(())
     }
 }
-
-/// A struct: an object, unless its name says that it is something else in disguise.
-pub(super) enum Struct<'t> {
-    Object(Object<'t>),
-    Private(Private<'t>),
-}
-
-impl<'t> Struct<'t> {
-    pub(super) fn open(tape: &'t mut Tape, name: &'static str) -> Result<Self, KeyError> {
-        match Private::open(tape, name)? {
-            Ok(private) => Ok(Self::Private(private)),
-            Err(tape) => Object::open(tape, None).map(Self::Object),
-        }
-    }
-}
-
-macro_rules! array {
-    ($($face:ident $method:ident),+) => {$(
-        impl $face for Array<'_> {
-            type Ok = ();
-            type Error = KeyError;
-
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
-                self.element(value)
-            }
-
-            fn end(self) -> Result<(), KeyError> {
-                self.close()
-            }
-        }
-    )+};
-}
-
-array!(
-    SerializeSeq serialize_element,
-    SerializeTuple serialize_element,
-    SerializeTupleStruct serialize_field,
-    SerializeTupleVariant serialize_field
-);
 
 impl SerializeMap for Object<'_> {
     type Ok = ();
@@ -253,25 +162,6 @@ impl SerializeMap for Object<'_> {
 
     fn end(self) -> Result<(), KeyError> {
         self.close()
-    }
-}
-
-impl SerializeStruct for Struct<'_> {
-    type Ok = ();
-    type Error = KeyError;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), KeyError> {
-        match self {
-            Self::Object(object) => object.member(name, value),
-            Self::Private(private) => private.field(name, value),
-        }
-    }
-
-    fn end(self) -> Result<(), KeyError> {
-        match self {
-            Self::Object(object) => object.close(),
-            Self::Private(private) => private.close(),
-        }
     }
 }
 

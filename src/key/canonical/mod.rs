@@ -3,15 +3,35 @@
 //! What is written is RFC 8785's text of what `serde_json::to_vec` would send, so each form here (the shapes of enums,
 //! what is transparent, what is null) is that of `serde_json`.
 
+mod array;
+pub(super) mod filter;
+mod number;
+pub(super) mod object;
+mod order;
+mod private;
+mod private_name;
+mod raw_value;
+mod string;
+mod structs;
+pub(super) mod tape;
+mod text;
+mod variant;
+
 use std::fmt::{Display, Write as _};
 
 use serde::ser::{Error as _, Serialize, Serializer};
 
-use super::compound::{Array, Object, Struct};
+use self::array::Array;
+use self::object::Object;
+use self::structs::Struct;
+use self::tape::Tape;
 use super::error::{KeyError, KeyErrorKind};
-use super::private;
-use super::tape::Tape;
-use super::{fold, number};
+
+/// The canonical text of a value that is not a request.
+pub(super) fn text_of<V: Serialize + ?Sized>(value: &V) -> Result<String, KeyError> {
+    let text = Tape::with("", None, |tape| value.serialize(tape), |text| String::from_utf8(text.clone()))?;
+    text.map_err(KeyError::custom)
+}
 
 impl<'t> Serializer for &'t mut Tape {
     type Ok = ();
@@ -91,7 +111,7 @@ impl<'t> Serializer for &'t mut Tape {
     }
 
     fn serialize_str(self, value: &str) -> Result<(), KeyError> {
-        fold::write_string(&mut self.text, value);
+        string::write_folded(&mut self.text, value);
         Ok(())
     }
 
@@ -115,17 +135,17 @@ impl<'t> Serializer for &'t mut Tape {
     }
 
     fn serialize_unit_struct(self, name: &'static str) -> Result<(), KeyError> {
-        private::refuse(name)?;
+        private_name::refuse(name)?;
         self.serialize_unit()
     }
 
     fn serialize_unit_variant(self, name: &'static str, _: u32, variant: &'static str) -> Result<(), KeyError> {
-        private::refuse(name)?;
+        private_name::refuse(name)?;
         self.serialize_str(variant)
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), KeyError> {
-        private::refuse(name)?;
+        private_name::refuse(name)?;
         value.serialize(self)
     }
 
@@ -136,7 +156,7 @@ impl<'t> Serializer for &'t mut Tape {
         variant: &'static str,
         value: &T,
     ) -> Result<(), KeyError> {
-        private::refuse(name)?;
+        private_name::refuse(name)?;
         let mut object = Object::open(self, None)?;
         object.member(variant, value)?;
         object.close()
@@ -151,7 +171,7 @@ impl<'t> Serializer for &'t mut Tape {
     }
 
     fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Array<'t>, KeyError> {
-        private::refuse(name)?;
+        private_name::refuse(name)?;
         Array::open(self, None)
     }
 
@@ -162,7 +182,7 @@ impl<'t> Serializer for &'t mut Tape {
         variant: &'static str,
         _: usize,
     ) -> Result<Array<'t>, KeyError> {
-        private::refuse(name)?;
+        private_name::refuse(name)?;
         Array::open(self, Some(variant))
     }
 
@@ -181,7 +201,7 @@ impl<'t> Serializer for &'t mut Tape {
         variant: &'static str,
         _: usize,
     ) -> Result<Object<'t>, KeyError> {
-        private::refuse(name)?;
+        private_name::refuse(name)?;
         Object::open(self, Some(variant))
     }
 

@@ -2,9 +2,9 @@
 
 use serde::ser::{Error as _, Impossible, Serialize, Serializer};
 
-use super::error::{KeyError, KeyErrorKind};
+use super::private_name;
 use super::tape::Tape;
-use super::{number, private, raw_value};
+use crate::key::error::{KeyError, KeyErrorKind};
 
 /// A serializer that takes one text and nothing else.
 ///
@@ -18,8 +18,8 @@ pub(super) struct Text<'t> {
 #[derive(Clone, Copy)]
 enum Purpose {
     Name,
-    Number,
-    RawValue,
+    /// The one field of the private struct of this name, and how its text is written.
+    Kept(&'static str, fn(&mut Tape, &str) -> Result<(), KeyError>),
 }
 
 impl<'t> Text<'t> {
@@ -28,22 +28,20 @@ impl<'t> Text<'t> {
         Self { tape, purpose: Purpose::Name }
     }
 
-    /// For a number that is kept as text.
-    pub(super) fn number(tape: &'t mut Tape) -> Self {
-        Self { tape, purpose: Purpose::Number }
-    }
-
-    /// For a document that is kept as text.
-    pub(super) fn raw_value(tape: &'t mut Tape) -> Self {
-        Self { tape, purpose: Purpose::RawValue }
+    /// For what the private struct of this name keeps as text.
+    pub(super) fn kept(
+        tape: &'t mut Tape,
+        name: &'static str,
+        write: fn(&mut Tape, &str) -> Result<(), KeyError>,
+    ) -> Self {
+        Self { tape, purpose: Purpose::Kept(name, write) }
     }
 
     fn refuse<T>(self) -> Result<T, KeyError> {
-        Err(match self.purpose {
-            Purpose::Name => KeyError::new(KeyErrorKind::MemberName),
-            Purpose::Number => KeyError::new(KeyErrorKind::PrivateName(private::NUMBER)),
-            Purpose::RawValue => KeyError::new(KeyErrorKind::PrivateName(private::RAW_VALUE)),
-        })
+        Err(KeyError::new(match self.purpose {
+            Purpose::Name => KeyErrorKind::MemberName,
+            Purpose::Kept(name, _) => KeyErrorKind::PrivateName(name),
+        }))
     }
 
     /// A text that is a name only because JSON has no other names.
@@ -96,8 +94,7 @@ impl Serializer for Text<'_> {
                 self.tape.write_name(value);
                 Ok(())
             }
-            Purpose::Number => number::write_text(&mut self.tape.text, value),
-            Purpose::RawValue => raw_value::write(self.tape, value),
+            Purpose::Kept(_, write) => write(self.tape, value),
         }
     }
 
@@ -110,15 +107,15 @@ impl Serializer for Text<'_> {
     }
 
     fn serialize_unit_variant(self, name: &'static str, _: u32, variant: &'static str) -> Result<(), KeyError> {
-        private::refuse(name)?;
+        private_name::refuse(name)?;
         match self.purpose {
             Purpose::Name => self.serialize_str(variant),
-            Purpose::Number | Purpose::RawValue => self.refuse(),
+            Purpose::Kept(..) => self.refuse(),
         }
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), KeyError> {
-        private::refuse(name)?;
+        private_name::refuse(name)?;
         value.serialize(self)
     }
 

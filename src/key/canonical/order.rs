@@ -118,7 +118,7 @@ pub(super) fn sort(text: &mut [u8], members: &mut [Member], moved: &mut Vec<u8>)
 #[cfg(test)]
 mod tests {
     use super::{Member, compare_names, sort};
-    use crate::key::string;
+    use crate::key::canonical::string;
 
     fn object(names: &[&str]) -> (Vec<u8>, Vec<Member>) {
         let (mut text, mut members) = (b"{".to_vec(), Vec::new());

@@ -5,28 +5,14 @@
 
 use serde::ser::Serialize;
 
-use super::error::{KeyError, KeyErrorKind};
-use super::member_name::Text;
+use super::private_name::{NUMBER, PREFIX, RAW_VALUE};
 use super::tape::Tape;
-
-const PREFIX: &str = "$serde_json::private::";
-
-/// The struct of a `serde_json::Number` under `arbitrary_precision`, and the name of its one field.
-pub(super) const NUMBER: &str = "$serde_json::private::Number";
-
-/// The struct of a `serde_json::value::RawValue`, and the name of its one field.
-pub(super) const RAW_VALUE: &str = "$serde_json::private::RawValue";
-
-/// An error if a type's name is one that must mean something, and it is not known here what.
-pub(super) fn refuse(name: &'static str) -> Result<(), KeyError> {
-    if name.starts_with(PREFIX) {
-        return Err(KeyError::new(KeyErrorKind::PrivateName(name)));
-    }
-    Ok(())
-}
+use super::text::Text;
+use super::{number, raw_value};
+use crate::key::error::{KeyError, KeyErrorKind};
 
 /// One of the known ones, while its one field is awaited.
-pub(super) struct Private<'t> {
+pub(crate) struct Private<'t> {
     tape: &'t mut Tape,
     name: &'static str,
     written: bool,
@@ -50,7 +36,10 @@ impl<'t> Private<'t> {
         }
         self.written = true;
         let tape = &mut *self.tape;
-        let text = if self.name == NUMBER { Text::number(tape) } else { Text::raw_value(tape) };
+        let text = match self.name {
+            NUMBER => Text::kept(tape, NUMBER, |tape, text| number::write_text(&mut tape.text, text)),
+            name => Text::kept(tape, name, raw_value::write),
+        };
         value.serialize(text).map_err(|error| self.tape.fail(error))
     }
 

@@ -1,14 +1,21 @@
 //! [`KeyRule`]: what counts in a request, and what counts besides it.
 
+mod fields;
+mod key_fn;
+mod paths;
+mod prefix;
+
 use std::fmt::{self, Debug, Formatter};
-use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use self::fields::KeyFields;
+pub use self::key_fn::KeyFn;
+use self::paths::Paths;
+use super::canonical::filter::Verdict;
+use super::canonical::tape::Tape;
 use super::error::{KeyError, KeyErrorKind};
-use super::paths::{Paths, Verdict};
-use super::tape::Tape;
-use super::{Key, KeyFields, KeyFn, fold, prefix};
+use super::{Key, canonical, digest};
 
 /// How keys are made of requests: in which namespace, and by which part of each request.
 ///
@@ -51,11 +58,11 @@ pub struct KeyRule<F = ()> {
     /// In canonical form, as is the salt.
     namespace: String,
     salt: Option<String>,
-    paths: Arc<Paths>,
+    paths: Paths,
     /// What is hashed with, if not with the context of request keys.
     secret: Option<[u8; 32]>,
     is_of_fields: bool,
-    pub(super) fields: F,
+    fields: F,
     /// What the text of each key begins with.
     prefix: String,
 }
@@ -132,8 +139,8 @@ impl KeyRule {
 
 impl<F> KeyRule<F> {
     fn with_fields<N: Serialize + ?Sized>(namespace: &N, is_of_fields: bool, fields: F) -> Result<Self, KeyError> {
-        let namespace = prefix::canonical_text(namespace)?;
-        let (salt, secret, paths, prefix) = (None, None, Arc::default(), String::new());
+        let namespace = canonical::text_of(namespace)?;
+        let (salt, secret, paths, prefix) = (None, None, Paths::default(), String::new());
         Self { namespace, salt, paths, secret, is_of_fields, fields, prefix }.settled()
     }
 
@@ -159,7 +166,7 @@ impl<F> KeyRule<F> {
     /// # Ok::<(), sync_coalesce::KeyError>(())
     /// ```
     pub fn drop(mut self, pointer: &str) -> Result<Self, KeyError> {
-        Arc::make_mut(&mut self.paths).add(pointer, Verdict::Drop)?;
+        self.paths.add(pointer, Verdict::Drop)?;
         self.settled()
     }
 
@@ -188,9 +195,8 @@ impl<F> KeyRule<F> {
     /// # Ok::<(), sync_coalesce::KeyError>(())
     /// ```
     pub fn keep_only<P: AsRef<str>>(mut self, pointers: impl IntoIterator<Item = P>) -> Result<Self, KeyError> {
-        let paths = Arc::make_mut(&mut self.paths);
-        pointers.into_iter().try_for_each(|pointer| paths.add(pointer.as_ref(), Verdict::Keep))?;
-        if paths.sorted(Verdict::Keep).is_empty() {
+        pointers.into_iter().try_for_each(|pointer| self.paths.add(pointer.as_ref(), Verdict::Keep))?;
+        if self.paths.sorted(Verdict::Keep).is_empty() {
             return Err(KeyError::new(KeyErrorKind::BadRule("a rule keeps nothing of a request")));
         }
         self.settled()
@@ -218,7 +224,7 @@ impl<F> KeyRule<F> {
     /// # Ok::<(), sync_coalesce::KeyError>(())
     /// ```
     pub fn salt<X: Serialize + ?Sized>(mut self, salt: &X) -> Result<Self, KeyError> {
-        self.salt = Some(prefix::canonical_text(salt)?);
+        self.salt = Some(canonical::text_of(salt)?);
         self.settled()
     }
 
@@ -240,7 +246,7 @@ impl<F> KeyRule<F> {
     /// ```
     #[must_use]
     pub fn secret(mut self, secret: &[u8; 32]) -> Self {
-        self.secret = Some(fold::secret_key(secret));
+        self.secret = Some(digest::secret_key(secret));
         self
     }
 
@@ -274,12 +280,12 @@ impl<F> KeyRule<F> {
     }
 
     /// The key of the text that `write` appends.
-    pub(super) fn make(&self, write: impl FnOnce(&mut Tape) -> Result<(), KeyError>) -> Result<Key, KeyError> {
-        Tape::with(&self.prefix, Some(&self.paths), write, |text| {
+    fn make(&self, write: impl FnOnce(&mut Tape) -> Result<(), KeyError>) -> Result<Key, KeyError> {
+        Tape::with(&self.prefix, Some(self.paths.filter()), write, |text| {
             text.push(b']');
             Key::from_bytes(match &self.secret {
-                None => fold::request_key(text),
-                Some(secret) => fold::keyed(secret, text),
+                None => digest::request_key(text),
+                Some(secret) => digest::keyed(secret, text),
             })
         })
     }
@@ -288,6 +294,25 @@ impl<F> KeyRule<F> {
     fn settled(mut self) -> Result<Self, KeyError> {
         self.prefix = prefix::of(&self.namespace, &self.paths, self.is_of_fields, self.salt.as_deref())?;
         Ok(self)
+    }
+}
+
+impl<R: Serialize + ?Sized> KeyFn<R, Key> for KeyRule {
+    fn key(&self, request: &R) -> Result<Key, KeyError> {
+        self.make(|tape| request.serialize(tape))
+    }
+}
+
+impl<R: ?Sized, F> KeyFn<R, Key> for KeyRule<F>
+where
+    F: Fn(&R, &mut KeyFields<'_>) -> Result<(), KeyError>,
+{
+    fn key(&self, request: &R) -> Result<Key, KeyError> {
+        self.make(|tape| {
+            let mut fields = KeyFields::open(tape)?;
+            (self.fields)(request, &mut fields)?;
+            fields.close()
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! RFC 8785 strings: what is escaped, and how to find it many bytes at a time.
 
+use crate::key::{digest, shared_text};
+
 /// Appends a string with its quotes; true if anything in it had to be escaped.
 pub(super) fn write(text: &mut Vec<u8>, string: &str) -> bool {
     text.reserve(string.len() + SHORT + 2);
@@ -15,6 +17,20 @@ pub(super) fn write(text: &mut Vec<u8>, string: &str) -> bool {
     };
     text.push(b'"');
     escaped
+}
+
+/// Appends a string value, folded if it is long or could be taken for a fold.
+///
+/// Nothing else that is written begins with U+0000, so a fold never meets a string that merely looks like one.
+pub(super) fn write_folded(text: &mut Vec<u8>, value: &str) {
+    if !digest::folds(value) {
+        write(text, value);
+        return;
+    }
+    let hash = shared_text::remembered(value).unwrap_or_else(|| digest::long_string(value));
+    text.extend_from_slice(br#""\u0000b3:"#);
+    text.extend_from_slice(hash.to_hex().as_bytes());
+    text.push(b'"');
 }
 
 /// How many bytes a short string has at most. Most names are short, and so are most strings of small objects.
@@ -154,7 +170,8 @@ pub(super) fn unescaped(inside: &[u8]) -> impl Iterator<Item = u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SHORT, front, short, unescaped, write};
+    use super::{SHORT, front, short, unescaped, write, write_folded};
+    use crate::key::digest::LONGEST;
 
     fn written(string: &str) -> String {
         let mut text = Vec::new();
@@ -218,5 +235,31 @@ mod tests {
         let text = written(&string);
         let inside = &text.as_bytes()[1..text.len() - 1];
         assert_eq!(unescaped(inside).collect::<Vec<_>>(), string.as_bytes());
+    }
+
+    #[test]
+    fn long_strings_and_those_that_begin_with_nul_are_folded_and_no_others() {
+        let folded = |value: &str| {
+            let mut text = Vec::new();
+            write_folded(&mut text, value);
+            let fold =
+                blake3::Hash::from_bytes(blake3::derive_key("sync-coalesce 2026-11 long string v1", value.as_bytes()));
+            let is_folded = text == format!(r#""\u0000b3:{fold}""#).into_bytes();
+            if !is_folded {
+                assert_eq!(text, serde_json::to_vec(value).unwrap());
+            }
+            is_folded
+        };
+        assert!(!folded(""));
+        assert!(!folded(&"x".repeat(LONGEST - 1)));
+        assert!(!folded(&"x".repeat(LONGEST)));
+        assert!(folded(&"x".repeat(LONGEST + 1)));
+        // Bytes count, not characters and not the length of the escaped text.
+        assert!(!folded(&"é".repeat(LONGEST / 2)));
+        assert!(folded(&("x".repeat(LONGEST - 1) + "é")));
+        assert!(!folded(&"\n".repeat(LONGEST)));
+        assert!(folded("\0"));
+        assert!(folded("\0b3:"));
+        assert!(!folded("x\0"));
     }
 }

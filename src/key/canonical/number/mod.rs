@@ -1,6 +1,6 @@
 //! RFC 8785 numbers: ECMAScript's layout of the shortest digits, and exact integers where a double would round.
 
-use super::error::{KeyError, KeyErrorKind};
+use crate::key::error::{KeyError, KeyErrorKind};
 
 /// Every integer up to here is a double.
 const EXACT: u64 = 1 << 53;

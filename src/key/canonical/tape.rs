@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::error::{KeyError, KeyErrorKind};
+use super::filter::{Alive, Filter};
 use super::order::Member;
-use super::paths::{Alive, Paths};
 use super::string;
+use crate::key::error::{KeyError, KeyErrorKind};
 use crate::sync::spare_per_thread;
 
 /// How many arrays and objects may be open at once: what `serde_json` reads. A request's own value stands at level 0.
@@ -21,7 +21,7 @@ spare_per_thread! {
 
 /// The canonical text as far as it is written, and what is needed to go on.
 #[derive(Default)]
-pub(super) struct Tape {
+pub(crate) struct Tape {
     pub(super) text: Vec<u8>,
     /// The members of all open objects, the innermost object's last.
     pub(super) members: Vec<Member>,
@@ -30,7 +30,7 @@ pub(super) struct Tape {
     /// Where a value's `Display` is collected.
     pub(super) shown: String,
     /// What a rule leaves out.
-    paths: Option<Arc<Paths>>,
+    filter: Option<Arc<Filter>>,
     /// Which of its pointers lead into the value that is written next; 0 where no rule has anything to say.
     pub(super) alive: Alive,
     /// How many arrays and objects are open.
@@ -43,16 +43,16 @@ pub(super) struct Tape {
 impl Tape {
     /// What `finish` makes of a text that begins with `prefix` and goes on with what `write` appends, but for what the
     /// pointers leave out of that.
-    pub(super) fn with<T>(
+    pub(crate) fn with<T>(
         prefix: &str,
-        paths: Option<&Arc<Paths>>,
+        filter: Option<&Arc<Filter>>,
         write: impl FnOnce(&mut Self) -> Result<(), KeyError>,
         finish: impl FnOnce(&mut Vec<u8>) -> T,
     ) -> Result<T, KeyError> {
         let mut tape = Self::take();
         tape.text.extend_from_slice(prefix.as_bytes());
-        if let Some(paths) = paths {
-            tape.leave_out(paths);
+        if let Some(filter) = filter {
+            tape.leave_out(filter);
         }
         // Returns Err: the tape is emptied and kept. Panics: the tape is lost, and the next key begins a new one.
         // Re-enters: that key finds no spare tape, begins one, and leaves it where ours then replaces it.
@@ -74,7 +74,7 @@ impl Tape {
         if size <= KEPT {
             self.text.clear();
             self.members.clear();
-            self.paths = None;
+            self.filter = None;
             self.alive = 0;
             self.depth = 0;
             self.broken = false;
@@ -83,18 +83,18 @@ impl Tape {
     }
 
     /// Leaves out of the request that is written next what the pointers say.
-    fn leave_out(&mut self, paths: &Arc<Paths>) {
-        self.alive = paths.all();
+    fn leave_out(&mut self, filter: &Arc<Filter>) {
+        self.alive = filter.all();
         // A rule without pointers costs no count of references, which threads would contend for.
-        self.paths = (self.alive != 0).then(|| Arc::clone(paths));
+        self.filter = (self.alive != 0).then(|| Arc::clone(filter));
     }
 
     /// Whether the rule leaves out the member whose name stands between the quotes from `start` to `end`. If not, its
     /// value comes next. In the object around it `alive` is alive.
     #[inline(never)]
     pub(super) fn leaves_out(&mut self, alive: Alive, start: usize, end: usize) -> bool {
-        let Some(paths) = &self.paths else { return false };
-        let inside = paths.member(alive, usize::from(self.depth) - 1, &self.text[start + 1..end - 1]);
+        let Some(filter) = &self.filter else { return false };
+        let inside = filter.member(alive, usize::from(self.depth) - 1, &self.text[start + 1..end - 1]);
         self.alive = inside.unwrap_or(alive);
         inside.is_none()
     }
@@ -102,8 +102,8 @@ impl Tape {
     /// An element comes next, of an array in which `alive` is alive.
     #[inline(never)]
     pub(super) fn enter_element(&mut self, alive: Alive) {
-        if let Some(paths) = &self.paths {
-            self.alive = paths.element(alive, usize::from(self.depth) - 1);
+        if let Some(filter) = &self.filter {
+            self.alive = filter.element(alive, usize::from(self.depth) - 1);
         }
     }
 

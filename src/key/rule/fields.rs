@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::compound::Object;
-use super::error::KeyError;
-use super::tape::Tape;
+use crate::key::canonical::object::Object;
+use crate::key::canonical::tape::Tape;
+use crate::key::error::KeyError;
 
 /// Takes the fields of a request that count; given to the closure of [`KeyRule::fields`](crate::KeyRule::fields).
 ///
