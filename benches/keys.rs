@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::Value;
-use sync_coalesce::{Key, KeyPreset, SharedText};
+use sync_coalesce::key::SharedText;
+use sync_coalesce::{Key, KeyPreset};
 
 use self::support::is_quick;
 use self::support::report::{Report, figure};

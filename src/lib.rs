@@ -156,7 +156,7 @@
 //!
 //! **What is not in the request is not in its key**: which tenant asks, and where the request goes. That is the
 //! namespace of a [`KeyRule`], which can also leave out what makes no difference, at exact places. [`KeyPreset`] has
-//! such rules for some providers, and a [`SharedText`] is hashed once for many keys.
+//! such rules for some providers, and a [`SharedText`](key::SharedText) is hashed once for many keys.
 //!
 //! ```
 //! use serde_json::json;
@@ -170,7 +170,7 @@
 //!     Ok(request["model"].to_string())
 //! });
 //! assert_eq!(*answer.unwrap(), "\"m\"");
-//! # Ok::<(), sync_coalesce::KeyError>(())
+//! # Ok::<(), sync_coalesce::key::KeyError>(())
 //! ```
 //!
 //! # Many keys at once
@@ -342,6 +342,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod chat;
+#[doc(inline)]
 pub use chat::KeyPreset;
 
 mod coalesce;
@@ -358,8 +359,9 @@ pub use flight::handle::Flight;
 pub use flight::pool::ticket::Ticket;
 pub use hashbrown::Equivalent;
 
-mod key;
-pub use key::{Key, KeyError, KeyErrorKind, KeyFields, KeyFn, KeyRule, ParseKeyError, SharedText};
+pub mod key;
+#[doc(inline)]
+pub use key::{Key, KeyRule};
 
 mod observe;
 #[cfg(feature = "metrics")]

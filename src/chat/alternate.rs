@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 /// What becomes of an assistant's turn at the end of a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Trailing {
     /// It stays, for the model to go on from.
     #[default]

@@ -36,7 +36,7 @@ use crate::key::{KeyError, KeyRule};
 ///
 /// let rule = KeyPreset::openai_chat().ignore_attribution().rule("tenant a")?;
 /// assert_eq!(rule.key(&request("k1", "u1"))?, rule.key(&request("k1", "u2"))?);
-/// # Ok::<(), sync_coalesce::KeyError>(())
+/// # Ok::<(), sync_coalesce::key::KeyError>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use]

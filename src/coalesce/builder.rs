@@ -274,7 +274,7 @@ impl<T, E, S> Builder<Key, T, E, S> {
     /// let coalesce: SyncCoalesce<_, String> = SyncCoalesce::builder().key_rule(rule).build();
     /// let answer = coalesce.try_call_for(&json!({"model": "m"}), |request| Ok(request["model"].to_string()));
     /// assert_eq!(*answer.unwrap(), "\"m\"");
-    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// # Ok::<(), sync_coalesce::key::KeyError>(())
     /// ```
     pub fn key_rule(mut self, rule: KeyRule) -> Self {
         self.key_rule = Some(rule);

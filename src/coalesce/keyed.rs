@@ -41,7 +41,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// let coalesce: SyncCoalesce<Key, usize> = SyncCoalesce::new();
     /// let length = coalesce.wrap(KeyRule::new("tenant a")?, |text: &str| Ok(text.len()));
     /// assert_eq!(*length("four").unwrap(), 4);
-    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// # Ok::<(), sync_coalesce::key::KeyError>(())
     /// ```
     pub fn wrap<R: ?Sized>(
         &self,

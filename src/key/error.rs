@@ -11,7 +11,8 @@ use std::fmt::{self, Display, Formatter};
 ///
 /// ```
 /// use std::collections::BTreeMap;
-/// use sync_coalesce::{Key, KeyErrorKind};
+/// use sync_coalesce::Key;
+/// use sync_coalesce::key::KeyErrorKind;
 ///
 /// let request = BTreeMap::from([("temperature", vec![0.7, f64::NAN])]);
 /// let error = Key::of(&request).unwrap_err();

@@ -150,7 +150,7 @@ impl Key {
     ///
     /// let key = Key::of("a request")?;
     /// assert_eq!(Key::from_bytes(*key.as_bytes()), key);
-    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// # Ok::<(), sync_coalesce::key::KeyError>(())
     /// ```
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

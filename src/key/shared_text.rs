@@ -33,7 +33,8 @@ spare_per_thread! {
 ///
 /// ```
 /// use std::sync::LazyLock;
-/// use sync_coalesce::{Key, SharedText};
+/// use sync_coalesce::Key;
+/// use sync_coalesce::key::SharedText;
 ///
 /// static MANUAL: LazyLock<SharedText> = LazyLock::new(|| SharedText::from("Turn it off and on again. ".repeat(10_000)));
 ///
@@ -46,7 +47,7 @@ spare_per_thread! {
 /// let question = "why is the light red?";
 /// let shared = Key::of(&Request { system: MANUAL.clone(), question })?;
 /// assert_eq!(shared, Key::of(&Request { system: MANUAL.as_str(), question })?);
-/// # Ok::<(), sync_coalesce::KeyError>(())
+/// # Ok::<(), sync_coalesce::key::KeyError>(())
 /// ```
 #[derive(Clone)]
 pub struct SharedText {

@@ -2,7 +2,8 @@
 
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
-use sync_coalesce::{Key, KeyErrorKind};
+use sync_coalesce::Key;
+use sync_coalesce::key::KeyErrorKind;
 
 /// Checks that a document has one key however it is written, or that it is none.
 pub(crate) fn check(text: &[u8]) {

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sync_coalesce::{Key, KeyError, KeyFields, KeyRule};
+use sync_coalesce::key::{KeyError, KeyFields};
+use sync_coalesce::{Key, KeyRule};
 
 use super::round_trip::KeptAsText;
 

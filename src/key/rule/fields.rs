@@ -11,7 +11,8 @@ use crate::key::error::KeyError;
 /// # Examples
 ///
 /// ```
-/// use sync_coalesce::{KeyError, KeyFields, KeyRule};
+/// use sync_coalesce::KeyRule;
+/// use sync_coalesce::key::{KeyError, KeyFields};
 ///
 /// fn by_name_and_size(file: &(String, u64, [u8; 4]), key: &mut KeyFields<'_>) -> Result<(), KeyError> {
 ///     key.field("name", &file.0)?;
@@ -21,7 +22,7 @@ use crate::key::error::KeyError;
 /// let rule = KeyRule::fields("volume 1", by_name_and_size)?;
 /// let file = |mode| ("a".to_owned(), 10, mode);
 /// assert_eq!(rule.key(&file([6, 4, 4, 0]))?, rule.key(&file([7, 5, 5, 0]))?);
-/// # Ok::<(), sync_coalesce::KeyError>(())
+/// # Ok::<(), sync_coalesce::key::KeyError>(())
 /// ```
 pub struct KeyFields<'k> {
     object: Object<'k>,

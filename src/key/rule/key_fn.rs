@@ -10,7 +10,8 @@ use crate::key::error::KeyError;
 /// One that refuses some requests:
 ///
 /// ```
-/// use sync_coalesce::{CallError, KeyError, KeyFn, SyncCoalesce};
+/// use sync_coalesce::key::{KeyError, KeyFn};
+/// use sync_coalesce::{CallError, SyncCoalesce};
 ///
 /// struct Absolute;
 ///

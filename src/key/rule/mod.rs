@@ -51,7 +51,7 @@ use super::{Key, canonical, digest};
 ///
 /// let elsewhere = KeyRule::new(&("https://api.example.com/v1/chat", "tenant b"))?.drop("/metadata")?;
 /// assert_ne!(rule.key(&one)?, elsewhere.key(&one)?);
-/// # Ok::<(), sync_coalesce::KeyError>(())
+/// # Ok::<(), sync_coalesce::key::KeyError>(())
 /// ```
 #[derive(Clone)]
 pub struct KeyRule<F = ()> {
@@ -90,7 +90,7 @@ impl KeyRule {
     /// // There is no separator that a text may hold.
     /// assert_ne!(KeyRule::new(&("a|b", "c"))?.key(request)?, KeyRule::new(&("a", "b|c"))?.key(request)?);
     /// assert_eq!(KeyRule::new(&())?.key(request)?, Key::of(request)?);
-    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// # Ok::<(), sync_coalesce::key::KeyError>(())
     /// ```
     pub fn new<N: Serialize + ?Sized>(namespace: &N) -> Result<Self, KeyError> {
         Self::with_fields(namespace, false, ())
@@ -125,7 +125,7 @@ impl KeyRule {
     /// })?;
     /// let query = |trace| Query { sql: "select ?".to_owned(), arguments: vec![1], trace };
     /// assert_eq!(rule.key(&query(1))?, rule.key(&query(2))?);
-    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// # Ok::<(), sync_coalesce::key::KeyError>(())
     /// ```
     pub fn fields<R, F, N>(namespace: &N, fields: F) -> Result<KeyRule<F>, KeyError>
     where
@@ -163,7 +163,7 @@ impl<F> KeyRule<F> {
     ///
     /// let error = rule.drop("metadata").unwrap_err();
     /// assert_eq!(error.to_string(), "a rule's pointer does not begin with `/`, at `metadata`");
-    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// # Ok::<(), sync_coalesce::key::KeyError>(())
     /// ```
     pub fn drop(mut self, pointer: &str) -> Result<Self, KeyError> {
         self.paths.add(pointer, Verdict::Drop)?;
@@ -192,7 +192,7 @@ impl<F> KeyRule<F> {
     /// let request = |id, content| json!({"model": "m", "n": id, "messages": [{"id": id, "content": content}]});
     /// assert_eq!(rule.key(&request(1, "a"))?, rule.key(&request(2, "a"))?);
     /// assert_ne!(rule.key(&request(1, "a"))?, rule.key(&request(1, "b"))?);
-    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// # Ok::<(), sync_coalesce::key::KeyError>(())
     /// ```
     pub fn keep_only<P: AsRef<str>>(mut self, pointers: impl IntoIterator<Item = P>) -> Result<Self, KeyError> {
         pointers.into_iter().try_for_each(|pointer| self.paths.add(pointer.as_ref(), Verdict::Keep))?;
@@ -221,7 +221,7 @@ impl<F> KeyRule<F> {
     /// let sample = |number: u32| rule.clone().salt(&number)?.key("write a poem");
     /// assert_ne!(sample(1)?, sample(2)?);
     /// assert_eq!(sample(1)?, sample(1)?);
-    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// # Ok::<(), sync_coalesce::key::KeyError>(())
     /// ```
     pub fn salt<X: Serialize + ?Sized>(mut self, salt: &X) -> Result<Self, KeyError> {
         self.salt = Some(canonical::text_of(salt)?);
@@ -242,7 +242,7 @@ impl<F> KeyRule<F> {
     /// let secret = [7; 32]; // in earnest, 32 random bytes
     /// let rule = KeyRule::new("tenant a")?.secret(&secret);
     /// assert_ne!(rule.key("diagnosis?")?, KeyRule::new("tenant a")?.key("diagnosis?")?);
-    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// # Ok::<(), sync_coalesce::key::KeyError>(())
     /// ```
     #[must_use]
     pub fn secret(mut self, secret: &[u8; 32]) -> Self {
@@ -270,7 +270,7 @@ impl<F> KeyRule<F> {
     /// let rule = KeyRule::new("tenant a")?.drop("/age")?;
     /// rule.key(&BTreeMap::from([("age", f64::NAN)]))?;
     /// assert_eq!(rule.key(&BTreeMap::from([("weight", f64::NAN)])).unwrap_err().path(), "/weight");
-    /// # Ok::<(), sync_coalesce::KeyError>(())
+    /// # Ok::<(), sync_coalesce::key::KeyError>(())
     /// ```
     pub fn key<R: ?Sized>(&self, request: &R) -> Result<Key, KeyError>
     where

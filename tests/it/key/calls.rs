@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::thread;
 
 use serde_json::{Value, json};
-use sync_coalesce::{CallError, Key, KeyErrorKind, KeyFn, KeyRule, SyncCoalesce};
+use sync_coalesce::key::{KeyErrorKind, KeyFn};
+use sync_coalesce::{CallError, Key, KeyRule, SyncCoalesce};
 
 use crate::support::{assert_idle, bounded, until};
 
@@ -100,7 +101,7 @@ fn wrap_infers_what_closures_take() {
 fn a_key_fn_of_ones_own_is_taken_too() {
     struct Even;
     impl KeyFn<u32, u32> for Even {
-        fn key(&self, request: &u32) -> Result<u32, sync_coalesce::KeyError> {
+        fn key(&self, request: &u32) -> Result<u32, sync_coalesce::key::KeyError> {
             if request % 2 == 0 { Ok(*request) } else { Err(serde::ser::Error::custom("odd")) }
         }
     }

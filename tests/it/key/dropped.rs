@@ -6,7 +6,8 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 use serde_json::{Value, json};
-use sync_coalesce::{Key, KeyErrorKind, KeyRule};
+use sync_coalesce::key::KeyErrorKind;
+use sync_coalesce::{Key, KeyRule};
 
 /// Must never be serialized.
 struct Untouchable;

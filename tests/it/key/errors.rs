@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
-use sync_coalesce::{Key, KeyError, KeyErrorKind};
+use sync_coalesce::Key;
+use sync_coalesce::key::{KeyError, KeyErrorKind};
 
 use super::round_trip::KeptAsText;
 use super::{key, key_of_json};

@@ -1,7 +1,8 @@
 //! Rules that pick fields.
 
 use serde_json::json;
-use sync_coalesce::{Key, KeyErrorKind, KeyFields, KeyRule};
+use sync_coalesce::key::{KeyErrorKind, KeyFields};
+use sync_coalesce::{Key, KeyRule};
 
 /// No JSON itself.
 struct Query {

@@ -7,7 +7,8 @@ use std::thread;
 
 use serde::ser::{Error, Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Value, json};
-use sync_coalesce::{Key, KeyErrorKind};
+use sync_coalesce::Key;
+use sync_coalesce::key::KeyErrorKind;
 
 use super::key;
 

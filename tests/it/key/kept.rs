@@ -1,7 +1,8 @@
 //! Where a rule keeps only some members, the others are not there.
 
 use serde_json::{Value, json};
-use sync_coalesce::{KeyErrorKind, KeyRule};
+use sync_coalesce::KeyRule;
+use sync_coalesce::key::KeyErrorKind;
 
 fn keeping(pointers: &[&str]) -> KeyRule {
     KeyRule::new("tenant").unwrap().keep_only(pointers).unwrap()

@@ -1,6 +1,7 @@
 //! What is no pointer, and what the error says.
 
-use sync_coalesce::{KeyErrorKind, KeyRule};
+use sync_coalesce::KeyRule;
+use sync_coalesce::key::KeyErrorKind;
 
 #[test]
 fn a_bad_pointer_is_refused_where_it_is_given() {

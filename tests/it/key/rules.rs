@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use serde_json::json;
-use sync_coalesce::{Key, KeyError, KeyErrorKind, KeyFields, KeyRule};
+use sync_coalesce::key::{KeyError, KeyErrorKind, KeyFields};
+use sync_coalesce::{Key, KeyRule};
 
 fn rule() -> KeyRule {
     KeyRule::new("tenant").unwrap()

@@ -1,7 +1,8 @@
 //! Keys that cannot be guessed without a secret.
 
 use serde_json::json;
-use sync_coalesce::{Key, KeyRule, SharedText};
+use sync_coalesce::key::SharedText;
+use sync_coalesce::{Key, KeyRule};
 
 #[test]
 fn a_key_is_one_of_its_secret() {

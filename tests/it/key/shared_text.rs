@@ -6,7 +6,8 @@ use std::thread;
 
 use serde::Serialize;
 use serde_json::json;
-use sync_coalesce::{KeyRule, SharedText};
+use sync_coalesce::KeyRule;
+use sync_coalesce::key::SharedText;
 
 use super::key;
 
