@@ -156,7 +156,8 @@
 //!
 //! **What is not in the request is not in its key**: which tenant asks, and where the request goes. That is the
 //! namespace of a [`KeyRule`], which can also leave out what makes no difference, at exact places. [`KeyPreset`] has
-//! such rules for some providers, and a [`SharedText`](key::SharedText) is hashed once for many keys.
+//! such rules for some providers, and a [`SharedText`](key::SharedText) is
+//! hashed once for many keys. [`key`] has a table of all ways to make a key.
 //!
 //! ```
 //! use serde_json::json;

@@ -1,4 +1,45 @@
-//! The canonical request key. The form itself is specified in this folder's `README.md`.
+//! Keys: what makes two calls the same.
+//!
+//! Any type with `Hash + Eq + Clone` is a key. Where the request itself says what is asked for, a [`Key`] is made of
+//! it: 32 bytes that are equal for equal JSON.
+//!
+//! # Which key do I need?
+//!
+//! | You have | Use | What it does |
+//! |---|---|---|
+//! | a name, a number or an id | that type, such as `String` or `u64` | is looked up in its borrowed form: a `String` by `&str` |
+//! | two or more of them | a tuple, such as `(String, String)` | is looked up by a [`Pair`] of borrowed parts |
+//! | a request that implements `Serialize` | [`Key::of`] | hashes the whole request. **All tenants share it** |
+//! | the same, for several tenants or endpoints | [`KeyRule::new`] | adds a namespace; can also leave out members that make no difference, add a salt, or protect keys against guessing |
+//! | a request to OpenAI, Anthropic or Perplexity | [`KeyPreset`] | makes a [`KeyRule`] that leaves out what cannot change the answer |
+//! | a request that is not JSON, or of which only a few fields matter | [`KeyRule::fields`] | hashes the fields that a closure adds to a [`KeyFields`] |
+//! | long texts that many requests have in common | [`SharedText`] in the request | hashes such a text once, for all keys |
+//! | a function that should coalesce by itself | [`KeyFn`] | is what [`wrap`](crate::SyncCoalesce::wrap) makes keys with: a closure, a [`KeyRule`], or a type of your own |
+//!
+//! The form of a [`Key`] is specified in `src/key/README.md`, with test vectors and references in Python and
+//! JavaScript.
+//!
+//! [`KeyPreset`]: crate::chat::KeyPreset
+//!
+//! # Examples
+//!
+//! A service for several tenants, whose requests carry a trace id:
+//!
+//! ```
+//! use serde_json::json;
+//! use sync_coalesce::{KeyRule, SyncCoalesce};
+//!
+//! let rule = |tenant| KeyRule::new(&("https://api.example.com/v1/chat", tenant))?.drop("/metadata/trace");
+//! let (ours, theirs) = (rule("tenant a")?, rule("tenant b")?);
+//! let request = |trace| json!({"model": "m", "messages": [], "metadata": {"trace": trace}});
+//! assert_eq!(ours.key(&request(1))?, ours.key(&request(2))?);
+//! assert_ne!(ours.key(&request(1))?, theirs.key(&request(1))?);
+//!
+//! let coalesce: SyncCoalesce<_, &str> = SyncCoalesce::new();
+//! let answer = coalesce.call(&ours.key(&request(1))?, || "an answer");
+//! assert_eq!(*answer.unwrap(), "an answer");
+//! # Ok::<(), sync_coalesce::key::KeyError>(())
+//! ```
 
 use std::hash::{Hash, Hasher};
 
@@ -8,29 +49,30 @@ mod canonical;
 mod digest;
 mod error;
 mod hex;
+mod pair;
 mod rule;
 mod shared_text;
 
+use self::canonical::tape::Tape;
 pub use self::error::{KeyError, KeyErrorKind};
 pub use self::hex::ParseKeyError;
+pub use self::pair::{Pair, PairKey};
 pub use self::rule::{KeyFields, KeyFn, KeyRule};
 pub use self::shared_text::SharedText;
 
-use self::canonical::tape::Tape;
-
 /// What makes two requests the same: 32 bytes, equal in every process, on every machine and in every language.
 ///
-/// **A key without a namespace is shared by all tenants.** [`Key::of`] sees the request's body and nothing else. What
-/// the body does not say (the provider, the endpoint, the base URL, the organisation, and above all the tenant or the
-/// credential) must go in beside it, or one customer gets another's answer: that is what the namespace of a [`KeyRule`]
-/// is for, which can also leave out of a request what does not count.
+/// **A key without a namespace is shared by all tenants.** [`Key::of`] sees only the request's body. Whatever the body
+/// does not say (the provider, the endpoint, the base URL, the organisation, and above all the tenant or the
+/// credential) must be added, or one customer gets another's answer: that is what the namespace of a [`KeyRule`] is
+/// for. A rule can also leave out members that make no difference.
 ///
-/// A key is a BLAKE3 digest of the request's canonical JSON (RFC 8785), so the order of members, the type that was
-/// serialized and how a number was written make no difference, and everything else does. All 32 bytes count.
+/// A key is a BLAKE3 digest of the request's canonical JSON (RFC 8785). The order of members, the type that was
+/// serialized and the way a number was written make no difference; everything else does. All 32 bytes count.
 ///
-/// Its text is 64 lower-case hexadecimal digits, in `Display`, `FromStr` and human-readable serde formats; other serde
-/// formats get the 32 bytes. The key of a guessable request tells who sees it which request it was, unless its rule has
-/// a [`secret`](KeyRule::secret).
+/// As text, in `Display`, `FromStr` and human-readable serde formats, it is 64 lowercase hexadecimal digits; other
+/// serde formats get the 32 bytes. Anyone who sees the key of a guessable request can find out which request it was,
+/// unless the rule has a [`secret`](KeyRule::secret).
 ///
 /// # Examples
 ///
@@ -42,7 +84,7 @@ use self::canonical::tape::Tape;
 /// assert_eq!(key, Key::of(&json!({"temperature": 1, "model": "m"}))?);
 /// assert_ne!(key, Key::of(&json!({"temperature": 2, "model": "m"}))?);
 ///
-/// // The namespace parts what the body does not.
+/// // The namespace separates what the body does not.
 /// let request = json!({"model": "m"});
 /// assert_ne!(KeyRule::new("tenant a")?.key(&request)?, KeyRule::new("tenant b")?.key(&request)?);
 ///
@@ -54,9 +96,9 @@ use self::canonical::tape::Tape;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
 
-/// The bytes of a digest need no more mixing, so they are folded into eight, for which a hasher such as std's takes half
-/// as long; by products, as wyhash does it, so that keys made of other bytes spread too. Who would make keys of requests
-/// whose folds agree has to find digests by trying.
+/// A digest needs no more mixing, so its 32 bytes are folded into eight, which halves the time of a hasher such as
+/// std's. They are folded by products, as in wyhash, so that keys from [`Key::from_bytes`] spread too. Finding two keys
+/// with equal folds takes brute force over BLAKE3.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| self.0[at + byte]));
@@ -73,25 +115,26 @@ impl Hash for Key {
 }
 
 impl Key {
-    /// The key of a request by its body alone, **which all tenants share**: see [`Key`].
+    /// The key of a request's body, **shared by all tenants**: see [`Key`].
     ///
-    /// The key is that of the JSON that `serde_json::to_vec(request)` would send: wherever both succeed, the request
-    /// and the `serde_json::Value` read back from that JSON have one key. So two types of equal JSON share keys, `null`
-    /// and a missing member differ, and an array's order counts: a `HashSet` has another key in each process, a
-    /// `BTreeSet` does not.
+    /// It is the key of the JSON that `serde_json::to_vec(request)` would send: where both succeed, the request and the
+    /// `serde_json::Value` read back from that JSON have the same key. So two types with equal JSON share keys, `null`
+    /// differs from a missing member, and the order of an array counts: the key of a `HashSet` differs from process to
+    /// process, that of a `BTreeSet` does not.
     ///
     /// # Blocking
     ///
-    /// Never; it takes no lock. `cargo bench --bench keys` measures what it costs: 1.8 to 3.5 times a BLAKE3 over the
-    /// request's text for chats of 1 to 100 KB, 1.1 to 1.6 times for chats of 5 MB in long messages, and 12 to 14 times
-    /// for many small objects. From the second key on a thread it allocates nothing, unless the request is large
-    /// (buffers above 262,144 bytes are not kept) or holds a `serde_json::value::RawValue`. The request's own
-    /// `Serialize` runs once, on this thread, and may panic or make keys itself.
+    /// Never; it takes no lock. By `cargo bench --bench keys` it costs 1.8 to 3.5 times a BLAKE3 over the request's
+    /// text for chats of 1 to 100 KB, 1.1 to 1.6 times for chats of 5 MB in long messages, and 12 to 14 times for many
+    /// small objects. From a thread's second key on it allocates nothing, unless the request is large (buffers above
+    /// 262,144 bytes are not kept) or holds a `serde_json::value::RawValue`. The request's own `Serialize` runs once,
+    /// on this thread; it may panic or make keys itself.
     ///
     /// # Errors
     ///
-    /// [`KeyErrorKind`] lists what has no key: among others NaN, two members of one name, integers beyond 64 bits, and
-    /// more than 127 open arrays and objects. The error says where it is. There is no key of part of a request.
+    /// [`KeyErrorKind`] lists what has no key: among others NaN, two members with the same name, integers beyond 64
+    /// bits, and more than 127 nested arrays and objects. The error says where in the request it is. There is never a
+    /// key for part of a request.
     ///
     /// # Examples
     ///
@@ -125,7 +168,7 @@ impl Key {
         )
     }
 
-    /// A key made elsewhere. The 32 bytes should come from a cryptographic hash, for nothing but these bytes will tell
+    /// A key that was made elsewhere. The 32 bytes should come from a cryptographic hash, because nothing else tells
     /// two requests apart.
     ///
     /// # Examples
@@ -141,7 +184,7 @@ impl Key {
         Self(bytes)
     }
 
-    /// The 32 bytes, in the order of their digits in the text.
+    /// The 32 bytes, in the order in which the text has their digits.
     ///
     /// # Examples
     ///

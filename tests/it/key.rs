@@ -10,6 +10,7 @@ mod golden;
 mod handwritten;
 mod harmless;
 mod kept;
+mod pair;
 mod pointers;
 mod presets;
 #[path = "../keys/round_trip.rs"]
