@@ -1,56 +1,56 @@
-//! [`alternate`]: a conversation in which the roles take turns.
+//! [`alternate()`]: a conversation whose roles alternate.
 
 use std::error::Error;
 use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-/// What becomes of an assistant's turn at the end of a conversation.
+/// What happens to an assistant's turn at the end of a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trailing {
-    /// It stays, for the model to go on from.
+    /// It stays, and the model continues it.
     #[default]
     Keep,
-    /// It goes, for providers that want the user to have the last word. One with tool calls stays.
+    /// It is dropped, for providers that require the last message to be the user's. A turn with tool calls stays.
     Drop,
 }
 
-/// Why messages are no conversation.
+/// Why a list of messages is not a conversation. Asking again does not help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AlternateError {
     /// A message is not a JSON object.
     NotAnObject {
-        /// Its place, counted from 0.
+        /// The index of the message, counted from 0.
         index: usize,
     },
-    /// A message has no `role`, or one that is not text.
+    /// A message has no `role`, or its `role` is not a string.
     NoRole {
-        /// Its place, counted from 0.
+        /// The index of the message, counted from 0.
         index: usize,
     },
 }
 
-/// The conversation as providers accept it that demand alternating roles: user, assistant, user.
+/// The same conversation for providers that require alternating roles: user, assistant, user.
 ///
-/// Messages are those of OpenAI's chat completions or of Anthropic's messages.
+/// The messages are those of OpenAI's chat completions or Anthropic's messages.
 ///
-/// - System messages at the beginning stay there. Later ones become the user's. So do those of a `developer`.
-/// - Neighbours of one role become one message. Two texts are joined by a line break; where one of them is a list of
+/// - System and developer messages at the beginning stay there. Later ones become user messages.
+/// - Adjacent messages with the same role become one. Two texts are joined by a line break; if either is a list of
 ///   parts, both become one list.
-/// - A message with tool calls or tool results stays as it is, and apart. So do neighbours whose other members (`name`,
-///   say) are not alike, or whose content is neither text nor a list: nothing is lost, though there the roles do not
-///   alternate.
-/// - An assistant's turn at the end is dropped if asked for.
+/// - A message with tool calls or tool results stays as it is and is not merged. The same holds for adjacent messages
+///   whose other members (such as `name`) differ, or whose content is neither text nor a list. Nothing is lost, but the
+///   roles do not alternate there.
+/// - An assistant's turn at the end is dropped if `trailing` says so.
 ///
-/// Made before the key is, it lets conversations that the provider would see as one be one. Applied twice it does what
-/// it does once. It looks at no text: an empty conversation stays empty, and a first message of the assistant stays
-/// first.
+/// Apply it before making the key, so that conversations the provider treats as equal share a key. Applying it twice is
+/// the same as applying it once. It adds no messages: an empty conversation stays empty, and if the assistant's message
+/// comes first, it stays first.
 ///
 /// # Errors
 ///
-/// [`AlternateError`] says which message is none.
+/// [`AlternateError`] says which message is malformed.
 ///
 /// # Examples
 ///
@@ -93,7 +93,7 @@ pub fn alternate(messages: impl IntoIterator<Item = Value>, trailing: Trailing) 
     Ok(turns.into_iter().map(Turn::write).collect())
 }
 
-/// One message, taken apart.
+/// A message in its parts.
 struct Turn {
     role: String,
     content: Option<Value>,
@@ -125,13 +125,17 @@ impl Turn {
         matches!(&*self.role, "system" | "developer")
     }
 
-    /// Takes the next message in, or gives it back if the two stay apart.
+    /// Merges the next message into this one, or returns it if the two cannot be merged.
     fn merge(&mut self, next: Self) -> Option<Self> {
         let can_merge = |turn: &Self| {
             let is_known = matches!(turn.content, None | Some(Value::Null | Value::String(_) | Value::Array(_)));
             is_known && !turn.has_tools
         };
-        if self.role != next.role || !can_merge(self) || !can_merge(&next) || said(&self.others) != said(&next.others) {
+        if self.role != next.role
+            || !can_merge(self)
+            || !can_merge(&next)
+            || set_members(&self.others) != set_members(&next.others)
+        {
             return Some(next);
         }
         self.content = join(self.content.take(), next.content);
@@ -139,7 +143,7 @@ impl Turn {
     }
 }
 
-/// Both contents, each of which is nothing, text, or a list of parts.
+/// Both contents as one. Each is absent, text, or a list of parts.
 fn join(before: Option<Value>, after: Option<Value>) -> Option<Value> {
     match (before, after) {
         (before, None | Some(Value::Null)) => before,
@@ -155,24 +159,24 @@ fn join(before: Option<Value>, after: Option<Value>) -> Option<Value> {
 fn parts(content: Value) -> Vec<Value> {
     match content {
         Value::Array(parts) => parts,
-        // Some providers refuse an empty part, and there is nothing in it.
+        // Some providers refuse empty parts.
         Value::String(text) if text.is_empty() => Vec::new(),
         text => vec![json!({ "type": "text", "text": text })],
     }
 }
 
-/// The members that say something.
-fn said(members: &Map<String, Value>) -> Map<String, Value> {
+/// The members that are set.
+fn set_members(members: &Map<String, Value>) -> Map<String, Value> {
     members.iter().filter(|(_, value)| is_set(value)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// OpenAI's answers have members that are null, or empty lists, and say nothing by it.
+/// OpenAI's answers have members that are null or empty lists, which mean the same as absent ones.
 fn is_set(value: &Value) -> bool {
     !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
 }
 
-/// `tool_use` and `tool_result`, and what Anthropic calls the tools that it runs itself: `server_tool_use`,
-/// `web_search_tool_result` and others of that kind.
+/// Matches `tool_use` and `tool_result`, and the parts for tools that Anthropic runs itself, such as `server_tool_use`
+/// and `web_search_tool_result`.
 fn is_tool(part: &Value) -> bool {
     part.get("type").and_then(Value::as_str).is_some_and(|kind| kind.contains("tool"))
 }

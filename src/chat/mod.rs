@@ -1,4 +1,6 @@
-//! What is special about requests to language models. Nothing in the rest of the crate knows of it.
+//! Requests to language models: keys for the APIs of some providers, and conversations whose roles alternate.
+//!
+//! Nothing else in the crate depends on this module.
 
 mod alternate;
 pub use self::alternate::{AlternateError, Trailing, alternate};

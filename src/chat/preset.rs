@@ -1,27 +1,27 @@
-//! [`KeyPreset`]: rules for the requests of some providers.
+//! [`KeyPreset`]: key rules for the APIs of some providers.
 
 use serde::Serialize;
 
 use crate::key::{KeyError, KeyRule};
 
-/// A ready-made [`KeyRule`] for the requests of one provider's endpoint.
+/// A ready-made [`KeyRule`] for the requests to one endpoint of a provider.
 ///
-/// A preset is a list of what does **not** count, at exact places; all else counts, the parameters that the provider
-/// adds tomorrow included. What does not count is what tells the provider how to bill or where to look in its own cache,
-/// and cannot change the answer. Two more lists are there to opt in to, each where it is right for you:
+/// A preset lists the members that make **no** difference, at exact places. Everything else does, including parameters
+/// that the provider adds tomorrow. The listed members tell the provider how to bill the request or how to use its own
+/// cache, and cannot change the answer. There are two more lists to opt in to, where they are right for you:
 /// [`ignore_attribution`](KeyPreset::ignore_attribution) and [`ignore_stream`](KeyPreset::ignore_stream).
 ///
-/// Of the same name elsewhere, as in a tool's arguments or its schema, everything counts.
+/// Members with the same names at other places, such as in a tool's arguments or schema, do make a difference.
 ///
-/// Further paths go to the rule: `preset.rule(&namespace)?.drop("/my_trace_id")?`.
+/// To leave out more, extend the rule: `preset.rule(&namespace)?.drop("/my_trace_id")?`.
 ///
 /// # What a preset cannot know
 ///
-/// - Answers that depend on the time, such as those of a web search: share them in flight, and think twice before you
-///   keep them.
-/// - Requests that do something besides answering, such as `store`, `background` and `conversation` with OpenAI. These
-///   members count, but equal requests become one, and so do their effects.
-/// - Samples that should differ: [`KeyRule::salt`] or [`Request::bypass`](crate::Request::bypass).
+/// - Answers may depend on the time, such as those of a web search. Share them in flight, but think twice before you
+///   cache them.
+/// - Requests may have effects, such as `store`, `background` and `conversation` with OpenAI. These members make a
+///   difference, but equal requests become one request, with one effect.
+/// - Samples that should differ need [`KeyRule::salt`] or [`Request::bypass`](crate::Request::bypass).
 ///
 /// # Examples
 ///
@@ -59,12 +59,12 @@ impl KeyPreset {
         ignores_stream: false,
     };
 
-    /// For OpenAI's chat completions, and whoever copies them.
+    /// A preset for OpenAI's chat completions, and for compatible APIs.
     ///
-    /// Left out: `prompt_cache_key` and `prompt_cache_retention`, which say where and how long the provider keeps the
-    /// prompt's prefix, so that the same prompt costs less the next time.
+    /// Left out: `prompt_cache_key` and `prompt_cache_retention`. They say where and for how long the provider caches
+    /// the prompt's prefix, to make the same prompt cheaper the next time.
     ///
-    /// On demand: `user`, `safety_identifier` and `metadata` as attribution; `stream` and `stream_options`.
+    /// To opt in to: `user`, `safety_identifier` and `metadata` (attribution); `stream` and `stream_options`.
     pub const fn openai_chat() -> Self {
         Self {
             endpoint: "openai chat completions",
@@ -75,30 +75,30 @@ impl KeyPreset {
         }
     }
 
-    /// For OpenAI's responses: the paths of [`openai_chat`](KeyPreset::openai_chat), and for the same reasons.
+    /// A preset for OpenAI's responses, with the same lists as [`openai_chat`](KeyPreset::openai_chat).
     ///
-    /// `previous_response_id` and `conversation` count: what they name is part of the prompt.
+    /// `previous_response_id` and `conversation` make a difference, because what they refer to is part of the prompt.
     pub const fn openai_responses() -> Self {
         Self { endpoint: "openai responses", ..Self::openai_chat() }
     }
 
-    /// For OpenAI's embeddings.
+    /// A preset for OpenAI's embeddings.
     ///
-    /// Left out: nothing, for there is nothing about caches or bills in them. `encoding_format` counts, because the
-    /// answer has another form with it.
+    /// Left out: nothing, because these requests say nothing about caches or bills. `encoding_format` makes a
+    /// difference, because it changes the form of the answer.
     ///
-    /// On demand: `user` as attribution.
+    /// To opt in to: `user` (attribution).
     pub const fn openai_embeddings() -> Self {
         Self { endpoint: "openai embeddings", attribution: &["/user"], ..Self::NOTHING }
     }
 
-    /// For Anthropic's messages.
+    /// A preset for Anthropic's messages.
     ///
-    /// Left out: `cache_control` at the places where the provider reads it (the request, blocks of `system`, blocks of
-    /// a message's `content` and those within a tool's result, `tools`). It marks how far the provider is to cache the
-    /// prompt, which changes the bill and the delay.
+    /// Left out: `cache_control` at the places where the provider reads it (the request itself, blocks of `system`,
+    /// blocks of a message's `content`, blocks of a tool's result, and `tools`). It marks how much of the prompt the
+    /// provider should cache, which affects only the bill and the delay.
     ///
-    /// On demand: `metadata` and `user_profile_id` as attribution; `stream`.
+    /// To opt in to: `metadata` and `user_profile_id` (attribution); `stream`.
     pub const fn anthropic_messages() -> Self {
         Self {
             endpoint: "anthropic messages",
@@ -115,43 +115,44 @@ impl KeyPreset {
         }
     }
 
-    /// For Perplexity's chat completions.
+    /// A preset for Perplexity's chat completions.
     ///
-    /// Left out: nothing. All its search parameters say what is looked for, and where.
+    /// Left out: nothing, because all search parameters affect what is found.
     ///
-    /// On demand: `stream` and `stream_mode`.
+    /// To opt in to: `stream` and `stream_mode`.
     pub const fn perplexity_chat() -> Self {
         Self { endpoint: "perplexity chat completions", stream: &["/stream", "/stream_mode"], ..Self::NOTHING }
     }
 
-    /// The same, and who asks does not count. **One user of a tenant then gets the answer to another one's request**,
-    /// and the provider is told of the first one only, in its bills and its checks for abuse.
+    /// The same preset without the members that say on whose behalf the request is sent. **One user of a tenant then
+    /// gets the answer to another user's request**, and the provider sees only the first user, in its bills and its
+    /// checks for abuse.
     ///
-    /// The members are named at each preset.
+    /// Each preset lists its members.
     pub const fn ignore_attribution(mut self) -> Self {
         self.ignores_attribution = true;
         self
     }
 
-    /// The same, and whether the answer is streamed does not count: only for closures that collect the whole answer
-    /// either way and return it in one form.
+    /// The same preset without the members that say whether the answer is streamed. Use it only if your closures
+    /// collect the whole answer in either case, and return it in the same form.
     ///
-    /// The members are named at each preset. `service_tier`, `store`, `background` and the like still count, for they
-    /// do something.
+    /// Each preset lists its members. `service_tier`, `store`, `background` and the like still make a difference,
+    /// because they have effects.
     pub const fn ignore_stream(mut self) -> Self {
         self.ignores_stream = true;
         self
     }
 
-    /// The rule, in this namespace: say the base URL, the version, the organisation and **the tenant or the credential**
-    /// as in [`KeyRule::new`].
+    /// The rule in this namespace, which should hold the base URL, the version, the organisation and **the tenant or
+    /// the credential**, as for [`KeyRule::new`].
     ///
-    /// The endpoint is put beside it: the rule's namespace is an array of two, the endpoint's name (such as `"openai
-    /// chat completions"`) and what is given. So an embedding and a response of the same body have two keys.
+    /// The endpoint is added: the rule's namespace is an array of two, the endpoint's name (such as `"openai chat
+    /// completions"`) and the given namespace. So an embedding and a response with the same body have different keys.
     ///
     /// # Errors
     ///
-    /// As [`KeyRule::new`]; the path begins with `/1`.
+    /// As [`KeyRule::new`]; the error's path begins with `/1`.
     pub fn rule<N: Serialize + ?Sized>(self, namespace: &N) -> Result<KeyRule, KeyError> {
         let rule = KeyRule::new(&(self.endpoint, namespace))?;
         let attribution = if self.ignores_attribution { self.attribution } else { &[] };

@@ -3,12 +3,12 @@
 use blake3::Hasher;
 use blake3::hazmat::{ContextKey, HasherExt};
 
-/// The longest string, in bytes of UTF-8, that is written out; what is longer is folded.
+/// The longest string that is written out, in bytes of UTF-8. Longer ones are folded.
 pub(super) const LONGEST: usize = 4096;
 
-/// `hash_derive_key_context("sync-coalesce 2026-11 request key v1")`, worked out once and for all.
+/// `hash_derive_key_context("sync-coalesce 2026-11 request key v1")`.
 ///
-/// As constants the two contexts cost neither a hash per key nor a static to hold them. A change of the form means a
+/// As constants, the two contexts cost neither a hash per key nor a static to hold them. A change of the form needs a
 /// new context, and so new bytes here.
 const REQUEST_KEY: ContextKey = [
     0xd8, 0x4d, 0x0c, 0x56, 0xe1, 0xde, 0x5d, 0xd1, 0xb3, 0x36, 0x0c, 0xb5, 0x68, 0x9d, 0x29, 0x52, 0xd4, 0xf5, 0x36,
@@ -26,25 +26,25 @@ pub(super) fn request_key(text: &[u8]) -> [u8; 32] {
     digest(&REQUEST_KEY, text).into()
 }
 
-/// What keys are hashed with by who has this secret.
+/// The key of the keyed hash that goes with this secret.
 ///
-/// Only the last hash of a key is keyed. The folds in its text never leave the process, and without the secret nobody
-/// can tell from a key what text it was made of.
+/// Only a key's last hash is keyed. The folds in its text never leave the process, and without the secret a key does
+/// not show what text it was made of.
 pub(super) fn secret_key(secret: &[u8; 32]) -> [u8; 32] {
     blake3::derive_key("sync-coalesce 2026-11 secret key v1", secret)
 }
 
-/// The key of a canonical text, for those who have the secret.
+/// The key of a canonical text, by a keyed hash.
 pub(super) fn keyed(secret_key: &[u8; 32], text: &[u8]) -> [u8; 32] {
     blake3::keyed_hash(secret_key, text).into()
 }
 
-/// Whether a string is long or could be taken for a fold.
+/// Whether a string is folded: it is long or could be taken for a fold.
 pub(super) fn folds(value: &str) -> bool {
     value.len() > LONGEST || value.as_bytes().first() == Some(&0)
 }
 
-/// What a string that folds is replaced by.
+/// The digest that replaces a folded string.
 pub(super) fn long_string(value: &str) -> blake3::Hash {
     digest(&LONG_STRING, value.as_bytes())
 }

@@ -1,11 +1,11 @@
-//! Why a request has no key, and where in the request the reason is.
+//! [`KeyError`]: why a request has no key, and where in the request the reason is.
 
 use std::fmt::{self, Display, Formatter};
 
-/// Why a request has no key, and where.
+/// Why a request has no key, and where in it the reason is.
 ///
 /// There is no fallback: a key is made of the whole request or not at all. Asking again with the same request gives the
-/// same error, unless the request's own `Serialize` gives another answer.
+/// same error, unless the request's own `Serialize` behaves differently.
 ///
 /// # Examples
 ///
@@ -18,11 +18,11 @@ use std::fmt::{self, Display, Formatter};
 /// let error = Key::of(&request).unwrap_err();
 /// assert_eq!(error.kind(), &KeyErrorKind::NotFinite);
 /// assert_eq!(error.path(), "/temperature/1");
-/// assert_eq!(error.to_string(), "a number is not finite, or too large for a double, at `/temperature/1`");
+/// assert_eq!(error.to_string(), "number is not finite or too large for a double, at `/temperature/1`");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyError {
-    // Boxed, because it is the error of every call that the serializer makes: one pointer, and null means success.
+    // Boxed, because every call of the serializer returns it: so a result is one pointer, and null means success.
     fault: Box<Fault>,
 }
 
@@ -36,25 +36,26 @@ struct Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyErrorKind {
-    /// A number is NaN or infinite, or written with so large an exponent that a double cannot hold it.
+    /// A number is NaN, infinite, or too large for a double.
     NotFinite,
-    /// A typed integer is below `i64::MIN` or above `u64::MAX`. What reads the JSON would round it to a double.
+    /// An integer is below `i64::MIN` or above `u64::MAX`. A reader of the JSON would round it to a double.
     IntegerOutOfRange,
-    /// An object has two members of one name, as `#[serde(flatten)]` or a map with the keys `1` and `"1"` can make.
+    /// An object has two members with the same name. `#[serde(flatten)]` can cause this, or a map with the keys `1` and
+    /// `"1"`.
     DuplicateMember,
-    /// A map's key has no text in JSON: a float, null, bytes, a sequence, a map or a struct.
+    /// A map's key cannot be the name of a JSON member: it is a float, null, bytes, a sequence, a map or a struct.
     MemberName,
-    /// More than 127 arrays and objects are open at once, which is more than `serde_json` itself would read.
+    /// More than 127 arrays and objects are nested, which is more than `serde_json` itself would read.
     TooDeep,
-    /// A type's name begins with `$serde_json::private::` and is not one that this crate knows.
+    /// A type's name begins with `$serde_json::private::`, and this crate does not know the type.
     PrivateName(&'static str),
     /// A `serde_json::value::RawValue`, or a `serde_json::Number` of arbitrary precision, holds text that is not JSON.
-    /// The text says what is wrong with it.
+    /// The message says what is wrong with it.
     NotJson(String),
-    /// A type's `Serialize` failed, or broke serde's rules. The text is its own message.
+    /// A type's `Serialize` failed, or broke serde's rules. The message is its own.
     Failed(String),
-    /// A [`KeyRule`](crate::KeyRule) was given a pointer that is none, more than 64 of them, or nothing to keep. The
-    /// text says what is wrong, and the path is the pointer as it was given.
+    /// A [`KeyRule`](super::KeyRule) was given an invalid pointer, more than 64 pointers, or nothing to keep. The
+    /// message says what is wrong, and the error's path is the pointer as it was given.
     BadRule(&'static str),
 }
 
@@ -65,14 +66,14 @@ impl KeyError {
         Self { fault: Box::new(Fault { kind, path }) }
     }
 
-    /// What is wrong.
+    /// What is wrong with the request.
     #[must_use]
     pub fn kind(&self) -> &KeyErrorKind {
         &self.fault.kind
     }
 
-    /// Where it is, as a JSON pointer (RFC 6901) into the request, or into whatever else was to be serialised;
-    /// empty when all of it is meant. Of [`KeyErrorKind::BadRule`] it is the rule's own pointer.
+    /// A JSON pointer (RFC 6901) to the place in the request, namespace or salt; empty if the error is about all of it.
+    /// For [`KeyErrorKind::BadRule`] it is the rule's own pointer.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.fault.path
@@ -84,9 +85,9 @@ impl KeyError {
         self
     }
 
-    /// The same error, seen from one array or object further out.
+    /// The same error, as seen from the array or object around it.
     ///
-    /// The path is put together on the way out, so that a request without a fault pays nothing for it.
+    /// The path is built on the way out, so that a request without a fault pays nothing for it.
     #[cold]
     pub(super) fn within(mut self, step: impl Display) -> Self {
         let step = step.to_string().replace('~', "~0").replace('/', "~1");
@@ -98,15 +99,17 @@ impl KeyError {
 impl Display for KeyErrorKind {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFinite => formatter.write_str("a number is not finite, or too large for a double"),
-            Self::IntegerOutOfRange => formatter.write_str("an integer is outside the range of i64 to u64"),
-            Self::DuplicateMember => formatter.write_str("an object has two members of the same name"),
-            Self::MemberName => formatter.write_str("a map's key has no text in JSON"),
-            Self::TooDeep => formatter.write_str("more than 127 arrays and objects are open at once"),
-            Self::PrivateName(name) => write!(formatter, "the type name `{name}` is not understood"),
-            Self::NotJson(message) => write!(formatter, "text that should be JSON is not: {message}"),
-            Self::Failed(message) => write!(formatter, "the request cannot be serialized: {message}"),
-            Self::BadRule(why) => formatter.write_str(why),
+            Self::NotFinite => formatter.write_str("number is not finite or too large for a double"),
+            Self::IntegerOutOfRange => {
+                formatter.write_str("integer is out of range: not between i64::MIN and u64::MAX")
+            }
+            Self::DuplicateMember => formatter.write_str("object has two members with the same name"),
+            Self::MemberName => formatter.write_str("map key cannot be a JSON member's name"),
+            Self::TooDeep => formatter.write_str("more than 127 nested arrays and objects"),
+            Self::PrivateName(name) => write!(formatter, "unknown private type `{name}`"),
+            Self::NotJson(message) => write!(formatter, "invalid JSON text: {message}"),
+            Self::Failed(message) => write!(formatter, "serialization failed: {message}"),
+            Self::BadRule(why) => write!(formatter, "invalid rule: {why}"),
         }
     }
 }

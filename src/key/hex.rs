@@ -8,9 +8,9 @@ use serde::ser::{Serialize, Serializer};
 
 use super::Key;
 
-/// Why a text is not a key: it is not exactly 64 lower-case hexadecimal digits.
+/// Why a text is not a key: it is not exactly 64 lowercase hexadecimal digits.
 ///
-/// Upper case is refused, so that a key has one text and texts can be compared. Asking again cannot help.
+/// Uppercase digits are refused, so that each key has one text and texts can be compared. Asking again does not help.
 ///
 /// # Examples
 ///
@@ -18,9 +18,9 @@ use super::Key;
 /// use sync_coalesce::Key;
 ///
 /// let error = "1f2e".parse::<Key>().unwrap_err();
-/// assert_eq!(error.to_string(), "a key is 64 lower-case hexadecimal digits, not 4 bytes of text");
+/// assert_eq!(error.to_string(), "invalid key: expected 64 lowercase hexadecimal digits, found 4 bytes");
 /// let error = "F".repeat(64).parse::<Key>().unwrap_err();
-/// assert_eq!(error.to_string(), "a key is 64 lower-case hexadecimal digits, and byte 0 is none");
+/// assert_eq!(error.to_string(), "invalid key: byte 0 is not a lowercase hexadecimal digit");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseKeyError {
@@ -35,10 +35,11 @@ enum Fault {
 
 impl Display for ParseKeyError {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a key is 64 lower-case hexadecimal digits, ")?;
         match self.fault {
-            Fault::Length(length) => write!(formatter, "not {length} bytes of text"),
-            Fault::Digit(index) => write!(formatter, "and byte {index} is none"),
+            Fault::Length(length) => {
+                write!(formatter, "invalid key: expected 64 lowercase hexadecimal digits, found {length} bytes")
+            }
+            Fault::Digit(index) => write!(formatter, "invalid key: byte {index} is not a lowercase hexadecimal digit"),
         }
     }
 }
@@ -57,7 +58,7 @@ impl Display for Key {
     }
 }
 
-/// The first eight digits, which are enough to tell the keys of one log apart.
+/// The first eight digits, which are enough to tell keys apart in a log.
 impl Debug for Key {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         self.with_text(|text| write!(formatter, "Key({}…)", &text[..8]))
@@ -109,7 +110,7 @@ impl Visitor<'_> for TextVisitor {
     type Value = Key;
 
     fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.write_str("64 lower-case hexadecimal digits")
+        formatter.write_str("64 lowercase hexadecimal digits")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Key, E> {
@@ -130,7 +131,7 @@ impl<'de> Visitor<'de> for BytesVisitor {
         bytes.try_into().map(Key).map_err(|_| E::invalid_length(bytes.len(), &self))
     }
 
-    /// Some formats have no bytes and give a sequence instead.
+    /// Formats without bytes give a sequence instead.
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut elements: A) -> Result<Key, A::Error> {
         let mut bytes = [0; 32];
         for (index, byte) in bytes.iter_mut().enumerate() {

@@ -12,22 +12,21 @@ use super::digest;
 use crate::sync::spare_per_thread;
 
 spare_per_thread! {
-    /// The text that this thread is giving to a serializer right now.
+    /// The text that this thread is passing to a serializer right now.
     Offered: SharedText
 }
 
 /// A text that is hashed once, however many keys are made of requests that hold it.
 ///
-/// It is for what many requests have in common and is long: a system prompt, a document, a conversation so far. It
-/// serializes as the plain string, and **a request that holds it has the key of one that holds the plain string**; but it
-/// adds less than a microsecond to a key, where the string adds a millisecond for a few million bytes. Texts of up to
+/// It is for long texts that many requests have in common: a system prompt, a document, a conversation so far. It
+/// serializes as a plain string, and **a request has the same key with it as with the plain string**. It adds less than
+/// a microsecond to the time for a key, where a plain string of a few million bytes adds a millisecond. Texts of up to
 /// 4,096 bytes gain nothing.
 ///
-/// Clones share the text and its digest, and cost no more than those of an [`Arc`]. It compares and hashes as `str`
-/// does.
+/// Clones share the text and its digest, and cost as much as those of an [`Arc`]. It compares and hashes like a `str`.
 ///
-/// The digest gets lost where the text is copied before it reaches the key, as by `serde_json::to_value`, or by serde in
-/// some internally tagged enums. Then the key is the same, and slower.
+/// The digest is lost where the text is copied before it reaches the key, for example by `serde_json::to_value`, or by
+/// serde in some internally tagged enums. The key is then the same but takes longer.
 ///
 /// # Examples
 ///
@@ -52,12 +51,13 @@ spare_per_thread! {
 #[derive(Clone)]
 pub struct SharedText {
     text: Arc<str>,
-    /// What stands in for the text, if anything does. Worked out before anybody shares it, so that nobody waits for it.
+    /// The digest that stands in for the text, if it is folded. Computed before the text is shared, so that no thread
+    /// waits for it.
     fold: Option<blake3::Hash>,
 }
 
 impl SharedText {
-    /// The text, hashed if it is longer than 4,096 bytes; that takes about a millisecond for a few million bytes.
+    /// The text, hashed if it is longer than 4,096 bytes, which takes about a millisecond for a few million bytes.
     #[must_use]
     pub fn new(text: impl Into<Arc<str>>) -> Self {
         let text = text.into();
@@ -72,9 +72,9 @@ impl SharedText {
     }
 }
 
-/// The digest of a text that is being serialized by its `SharedText`, told by where it is.
+/// The digest of a text that its `SharedText` is serializing right now. The text is recognized by its address.
 ///
-/// Two texts are not in one place, because the offer keeps its text alive.
+/// No other text can have that address, because the offer keeps its text alive.
 pub(super) fn remembered(text: &str) -> Option<blake3::Hash> {
     let offered = Offered::take()?;
     let fold = offered.fold.filter(|_| std::ptr::eq(offered.as_str(), text));
@@ -96,7 +96,7 @@ impl Serialize for SharedText {
         if self.fold.is_none() {
             return serializer.serialize_str(self);
         }
-        // What writes a key's text looks here before it hashes a long string. Everybody else sees a string.
+        // The writer of a key's text looks here before it hashes a long string. Other serializers just see a string.
         Offered::put(self.clone());
         let _withdraw = Withdraw;
         serializer.serialize_str(self)

@@ -11,7 +11,7 @@ use crate::key::error::KeyError;
 pub(crate) struct Array<'t> {
     tape: &'t mut Tape,
     length: usize,
-    /// Which of a rule's pointers lead into it; some, if a rule leaves it out.
+    /// Which of a rule's pointers lead into it. Not empty if a rule leaves it out.
     alive: Alive,
     variant: Variant,
 }
@@ -22,7 +22,7 @@ impl<'t> Array<'t> {
         Ok(Self { length: 0, alive: tape.alive, variant, tape })
     }
 
-    /// Where the next element is to be written.
+    /// The tape, ready for the next element.
     pub(super) fn begin_element(&mut self) -> &mut Tape {
         if self.length > 0 {
             self.tape.text.push(b',');
@@ -41,7 +41,7 @@ impl<'t> Array<'t> {
         value.serialize(self.begin_element()).map_err(|error| self.fail(error))
     }
 
-    /// The error to hand out for one in the last element.
+    /// The error to return for one in the last element.
     #[cold]
     pub(super) fn fail(&mut self, error: KeyError) -> KeyError {
         let index = self.length.saturating_sub(1);

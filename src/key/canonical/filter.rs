@@ -53,14 +53,14 @@ impl Filter {
         has_room
     }
 
-    /// What is alive at the root of a request: every pointer.
+    /// The pointers alive at the root of a request: all of them.
     pub(crate) fn all(&self) -> Alive {
         (0..self.pointers.len()).fold(0, |all, index| all | 1 << index)
     }
 
-    /// What is alive inside a member of an object in which `alive` is; `None` if the member is left out.
+    /// The pointers alive inside a member of an object in which `alive` is alive; `None` if the member is left out.
     ///
-    /// `level` counts the arrays and objects around that object, and `name` stands as it does in the canonical text.
+    /// `level` counts the arrays and objects around that object, and `name` is as in the canonical text.
     pub(crate) fn member(&self, alive: Alive, level: usize, name: &[u8]) -> Option<Alive> {
         let (mut inside, mut ended) = (0, 0);
         for index in indices(alive) {
@@ -80,13 +80,13 @@ impl Filter {
         match (ended & self.keep, inside & self.keep) {
             (0, 0) => None,
             (0, _) => Some(inside),
-            // All that is in it is kept, whatever other pointers keep of it.
+            // The whole member is kept, whatever other pointers keep of it.
             _ => Some(inside & !self.keep),
         }
     }
 
-    /// What is alive inside an element of an array in which `alive` is. Elements are never left out, so one that no
-    /// pointer keeps is kept whole.
+    /// The pointers alive inside an element of an array in which `alive` is alive. Elements are never left out, so one
+    /// that no pointer leads into is kept whole.
     pub(crate) fn element(&self, alive: Alive, level: usize) -> Alive {
         let any = |index: &usize| self.pointers[*index].get(level) == Some(&Step::Any);
         indices(alive).filter(any).fold(0, |inside, index| inside | 1 << index)

@@ -1,7 +1,7 @@
-//! The serializer: any `Serialize` into canonical text.
+//! The canonical text of anything that implements `Serialize`.
 //!
-//! What is written is RFC 8785's text of what `serde_json::to_vec` would send, so each form here (the shapes of enums,
-//! what is transparent, what is null) is that of `serde_json`.
+//! It is the text of RFC 8785 for what `serde_json::to_vec` would send, so every form here (the shapes of enums, what
+//! is transparent, what is null) is that of `serde_json`.
 
 mod array;
 pub(super) mod filter;
@@ -206,8 +206,8 @@ impl<'t> Serializer for &'t mut Tape {
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), KeyError> {
-        // The whole text is needed before it is known whether it folds. It is not on the tape while `Display` runs,
-        // which may make a key itself, fail or panic.
+        // Whether a text folds is known only when all of it is there. It is collected off the tape, because `Display`
+        // may fail, panic or make a key itself.
         let mut shown = std::mem::take(&mut self.shown);
         shown.clear();
         let outcome = match write!(shown, "{value}") {

@@ -9,26 +9,26 @@ use super::text::Text;
 use super::variant::Variant;
 use crate::key::error::{KeyError, KeyErrorKind};
 
-/// What an open object waits for.
+/// What an open object expects next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     Name,
     Value,
-    /// A value that is not written, because a rule leaves the member out.
+    /// The value of a member that a rule leaves out, which is not written.
     Dropped,
 }
 
 /// An open object.
 pub(crate) struct Object<'t> {
     tape: &'t mut Tape,
-    /// Where this object's members begin among those of all open objects.
+    /// The index of this object's first member among those of all open objects.
     first: usize,
-    /// The member that was begun last.
+    /// The index of the member begun last.
     current: usize,
-    /// Whether each name so far came after the one before, so that nothing has to move and no name is there twice.
+    /// Whether the names are in order so far, so that nothing has to move and no name is there twice.
     ordered: bool,
     next: Next,
-    /// Which of a rule's pointers lead into it; some, if a rule leaves it out.
+    /// Which of a rule's pointers lead into it. Not empty if a rule leaves it out.
     alive: Alive,
     variant: Variant,
 }
@@ -40,7 +40,7 @@ impl<'t> Object<'t> {
         Ok(Self { first, current: first, ordered: true, next: Next::Name, alive: tape.alive, variant, tape })
     }
 
-    /// Where the next name is to be written.
+    /// The tape, ready for the next name.
     fn begin_name(&mut self) -> Result<&mut Tape, KeyError> {
         if self.next != Next::Name {
             return Err(self.tape.fail(KeyError::custom("a map's key has no value")));
@@ -52,7 +52,7 @@ impl<'t> Object<'t> {
     }
 
     fn end_name(&mut self) {
-        if self.alive != 0 && self.take_back_name() {
+        if self.alive != 0 && self.remove_name() {
             self.next = Next::Dropped;
             return;
         }
@@ -65,8 +65,8 @@ impl<'t> Object<'t> {
         }
     }
 
-    /// Takes the name just written back if a rule leaves its member out.
-    fn take_back_name(&mut self) -> bool {
+    /// Removes the name just written if a rule leaves its member out.
+    fn remove_name(&mut self) -> bool {
         let Some((start, end)) = self.tape.members.last().map(Member::name_at) else { return false };
         if !self.tape.leaves_out(self.alive, start, end) {
             return false;
@@ -83,7 +83,7 @@ impl<'t> Object<'t> {
         Ok(())
     }
 
-    /// Whether the value that comes next is left out; if so, it is taken for done.
+    /// Whether the next value is left out. If so, the next name is expected.
     pub(super) fn skips_value(&mut self) -> bool {
         let skips = self.next == Next::Dropped;
         if skips {
@@ -92,7 +92,7 @@ impl<'t> Object<'t> {
         skips
     }
 
-    /// Where the value of the name just written is to be written.
+    /// The tape, ready for the value of the name just written.
     pub(super) fn begin_value(&mut self) -> Result<&mut Tape, KeyError> {
         if self.next != Next::Value {
             return Err(self.tape.fail(KeyError::custom("a map's value has no key")));
@@ -122,7 +122,7 @@ impl<'t> Object<'t> {
         self.value(value)
     }
 
-    /// The error to hand out for one in the value of the last name.
+    /// The error to return for one in the last value.
     #[cold]
     pub(super) fn fail(&mut self, error: KeyError) -> KeyError {
         let name = self.tape.members[self.current].name(&self.tape.text);

@@ -1,10 +1,10 @@
-//! The order of an object's members, and how they get into it.
+//! The order of an object's members, and how they are sorted.
 
 use std::cmp::Ordering;
 
 use super::string::{self, unescaped};
 
-/// Where one member of an open object stands in the text.
+/// The place of one member of an open object in the text.
 #[derive(Clone, Copy)]
 pub(super) struct Member {
     /// At the opening quote of the name.
@@ -13,30 +13,30 @@ pub(super) struct Member {
     colon: usize,
     /// After the value.
     end: usize,
-    /// The first eight bytes of a name that they do for: ASCII and without an escape.
+    /// The first eight bytes of the name, if comparing them is enough: they are ASCII and nothing is escaped.
     lead: Option<u64>,
 }
 
 impl Member {
     /// A member whose name is written and whose value is not.
     pub(super) fn named(name: &str, start: usize, colon: usize, escaped: bool) -> Self {
-        // No name holds a NUL that is not an escape, so the padding sorts a name before those that it begins.
+        // A NUL in a name is always escaped, so the padding sorts a name before longer names that begin with it.
         let lead = u64::from_be_bytes(string::front(name.as_bytes()).to_le_bytes());
         let lead = (!escaped && lead & 0x8080_8080_8080_8080 == 0).then_some(lead);
         Self { start, colon, end: colon, lead }
     }
 
-    /// Where the name stands in the text, with its quotes.
+    /// The start and end of the quoted name in the text.
     pub(super) fn name_at(&self) -> (usize, usize) {
         (self.start, self.colon)
     }
 
-    /// Takes note that the value ends where the text does.
+    /// Records where the value ends.
     pub(super) fn end_at(&mut self, end: usize) {
         self.end = end;
     }
 
-    /// The name as it stands in the text, without the quotes.
+    /// The name as in the text, without the quotes.
     fn inside<'t>(&self, text: &'t [u8]) -> &'t [u8] {
         &text[self.start + 1..self.colon - 1]
     }
@@ -46,7 +46,7 @@ impl Member {
         String::from_utf8_lossy(&unescaped(self.inside(text)).collect::<Vec<_>>()).into_owned()
     }
 
-    /// How the names of two members of one text compare.
+    /// Compares the names of two members of one text.
     pub(super) fn compare(&self, other: &Self, text: &[u8]) -> Ordering {
         match (self.lead, other.lead) {
             (Some(left), Some(right)) if left != right => left.cmp(&right),
@@ -61,8 +61,8 @@ impl Member {
 
 /// Compares two UTF-8 strings by their UTF-16 code units.
 ///
-/// The two encodings order characters alike, except that UTF-16 has the surrogates, which stand for all that is above
-/// U+FFFF, below U+E000. In UTF-8 that is a first byte of 0xF0 or more against one of 0xEE or 0xEF.
+/// The two encodings sort characters alike, except that UTF-16 sorts those above U+FFFF, which are surrogates, below
+/// U+E000. In UTF-8 that is a first byte of 0xF0 or more against one of 0xEE or 0xEF.
 fn compare_names(mut left: impl Iterator<Item = u8>, mut right: impl Iterator<Item = u8>) -> Ordering {
     loop {
         return match (left.next(), right.next()) {
@@ -73,14 +73,14 @@ fn compare_names(mut left: impl Iterator<Item = u8>, mut right: impl Iterator<It
     }
 }
 
-/// Puts the members of one object, the last thing in the text, into order.
+/// Sorts the members of one object, which is the last thing in the text.
 ///
-/// The longest member, which may be nearly all of a request, is moved within the text; only the others go through the
+/// The longest member, which may be nearly the whole request, is moved within the text; only the others go through the
 /// scratch buffer.
 ///
 /// # Errors
 ///
-/// The name that two of them have.
+/// The name, if two members have the same one.
 pub(super) fn sort(text: &mut [u8], members: &mut [Member], moved: &mut Vec<u8>) -> Result<(), String> {
     let Some(mut at) = members.first().map(|member| member.start) else {
         return Ok(());

@@ -1,7 +1,8 @@
-//! The types of `serde_json` that are told apart only by a struct's name: numbers and whole documents kept as text.
+//! [`Private`]: the types of `serde_json` that are recognized only by a struct's name, which are numbers and whole
+//! documents kept as text.
 //!
-//! They come from features of `serde_json` that anyone in the tree may have switched on. A struct's name is written in
-//! code, so no document can feign one.
+//! They come from features of `serde_json` that any crate in the tree may have enabled. A struct's name is part of the
+//! code, so no document can fake one.
 
 use serde::ser::Serialize;
 
@@ -11,7 +12,7 @@ use super::text::Text;
 use super::{number, raw_value};
 use crate::key::error::{KeyError, KeyErrorKind};
 
-/// One of the known ones, while its one field is awaited.
+/// A known one while it is open.
 pub(crate) struct Private<'t> {
     tape: &'t mut Tape,
     name: &'static str,
@@ -19,7 +20,7 @@ pub(crate) struct Private<'t> {
 }
 
 impl<'t> Private<'t> {
-    /// The private struct, or the tape if it is an ordinary one.
+    /// The private struct, or the tape if the struct is an ordinary one.
     pub(super) fn open(tape: &'t mut Tape, name: &'static str) -> Result<Result<Self, &'t mut Tape>, KeyError> {
         if !name.starts_with(PREFIX) {
             return Ok(Err(tape));
@@ -37,8 +38,8 @@ impl<'t> Private<'t> {
         self.written = true;
         let tape = &mut *self.tape;
         let text = match self.name {
-            NUMBER => Text::kept(tape, NUMBER, |tape, text| number::write_text(&mut tape.text, text)),
-            name => Text::kept(tape, name, raw_value::write),
+            NUMBER => Text::private(tape, NUMBER, |tape, text| number::write_text(&mut tape.text, text)),
+            name => Text::private(tape, name, raw_value::write),
         };
         value.serialize(text).map_err(|error| self.tape.fail(error))
     }

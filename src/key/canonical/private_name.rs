@@ -2,7 +2,7 @@
 
 use crate::key::error::{KeyError, KeyErrorKind};
 
-/// What all of them begin with.
+/// The beginning of all of them.
 pub(super) const PREFIX: &str = "$serde_json::private::";
 
 /// The struct of a `serde_json::Number` under `arbitrary_precision`, and the name of its one field.
@@ -11,7 +11,7 @@ pub(super) const NUMBER: &str = "$serde_json::private::Number";
 /// The struct of a `serde_json::value::RawValue`, and the name of its one field.
 pub(super) const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
-/// An error if a type's name is one that must mean something, and it is not known here what.
+/// Refuses a type whose name says that it is one of `serde_json`'s own.
 pub(super) fn refuse(name: &'static str) -> Result<(), KeyError> {
     if name.starts_with(PREFIX) {
         return Err(KeyError::new(KeyErrorKind::PrivateName(name)));

@@ -1,7 +1,7 @@
-//! A document that is kept as text: read, and written again in canonical form.
+//! A document that is kept as text: it is read, and written again in canonical form.
 //!
-//! It is read straight onto the tape and not into a `Value`, which would drop one of two members of the same name
-//! without a word.
+//! It is read straight onto the tape and not into a `Value`, which would silently drop one of two members with the same
+//! name.
 
 use std::fmt::{self, Formatter};
 
@@ -21,8 +21,8 @@ pub(super) fn write(tape: &mut Tape, json: &str) -> Result<(), KeyError> {
     let read = Transcript { tape, failure: &mut failure }.deserialize(&mut reader).and_then(|()| reader.end());
     let Err(error) = read else { return Ok(()) };
     Err(failure.unwrap_or_else(|| {
-        // The reader has a limit of its own, and says so only in words. What is opened stays open after a failure, so
-        // the depth still tells.
+        // The reader has a depth limit of its own, and reports it only as text. What was open stays open after a
+        // failure, so the tape's depth still shows it.
         KeyError::new(match tape.depth() {
             DEEPEST => KeyErrorKind::TooDeep,
             _ => KeyErrorKind::NotJson(error.to_string()),
@@ -30,7 +30,7 @@ pub(super) fn write(tape: &mut Tape, json: &str) -> Result<(), KeyError> {
     }))
 }
 
-/// Writes what is read. Errors of our own travel beside those of the reader, which would make mere text of them.
+/// Writes what is read. Our own errors travel beside those of the reader, which would turn them into text.
 struct Transcript<'t> {
     tape: &'t mut Tape,
     failure: &'t mut Option<KeyError>,
@@ -149,17 +149,17 @@ impl<'de> DeserializeSeed<'de> for Element<'_, '_> {
     }
 }
 
-/// What the reader gives as a map's key.
+/// What the reader passes as a map's key.
 enum Named {
     Member(String),
     /// Under `arbitrary_precision` a number is read as a map of one member, whose value is the number's text.
     Number,
 }
 
-/// Reads a map's key and tells a number from a member that bears the same name.
+/// Reads a map's key, and tells a number from a member with the same name.
 ///
-/// The document's own names come from a reader that takes a request for an option as one for `Some`. The name that
-/// marks a number comes from one that answers with the name whatever it is asked for.
+/// The document's own names come from a deserializer that answers `deserialize_option` with `Some`. The name that marks
+/// a number comes from one that answers every request with that name.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
@@ -184,7 +184,7 @@ impl<'de> Visitor<'de> for Name {
     fn visit_str<E: Error>(self, name: &str) -> Result<Named, E> {
         match name {
             NUMBER => Ok(Named::Number),
-            _ => Err(E::custom("a name that is no member's")),
+            _ => Err(E::custom("not a member's name")),
         }
     }
 }

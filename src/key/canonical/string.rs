@@ -1,14 +1,14 @@
-//! RFC 8785 strings: what is escaped, and how to find it many bytes at a time.
+//! RFC 8785 strings: which bytes are escaped, and how to find them many at a time.
 
 use crate::key::{digest, shared_text};
 
-/// Appends a string with its quotes; true if anything in it had to be escaped.
+/// Appends a string with its quotes. True if anything in it was escaped.
 pub(super) fn write(text: &mut Vec<u8>, string: &str) -> bool {
     text.reserve(string.len() + SHORT + 2);
     text.push(b'"');
     let escaped = match short(string.as_bytes()) {
         Some(block) if special_bytes(low(block)) | special_bytes(high(block)) == 0 => {
-            // A copy of a fixed length is a register's move; one of as many bytes as there are is a call.
+            // A copy of fixed length is a register move; one of variable length is a call.
             text.extend_from_slice(&block.to_le_bytes());
             text.truncate(text.len() - SHORT + string.len());
             false
@@ -21,7 +21,7 @@ pub(super) fn write(text: &mut Vec<u8>, string: &str) -> bool {
 
 /// Appends a string value, folded if it is long or could be taken for a fold.
 ///
-/// Nothing else that is written begins with U+0000, so a fold never meets a string that merely looks like one.
+/// Every other string that begins with U+0000 is folded itself, so nothing else can be taken for a fold.
 pub(super) fn write_folded(text: &mut Vec<u8>, value: &str) {
     if !digest::folds(value) {
         write(text, value);
@@ -33,25 +33,25 @@ pub(super) fn write_folded(text: &mut Vec<u8>, value: &str) {
     text.push(b'"');
 }
 
-/// How many bytes a short string has at most. Most names are short, and so are most strings of small objects.
+/// The longest short string, in bytes. Most names are short, and so are most strings of small objects.
 const SHORT: usize = 16;
 
-/// A short string's bytes, the first one lowest, with spaces after them.
+/// The bytes of a short string, the first one lowest, padded with spaces.
 fn short(bytes: &[u8]) -> Option<u128> {
     const SPACES: u128 = u128::from_le_bytes([b' '; SHORT]);
     let front = |bytes: &[u8]| u128::from(front(bytes));
     let block = match bytes.len() {
         0..8 => front(bytes),
-        // The last word may hold bytes that the first one holds too.
+        // The two words may overlap.
         8..=SHORT => front(bytes) | front(&bytes[bytes.len() - 8..]) << (8 * (bytes.len() - 8)),
         _ => return None,
     };
     Some(block | SPACES.checked_shl(8 * u32::try_from(bytes.len()).ok()?).unwrap_or(0))
 }
 
-/// The first eight bytes, the first one lowest, with zeros after them if there are fewer.
+/// The first eight bytes, the first one lowest, padded with zeros.
 pub(super) fn front(bytes: &[u8]) -> u64 {
-    // Two words hold all the bytes there are, and where they overlap they hold the same ones.
+    // Two words hold all the bytes. Where they overlap, they hold the same ones.
     let both = |first: u32, last: u32, width: usize| u64::from(first) | u64::from(last) << (8 * (bytes.len() - width));
     match bytes {
         [_, _, _, _, _, _, _, _, ..] => bytes.first_chunk().copied().map_or(0, u64::from_le_bytes),
@@ -86,11 +86,11 @@ fn write_long(text: &mut Vec<u8>, mut rest: &[u8]) -> bool {
     }
 }
 
-/// How many bytes there are before the first that needs an escape.
+/// The number of bytes before the first one that needs an escape.
 fn plain_bytes(bytes: &[u8]) -> usize {
     let mut rest = bytes;
-    // Without a way out in the middle the compiler does these in one vector. That says no more than that there is a
-    // special byte; the steps below say where.
+    // Without an early exit the compiler checks the block as one vector. That shows only that there is a special byte;
+    // the steps below find it.
     while let Some((block, after)) = rest.split_first_chunk::<16>() {
         if block.iter().fold(false, |any, &byte| any | is_special(byte)) {
             break;
@@ -107,14 +107,14 @@ fn plain_bytes(bytes: &[u8]) -> usize {
     bytes.len() - rest.len() + rest.iter().take_while(|&&byte| !is_special(byte)).count()
 }
 
-/// By the least of three numbers, each of which is 0 for its kind of special byte: one comparison for a vector of bytes.
+/// Takes the least of three numbers, each 0 for its kind of special byte, so that a vector needs one comparison.
 fn is_special(byte: u8) -> bool {
     (byte ^ b'"').min(byte ^ b'\\').min(byte & !0x1f) == 0
 }
 
 /// The high bit of every byte that needs an escape, exact up to the lowest one set.
 ///
-/// A subtraction borrows only from bytes above one that is a hit itself, so that a false hit is never the lowest.
+/// A subtraction borrows only from bytes above a hit, so a false hit is never the lowest.
 const fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let quote = word ^ (ONES * b'"' as u64);
@@ -143,7 +143,7 @@ fn write_escape(text: &mut Vec<u8>, byte: u8) {
     text.extend_from_slice(&[b'\\', short]);
 }
 
-/// The bytes of a name as they were before [`write()`], which gets the inside of the quotes here.
+/// The bytes that [`write()`] was given, from what it wrote between the quotes.
 pub(super) fn unescaped(inside: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = inside.iter().copied();
     std::iter::from_fn(move || {
@@ -153,7 +153,7 @@ pub(super) fn unescaped(inside: &[u8]) -> impl Iterator<Item = u8> {
         }
         Some(match rest.next()? {
             b'u' => {
-                // `write` makes four digits of which the first two are 0 and the third is 0 or 1.
+                // `write` writes four digits: two zeros, then 0 or 1, then any digit.
                 let high = rest.nth(2)? - b'0';
                 let low = rest.next()?;
                 high << 4 | if low.is_ascii_digit() { low - b'0' } else { low - b'a' + 10 }

@@ -7,7 +7,7 @@ use super::private::Private;
 use super::tape::Tape;
 use crate::key::error::KeyError;
 
-/// A struct: an object, unless its name says that it is something else in disguise.
+/// An open struct: an object, unless its name marks it as one of `serde_json`'s own.
 pub(crate) enum Struct<'t> {
     Object(Object<'t>),
     Private(Private<'t>),

@@ -1,4 +1,4 @@
-//! The buffers that a key is made in, kept per thread between two keys.
+//! [`Tape`]: the buffers that a key is made in. Each thread keeps them from one key to the next.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use super::string;
 use crate::key::error::{KeyError, KeyErrorKind};
 use crate::sync::spare_per_thread;
 
-/// How many arrays and objects may be open at once: what `serde_json` reads. A request's own value stands at level 0.
+/// How many arrays and objects may be open at once: as many as `serde_json` reads. The request itself is at level 0.
 pub(super) const DEEPEST: u8 = 127;
 
-/// More bytes than this are not kept: with hundreds of threads, spare buffers of one big request each would be a leak.
+/// Larger buffers, in bytes, are not kept: with hundreds of threads, one large buffer each would amount to a leak.
 const KEPT: usize = 256 * 1024;
 
 spare_per_thread! {
@@ -19,30 +19,30 @@ spare_per_thread! {
     Spare: Tape
 }
 
-/// The canonical text as far as it is written, and what is needed to go on.
+/// The canonical text written so far, and what is needed to go on.
 #[derive(Default)]
 pub(crate) struct Tape {
     pub(super) text: Vec<u8>,
-    /// The members of all open objects, the innermost object's last.
+    /// The members of all open objects, those of the innermost object last.
     pub(super) members: Vec<Member>,
-    /// Where an object's members are put in order before they are copied back.
+    /// Scratch space for sorting an object's members.
     pub(super) moved: Vec<u8>,
-    /// Where a value's `Display` is collected.
+    /// Scratch space for a value's `Display`.
     pub(super) shown: String,
     /// What a rule leaves out.
     filter: Option<Arc<Filter>>,
-    /// Which of its pointers lead into the value that is written next; 0 where no rule has anything to say.
+    /// Which of its pointers lead into the next value; 0 where no rule applies.
     pub(super) alive: Alive,
     /// How many arrays and objects are open.
     depth: u8,
-    /// Whether an error was given to a `Serialize`, which may have kept it to itself. What was written since then
-    /// need not fit together.
+    /// Whether a `Serialize` was given an error, which it may have ignored. What was written since then may be
+    /// inconsistent.
     broken: bool,
 }
 
 impl Tape {
-    /// What `finish` makes of a text that begins with `prefix` and goes on with what `write` appends, but for what the
-    /// pointers leave out of that.
+    /// What `finish` makes of the text that consists of `prefix` and what `write` appends, without the members that
+    /// `filter` leaves out.
     pub(crate) fn with<T>(
         prefix: &str,
         filter: Option<&Arc<Filter>>,
@@ -54,15 +54,15 @@ impl Tape {
         if let Some(filter) = filter {
             tape.leave_out(filter);
         }
-        // Returns Err: the tape is emptied and kept. Panics: the tape is lost, and the next key begins a new one.
-        // Re-enters: that key finds no spare tape, begins one, and leaves it where ours then replaces it.
+        // Returns Err: the tape is emptied and kept. Panics: the tape is lost, and the next key starts a new one.
+        // Re-enters: that key finds no spare tape, starts one, and leaves it as the spare, which ours then replaces.
         let outcome = write(&mut tape).and_then(|()| tape.sound());
         let outcome = outcome.map(|()| finish(&mut tape.text));
         tape.put_back();
         outcome
     }
 
-    /// An empty tape: this thread's spare one, unless a key is being made further up the stack.
+    /// An empty tape: this thread's spare one, or a new one if a key is being made further up the stack.
     fn take() -> Self {
         Spare::take().unwrap_or_default()
     }
@@ -82,15 +82,15 @@ impl Tape {
         }
     }
 
-    /// Leaves out of the request that is written next what the pointers say.
+    /// Applies the filter to the request that is written next.
     fn leave_out(&mut self, filter: &Arc<Filter>) {
         self.alive = filter.all();
-        // A rule without pointers costs no count of references, which threads would contend for.
+        // A rule without pointers does not touch the reference count, which threads would contend for.
         self.filter = (self.alive != 0).then(|| Arc::clone(filter));
     }
 
-    /// Whether the rule leaves out the member whose name stands between the quotes from `start` to `end`. If not, its
-    /// value comes next. In the object around it `alive` is alive.
+    /// Whether the rule leaves out the member whose quoted name is at `start..end`, in an object in which `alive` is
+    /// alive. If not, its value comes next.
     #[inline(never)]
     pub(super) fn leaves_out(&mut self, alive: Alive, start: usize, end: usize) -> bool {
         let Some(filter) = &self.filter else { return false };
@@ -99,7 +99,7 @@ impl Tape {
         inside.is_none()
     }
 
-    /// An element comes next, of an array in which `alive` is alive.
+    /// Announces an element of an array in which `alive` is alive.
     #[inline(never)]
     pub(super) fn enter_element(&mut self, alive: Alive) {
         if let Some(filter) = &self.filter {
@@ -107,7 +107,7 @@ impl Tape {
         }
     }
 
-    /// Begins an array or an object.
+    /// Opens an array or an object.
     pub(super) fn open(&mut self, bracket: u8) -> Result<(), KeyError> {
         if self.depth == DEEPEST {
             return Err(KeyError::new(KeyErrorKind::TooDeep));
@@ -117,7 +117,7 @@ impl Tape {
         Ok(())
     }
 
-    /// Ends what [`open`](Self::open) began.
+    /// Closes what [`open`](Self::open) opened.
     pub(super) fn close(&mut self, bracket: u8) {
         self.depth -= 1;
         self.text.push(bracket);
@@ -136,16 +136,16 @@ impl Tape {
         self.text.push(b':');
     }
 
-    /// The error to hand out for one that came from further in.
+    /// The error to return for one from further in.
     #[cold]
     pub(super) fn fail(&mut self, error: KeyError) -> KeyError {
         self.broken = true;
         error
     }
 
-    /// That no error was given out before.
+    /// Checks that no error was returned before.
     ///
-    /// A `Serialize` that drops the error of an element and goes on would otherwise get the key of half a value.
+    /// A `Serialize` that ignores the error of an element and goes on would otherwise get the key of half a value.
     pub(super) fn sound(&self) -> Result<(), KeyError> {
         if self.broken {
             return Err(serde::ser::Error::custom("a `Serialize` went on after an error"));

@@ -1,4 +1,5 @@
-//! What has to be a text: a map's key, and the one field of `serde_json`'s private structs.
+//! [`Text`]: a serializer for values that must be text, which are map keys and the one field of `serde_json`'s private
+//! structs.
 
 use serde::ser::{Error as _, Impossible, Serialize, Serializer};
 
@@ -8,8 +9,8 @@ use crate::key::error::{KeyError, KeyErrorKind};
 
 /// A serializer that takes one text and nothing else.
 ///
-/// As a map's key it takes what `serde_json` takes: strings, and integers, booleans, characters and unit variants as
-/// their texts; but no float, because the text that `serde_json` gives one has changed between its versions.
+/// As a map's key it takes what `serde_json` takes: strings, and the texts of integers, booleans, characters and unit
+/// variants. It refuses floats, because versions of `serde_json` differ in their texts.
 pub(super) struct Text<'t> {
     tape: &'t mut Tape,
     purpose: Purpose,
@@ -18,8 +19,8 @@ pub(super) struct Text<'t> {
 #[derive(Clone, Copy)]
 enum Purpose {
     Name,
-    /// The one field of the private struct of this name, and how its text is written.
-    Kept(&'static str, fn(&mut Tape, &str) -> Result<(), KeyError>),
+    /// The one field of the private struct with this name, and the function that writes its text.
+    Private(&'static str, fn(&mut Tape, &str) -> Result<(), KeyError>),
 }
 
 impl<'t> Text<'t> {
@@ -28,23 +29,23 @@ impl<'t> Text<'t> {
         Self { tape, purpose: Purpose::Name }
     }
 
-    /// For what the private struct of this name keeps as text.
-    pub(super) fn kept(
+    /// For the one field of the private struct with this name, whose text is written by `write`.
+    pub(super) fn private(
         tape: &'t mut Tape,
         name: &'static str,
         write: fn(&mut Tape, &str) -> Result<(), KeyError>,
     ) -> Self {
-        Self { tape, purpose: Purpose::Kept(name, write) }
+        Self { tape, purpose: Purpose::Private(name, write) }
     }
 
     fn refuse<T>(self) -> Result<T, KeyError> {
         Err(KeyError::new(match self.purpose {
             Purpose::Name => KeyErrorKind::MemberName,
-            Purpose::Kept(name, _) => KeyErrorKind::PrivateName(name),
+            Purpose::Private(name, _) => KeyErrorKind::PrivateName(name),
         }))
     }
 
-    /// A text that is a name only because JSON has no other names.
+    /// The text of a value that is not a string itself, which only a name may be.
     fn serialize_shown(self, value: impl std::fmt::Display) -> Result<(), KeyError> {
         use std::io::Write as _;
 
@@ -94,7 +95,7 @@ impl Serializer for Text<'_> {
                 self.tape.write_name(value);
                 Ok(())
             }
-            Purpose::Kept(_, write) => write(self.tape, value),
+            Purpose::Private(_, write) => write(self.tape, value),
         }
     }
 
@@ -110,7 +111,7 @@ impl Serializer for Text<'_> {
         private_name::refuse(name)?;
         match self.purpose {
             Purpose::Name => self.serialize_str(variant),
-            Purpose::Kept(..) => self.refuse(),
+            Purpose::Private(..) => self.refuse(),
         }
     }
 

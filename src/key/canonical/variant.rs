@@ -1,22 +1,22 @@
-//! The object around what a variant of an enum holds.
+//! [`Variant`]: the object around the content of an enum's variant.
 
 use super::string;
 use super::tape::Tape;
 use crate::key::error::KeyError;
 
-/// What is open around an array or an object because a variant holds it.
+/// What is open around an array or an object because it is the content of a variant.
 #[derive(Clone, Copy)]
 pub(super) enum Variant {
-    /// Nothing, and there is no variant.
+    /// Nothing: there is no variant.
     No,
-    /// An object, of which it is the only member.
+    /// An object with this one member.
     Member(&'static str),
-    /// An object without a member, because a rule leaves the variant out. The array or object itself is not open.
+    /// An object without members, because a rule leaves the variant out. The array or object itself is not open.
     Dropped,
 }
 
 impl Variant {
-    /// Opens an array or an object, and before it what is around it.
+    /// Opens an array or an object, and first the object around it if there is one.
     pub(super) fn open(tape: &mut Tape, name: Option<&'static str>, bracket: u8) -> Result<Self, KeyError> {
         let Some(name) = name else {
             tape.open(bracket)?;
@@ -44,7 +44,7 @@ impl Variant {
         }
     }
 
-    /// The error, seen from outside.
+    /// The error, as seen from outside.
     #[cold]
     pub(super) fn around(self, error: KeyError) -> KeyError {
         match self {

@@ -1,4 +1,4 @@
-//! [`KeyFields`]: what a rule's closure picks.
+//! [`KeyFields`]: the fields that a rule's closure adds to a key.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use crate::key::canonical::object::Object;
 use crate::key::canonical::tape::Tape;
 use crate::key::error::KeyError;
 
-/// Takes the fields of a request that count; given to the closure of [`KeyRule::fields`](crate::KeyRule::fields).
+/// Takes the fields that a key covers, from the closure of [`KeyRule::fields`](super::KeyRule::fields).
 ///
 /// # Examples
 ///
@@ -22,7 +22,7 @@ use crate::key::error::KeyError;
 /// let rule = KeyRule::fields("volume 1", by_name_and_size)?;
 /// let file = |mode| ("a".to_owned(), 10, mode);
 /// assert_eq!(rule.key(&file([6, 4, 4, 0]))?, rule.key(&file([7, 5, 5, 0]))?);
-/// # Ok::<(), sync_coalesce::key::KeyError>(())
+/// # Ok::<(), KeyError>(())
 /// ```
 pub struct KeyFields<'k> {
     object: Object<'k>,
@@ -37,12 +37,13 @@ impl<'k> KeyFields<'k> {
         self.object.close()
     }
 
-    /// Adds a field. The order of fields makes no difference.
+    /// Adds a field to the key. The order of fields makes no difference.
     ///
     /// # Errors
     ///
-    /// As [`Key::of`](crate::Key::of). The path begins with the field's name. After an error there is no key, even if
-    /// the closure keeps it to itself. A second field of one name is an error when the closure has returned.
+    /// As [`Key::of`](crate::key::Key::of); the path begins with the field's name. After an error there is no key, even
+    /// if the closure ignores it. Two fields with the same name are an error too, which is found when the closure has
+    /// returned.
     pub fn field<V: Serialize + ?Sized>(&mut self, name: &str, value: &V) -> Result<(), KeyError> {
         self.object.member(name, value)
     }

@@ -1,13 +1,13 @@
-//! [`KeyFn`]: what makes a key of a request.
+//! [`KeyFn`]: a function from requests to keys.
 
 use crate::key::error::KeyError;
 
-/// What makes keys of requests, for [`wrap`](crate::SyncCoalesce::wrap): a closure `Fn(&R) -> K`, or a
-/// [`KeyRule`](crate::KeyRule).
+/// A function from requests to keys, for [`wrap`](crate::SyncCoalesce::wrap): a closure `Fn(&R) -> K`, a
+/// [`KeyRule`](super::KeyRule), or a type of your own.
 ///
 /// # Examples
 ///
-/// One that refuses some requests:
+/// A function that refuses some requests:
 ///
 /// ```
 /// use sync_coalesce::key::{KeyError, KeyFn};
@@ -34,7 +34,7 @@ pub trait KeyFn<R: ?Sized, K> {
     ///
     /// # Errors
     ///
-    /// If the request has no key. Closures always have one.
+    /// If the request has no key. Closures never fail.
     fn key(&self, request: &R) -> Result<K, KeyError>;
 }
 

@@ -1,4 +1,4 @@
-//! [`KeyRule`]: what counts in a request, and what counts besides it.
+//! [`KeyRule`]: which parts of a request its key covers, and in which namespace.
 
 mod fields;
 mod key_fn;
@@ -17,24 +17,26 @@ use super::canonical::tape::Tape;
 use super::error::{KeyError, KeyErrorKind};
 use super::{Key, canonical, digest};
 
-/// How keys are made of requests: in which namespace, and by which part of each request.
+/// How keys are made of requests: in which namespace, and of which parts of each request.
 ///
-/// It is made once and used by any number of threads: [`key`](KeyRule::key) makes a key by it,
-/// [`Builder::key_rule`](crate::Builder::key_rule) has [`try_call_for`](crate::SyncCoalesce::try_call_for) do so, and
-/// [`wrap`](crate::SyncCoalesce::wrap) takes one. `F` is the closure of [`fields`](KeyRule::fields); rules for whole
-/// requests have none. For the requests of some providers there are rules ready made: [`KeyPreset`](crate::KeyPreset).
+/// A rule is made once and used by any number of threads. [`key`](KeyRule::key) makes a key,
+/// [`Builder::key_rule`](crate::Builder::key_rule) sets the rule for
+/// [`try_call_for`](crate::SyncCoalesce::try_call_for), and [`wrap`](crate::SyncCoalesce::wrap) takes a rule as it is.
+/// `F` is the closure of [`fields`](KeyRule::fields); rules for whole requests have none.
+/// [`KeyPreset`](crate::chat::KeyPreset) has ready-made rules for some providers.
 ///
-/// What a rule leaves out is itself part of the key, so two rules give two keys to one request, whatever they leave of
-/// it. The order in which a rule is put together makes no difference.
+/// The list of what a rule leaves out is part of each key, so different rules give different keys to the same request,
+/// even where they leave the same parts of it. The order in which a rule is built makes no difference.
 ///
 /// # Pointers
 ///
 /// A pointer is a JSON pointer (RFC 6901), such as `/metadata`, in which a step `*` stands for any one member or
-/// element: `/messages/*/content/*/cache_control`. There is no step for any number of levels, because a tool's argument
-/// may have any name. In names, `~0` is `~`, `~1` is `/` and `~2` is `*`.
+/// element: `/messages/*/content/*/cache_control`. No step matches several levels, because an argument of a tool may
+/// have any name. In names, `~0` is `~`, `~1` is `/` and `~2` is `*`.
 ///
-/// A pointer ends in the name of a member, and a number is a name like any other: elements are not left out, because
-/// those behind them would move up and be taken for them. A pointer that leads nowhere in a request does nothing.
+/// A pointer ends in the name of a member, and a number is a name like any other. The elements of an array cannot be
+/// left out, because the following elements would move up and be taken for them. A pointer that matches nothing in a
+/// request has no effect.
 ///
 /// # Examples
 ///
@@ -55,30 +57,30 @@ use super::{Key, canonical, digest};
 /// ```
 #[derive(Clone)]
 pub struct KeyRule<F = ()> {
-    /// In canonical form, as is the salt.
+    /// As canonical text, like the salt.
     namespace: String,
     salt: Option<String>,
     paths: Paths,
-    /// What is hashed with, if not with the context of request keys.
+    /// The key of the keyed hash, if the rule has a secret.
     secret: Option<[u8; 32]>,
     is_of_fields: bool,
     fields: F,
-    /// What the text of each key begins with.
+    /// The beginning of every key's text.
     prefix: String,
 }
 
 impl KeyRule {
-    /// A rule by which the whole request counts, in this namespace.
+    /// A rule for whole requests, in this namespace.
     ///
     /// The namespace says what the request's body does not: the provider, the endpoint and its version, the base URL,
-    /// the organisation, and above all **the tenant or the credential**. Without that, one customer gets another's
-    /// answer. A tuple holds them all. It is hashed into each key and kept nowhere else in it; a credential that may
-    /// leak through a guessed key needs a [`secret`](KeyRule::secret) too. `&()` is no namespace, and then the keys
-    /// are those of [`Key::of`].
+    /// the organisation, and above all **the tenant or the credential**. Without it, one customer gets another's
+    /// answer. A tuple can hold all of these. A key holds the namespace only as part of its hash; if a credential could
+    /// leak because somebody guesses it and compares keys, use a [`secret`](KeyRule::secret) too. `&()` stands for no
+    /// namespace: the keys are then those of [`Key::of`].
     ///
     /// # Errors
     ///
-    /// [`KeyErrorKind`] lists what cannot be part of a key. The path is one into the namespace.
+    /// [`KeyErrorKind`] lists what cannot be part of a key. The error's path points into the namespace.
     ///
     /// # Examples
     ///
@@ -87,7 +89,7 @@ impl KeyRule {
     ///
     /// let request = "what time is it?";
     /// assert_ne!(KeyRule::new("tenant a")?.key(request)?, KeyRule::new("tenant b")?.key(request)?);
-    /// // There is no separator that a text may hold.
+    /// // No separator is used that a text could contain.
     /// assert_ne!(KeyRule::new(&("a|b", "c"))?.key(request)?, KeyRule::new(&("a", "b|c"))?.key(request)?);
     /// assert_eq!(KeyRule::new(&())?.key(request)?, Key::of(request)?);
     /// # Ok::<(), sync_coalesce::key::KeyError>(())
@@ -96,13 +98,13 @@ impl KeyRule {
         Self::with_fields(namespace, false, ())
     }
 
-    /// A rule by which that counts which `fields` picks, in this namespace, for requests that are no JSON themselves or
-    /// of which little counts.
+    /// A rule whose key covers only the fields that `fields` adds, in this namespace. For requests that are not JSON,
+    /// or of which only a few fields matter.
     ///
-    /// What is picked is keyed as an object with a member for each field. Pointers lead into that object.
+    /// The key is that of an object with one member per field. Pointers start at that object.
     ///
-    /// **Whatever is not picked does not count**: a request of which the temperature was forgotten gets the answer to
-    /// another one.
+    /// **A field that is not added makes no difference**: if the temperature is forgotten, a request gets the answer to
+    /// one with another temperature.
     ///
     /// # Errors
     ///
@@ -144,11 +146,11 @@ impl<F> KeyRule<F> {
         Self { namespace, salt, paths, secret, is_of_fields, fields, prefix }.settled()
     }
 
-    /// The same rule, and the member that `pointer` leads to does not count. Nothing of it is serialised.
+    /// The same rule without the member that `pointer` leads to. Its value is not serialized.
     ///
     /// # Errors
     ///
-    /// [`KeyErrorKind::BadRule`] if the pointer is none, or one more than 64.
+    /// [`KeyErrorKind::BadRule`] if the pointer is invalid, or if the rule has 64 pointers already.
     ///
     /// # Examples
     ///
@@ -162,7 +164,7 @@ impl<F> KeyRule<F> {
     /// assert_ne!(rule.key(&request(1, 1))?, rule.key(&request(1, 2))?);
     ///
     /// let error = rule.drop("metadata").unwrap_err();
-    /// assert_eq!(error.to_string(), "a rule's pointer does not begin with `/`, at `metadata`");
+    /// assert_eq!(error.to_string(), "invalid rule: pointer does not start with `/`, at `metadata`");
     /// # Ok::<(), sync_coalesce::key::KeyError>(())
     /// ```
     pub fn drop(mut self, pointer: &str) -> Result<Self, KeyError> {
@@ -170,17 +172,17 @@ impl<F> KeyRule<F> {
         self.settled()
     }
 
-    /// The same rule, and nothing counts but the members that one of the pointers leads to, with all that is in them.
+    /// The same rule with only the members that the pointers lead to, and everything in them.
     ///
-    /// **This is dangerous.** What is not listed is taken not to matter: a parameter that the provider adds tomorrow, or
-    /// that was forgotten today, makes two requests share one answer. [`drop`](KeyRule::drop) errs to the other side.
+    /// **This is dangerous.** Whatever is not listed makes no difference: if the provider adds a parameter tomorrow, or
+    /// one was forgotten today, two requests share one answer. [`drop`](KeyRule::drop) errs on the safe side.
     ///
-    /// It may be given several times, and adds to what is kept. A member that is kept and dropped is dropped. The
-    /// elements of an array always count; below them only a step `*` picks members.
+    /// Further calls add to what is kept. A member that is both kept and dropped is dropped. The elements of an array
+    /// are always kept; inside them, only a step `*` leads to members.
     ///
     /// # Errors
     ///
-    /// [`KeyErrorKind::BadRule`] if a pointer is none, or one more than 64, or if nothing is kept.
+    /// [`KeyErrorKind::BadRule`] if a pointer is invalid, there are more than 64, or nothing is kept.
     ///
     /// # Examples
     ///
@@ -197,20 +199,19 @@ impl<F> KeyRule<F> {
     pub fn keep_only<P: AsRef<str>>(mut self, pointers: impl IntoIterator<Item = P>) -> Result<Self, KeyError> {
         pointers.into_iter().try_for_each(|pointer| self.paths.add(pointer.as_ref(), Verdict::Keep))?;
         if self.paths.sorted(Verdict::Keep).is_empty() {
-            return Err(KeyError::new(KeyErrorKind::BadRule("a rule keeps nothing of a request")));
+            return Err(KeyError::new(KeyErrorKind::BadRule("nothing to keep")));
         }
         self.settled()
     }
 
-    /// The same rule with a salt: the requests of one salt coalesce with each other and with no others. A salt given
-    /// before is replaced.
+    /// The same rule with a salt: requests coalesce only with requests of the same salt. Replaces an earlier salt.
     ///
-    /// It is for samples that should differ: ten answers to one question are ten salts, and each of them is still
-    /// shared by all who ask for that one.
+    /// It is for samples that should differ: ten answers to one question take ten salts. Each answer is still shared by
+    /// all callers with its salt.
     ///
     /// # Errors
     ///
-    /// [`KeyErrorKind`] lists what cannot be part of a key. The path is one into the salt.
+    /// [`KeyErrorKind`] lists what cannot be part of a key. The error's path points into the salt.
     ///
     /// # Examples
     ///
@@ -228,18 +229,18 @@ impl<F> KeyRule<F> {
         self.settled()
     }
 
-    /// The same rule, and nobody finds a key by guessing the request who does not have these 32 bytes.
+    /// The same rule with a secret: without these 32 bytes, nobody can tell whether a key is that of a guessed request.
     ///
-    /// Whoever sees the key of a guessable request, in a log or a shared store, can otherwise make the keys of all the
-    /// guesses and compare. Take the bytes from a generator of random numbers fit for secrets, or from a store of
-    /// secrets, not from a password. All processes that share keys share them; with others, all keys are others.
+    /// Otherwise, anyone who sees the key of a guessable request, in a log or a shared store, can make the keys of all
+    /// guesses and compare. Take the bytes from a cryptographically secure random number generator or from a secret
+    /// store, not from a password. Processes that share keys must share the secret; another secret gives other keys.
     ///
     /// # Examples
     ///
     /// ```
     /// use sync_coalesce::{Key, KeyRule};
     ///
-    /// let secret = [7; 32]; // in earnest, 32 random bytes
+    /// let secret = [7; 32]; // in production, 32 random bytes
     /// let rule = KeyRule::new("tenant a")?.secret(&secret);
     /// assert_ne!(rule.key("diagnosis?")?, KeyRule::new("tenant a")?.key("diagnosis?")?);
     /// # Ok::<(), sync_coalesce::key::KeyError>(())
@@ -258,8 +259,8 @@ impl<F> KeyRule<F> {
     ///
     /// # Errors
     ///
-    /// As [`Key::of`], and what the closure of [`fields`](KeyRule::fields) returns. What is left out is not looked at,
-    /// so there are no errors in it.
+    /// As [`Key::of`], and any error that the closure of [`fields`](KeyRule::fields) returns. Members that are left out
+    /// are not checked, so they cause no errors.
     ///
     /// # Examples
     ///
@@ -279,7 +280,7 @@ impl<F> KeyRule<F> {
         KeyFn::key(self, request)
     }
 
-    /// The key of the text that `write` appends.
+    /// The key of the text that `write` writes.
     fn make(&self, write: impl FnOnce(&mut Tape) -> Result<(), KeyError>) -> Result<Key, KeyError> {
         Tape::with(&self.prefix, Some(self.paths.filter()), write, |text| {
             text.push(b']');
@@ -290,7 +291,7 @@ impl<F> KeyRule<F> {
         })
     }
 
-    /// The same rule with the prefix that goes with it.
+    /// The same rule with its prefix brought up to date.
     fn settled(mut self) -> Result<Self, KeyError> {
         self.prefix = prefix::of(&self.namespace, &self.paths, self.is_of_fields, self.salt.as_deref())?;
         Ok(self)
@@ -316,7 +317,7 @@ where
     }
 }
 
-/// Tells what the rule makes of requests, and neither the namespace nor the salt, which may be credentials.
+/// Shows which parts of a request the rule covers, but not the namespace or the salt, which may be credentials.
 impl<F> Debug for KeyRule<F> {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("KeyRule");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::key::canonical::filter::{Filter, Step, Verdict};
 use crate::key::error::{KeyError, KeyErrorKind};
 
-/// The pointers of one rule: as they were given, and as the filter that they make.
+/// The pointers of one rule, as they were given and as the filter for what is written.
 #[derive(Clone, Default)]
 pub(super) struct Paths {
     texts: Vec<(Verdict, Box<str>)>,
@@ -15,19 +15,19 @@ pub(super) struct Paths {
 impl Paths {
     /// Adds a pointer, unless it is there already.
     pub(super) fn add(&mut self, text: &str, verdict: Verdict) -> Result<(), KeyError> {
-        let refused = |why| KeyError::new(KeyErrorKind::BadRule(why)).at(text);
+        let bad_rule = |why| KeyError::new(KeyErrorKind::BadRule(why)).at(text);
         if self.list(verdict).any(|known| known == text) {
             return Ok(());
         }
-        let steps = parse(text).map_err(refused)?;
+        let steps = parse(text).map_err(bad_rule)?;
         if !Arc::make_mut(&mut self.filter).add(steps, verdict) {
-            return Err(refused("a rule has more than 64 pointers"));
+            return Err(bad_rule("more than 64 pointers"));
         }
         self.texts.push((verdict, text.into()));
         Ok(())
     }
 
-    /// The texts of the pointers of one kind, in the order of their UTF-16 code units, as the names of members are.
+    /// The pointers of one kind, sorted by UTF-16 code units, like the names of members.
     pub(super) fn sorted(&self, verdict: Verdict) -> Vec<&str> {
         let mut texts: Vec<_> = self.list(verdict).collect();
         texts.sort_unstable_by(|left, right| left.encode_utf16().cmp(right.encode_utf16()));
@@ -43,14 +43,14 @@ impl Paths {
     }
 }
 
-/// Reads a pointer, of which there is one text for each list of steps.
+/// The steps of a pointer. No two texts have the same steps.
 fn parse(text: &str) -> Result<Box<[Step]>, &'static str> {
     let Some(steps) = text.strip_prefix('/') else {
-        return Err("a rule's pointer does not begin with `/`");
+        return Err("pointer does not start with `/`");
     };
     let steps = steps.split('/').map(parse_step).collect::<Result<Box<_>, _>>()?;
     if steps.last() == Some(&Step::Any) {
-        return Err("a rule's pointer ends in `*`, and not in the name of a member");
+        return Err("pointer ends in `*` instead of a member's name");
     }
     Ok(steps)
 }
@@ -67,9 +67,9 @@ fn parse_step(text: &str) -> Result<Step, &'static str> {
                 Some('0') => '~',
                 Some('1') => '/',
                 Some('2') => '*',
-                _ => return Err("in a rule's pointer stands a `~` that is not `~0`, `~1` or `~2`"),
+                _ => return Err("`~` is not followed by `0`, `1` or `2`"),
             },
-            '*' => return Err("in a rule's pointer stands a `*` beside other characters; `~2` is a star in a name"),
+            '*' => return Err("`*` does not stand alone in its step (`~2` is a star in a name)"),
             other => other,
         });
     }

@@ -1,17 +1,17 @@
-//! What the text of a key begins with, if a rule made it: the namespace and the rule.
+//! The beginning of a key's text: the namespace and the rule.
 
 use super::paths::Paths;
 use crate::key::canonical;
 use crate::key::canonical::filter::Verdict;
 use crate::key::error::KeyError;
 
-/// `[namespace,rule,`. Namespace and salt are canonical texts.
+/// The text `[namespace,rule,`. The namespace and the salt are given as canonical texts.
 pub(super) fn of(namespace: &str, paths: &Paths, is_of_fields: bool, salt: Option<&str>) -> Result<String, KeyError> {
     let list = |verdict| match &*paths.sorted(verdict) {
         [] => Ok(None),
         pointers => canonical::text_of(pointers).map(Some),
     };
-    // In the order of RFC 8785.
+    // Sorted, as RFC 8785 wants them.
     let members = [
         ("drop", list(Verdict::Drop)?),
         ("fields", is_of_fields.then(|| "true".to_owned())),

@@ -20,7 +20,7 @@ fn an_error_can_be_passed_around() {
     fn assert_traits<T: Clone + Send + Sync + std::error::Error + PartialEq + 'static>(_: &T) {}
     let error: KeyError = Key::of(&f64::NAN).unwrap_err();
     assert_traits(&error);
-    assert_eq!(error.to_string(), "a number is not finite, or too large for a double");
+    assert_eq!(error.to_string(), "number is not finite or too large for a double");
     assert_eq!(format!("{error:?}"), r#"KeyError { kind: NotFinite, path: "" }"#);
     assert_eq!(size_of::<KeyError>(), size_of::<usize>());
 }

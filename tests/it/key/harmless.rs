@@ -142,7 +142,7 @@ fn a_failing_serialize_gives_its_message_and_its_place() {
         Key::of(&[("a/b~c", (true, Fails))].into_iter().collect::<std::collections::HashMap<_, _>>()).unwrap_err();
     assert_eq!(error.kind(), &KeyErrorKind::Failed("no such file".to_owned()));
     assert_eq!(error.path(), "/a~1b~0c/1");
-    assert_eq!(error.to_string(), "the request cannot be serialized: no such file, at `/a~1b~0c/1`");
+    assert_eq!(error.to_string(), "serialization failed: no such file, at `/a~1b~0c/1`");
 }
 
 #[test]

@@ -6,9 +6,9 @@ use sync_coalesce::key::KeyErrorKind;
 #[test]
 fn a_bad_pointer_is_refused_where_it_is_given() {
     for (pointer, why) in [
-        ("", "does not begin with `/`"),
-        ("metadata", "does not begin with `/`"),
-        ("#/metadata", "does not begin with `/`"),
+        ("", "does not start with `/`"),
+        ("metadata", "does not start with `/`"),
+        ("#/metadata", "does not start with `/`"),
         ("/*", "ends in `*`"),
         ("/messages/*", "ends in `*`"),
         ("/a~", "`~`"),
@@ -34,5 +34,5 @@ fn sixty_four_pointers_are_enough() {
     let request = |value: u8| serde_json::json!({"63": value, "64": value});
     assert_ne!(rule.key(&request(1)).unwrap(), rule.key(&request(2)).unwrap());
     let error = rule.drop("/64").unwrap_err();
-    assert_eq!(error.to_string(), "a rule has more than 64 pointers, at `/64`");
+    assert_eq!(error.to_string(), "invalid rule: more than 64 pointers, at `/64`");
 }

@@ -29,22 +29,22 @@ fn the_text_is_64_lower_case_digits_in_the_order_of_the_bytes() {
 }
 
 #[test]
-fn only_64_lower_case_digits_are_a_key() {
+fn only_64_lowercase_digits_are_a_key() {
     let text = sample().to_string();
     let refused = [
-        (String::new(), "not 0 bytes of text"),
-        (text[1..].to_owned(), "not 63 bytes of text"),
-        (text.clone() + "0", "not 65 bytes of text"),
-        (text.to_uppercase(), "and byte 5 is none"),
-        (text.replace("d9", "dg"), "and byte 63 is none"),
-        (format!("0x{}", &text[2..]), "and byte 1 is none"),
-        (format!("+{}", &text[1..]), "and byte 0 is none"),
-        (format!("é{}", &text[2..]), "and byte 0 is none"),
-        (format!(" {}", &text[1..]), "and byte 0 is none"),
+        (String::new(), "expected 64 lowercase hexadecimal digits, found 0 bytes"),
+        (text[1..].to_owned(), "expected 64 lowercase hexadecimal digits, found 63 bytes"),
+        (text.clone() + "0", "expected 64 lowercase hexadecimal digits, found 65 bytes"),
+        (text.to_uppercase(), "byte 5 is not a lowercase hexadecimal digit"),
+        (text.replace("d9", "dg"), "byte 63 is not a lowercase hexadecimal digit"),
+        (format!("0x{}", &text[2..]), "byte 1 is not a lowercase hexadecimal digit"),
+        (format!("+{}", &text[1..]), "byte 0 is not a lowercase hexadecimal digit"),
+        (format!("é{}", &text[2..]), "byte 0 is not a lowercase hexadecimal digit"),
+        (format!(" {}", &text[1..]), "byte 0 is not a lowercase hexadecimal digit"),
     ];
     for (text, why) in refused {
         let error = text.parse::<Key>().unwrap_err();
-        assert_eq!(error.to_string(), format!("a key is 64 lower-case hexadecimal digits, {why}"), "{text}");
+        assert_eq!(error.to_string(), format!("invalid key: {why}"), "{text}");
     }
 }
 

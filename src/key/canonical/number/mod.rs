@@ -1,8 +1,8 @@
-//! RFC 8785 numbers: ECMAScript's layout of the shortest digits, and exact integers where a double would round.
+//! RFC 8785 numbers: the shortest digits in ECMAScript's layout, and exact integers where a double would round.
 
 use crate::key::error::{KeyError, KeyErrorKind};
 
-/// Every integer up to here is a double.
+/// Up to here, every integer is exactly a double.
 const EXACT: u64 = 1 << 53;
 
 /// Appends a double as ECMAScript would write it. Both zeros are `0`.
@@ -12,7 +12,7 @@ pub(super) fn write_f64(text: &mut Vec<u8>, value: f64) -> Result<(), KeyError> 
     if !value.is_finite() {
         return Err(KeyError::new(KeyErrorKind::NotFinite));
     }
-    #[expect(clippy::cast_possible_truncation, reason = "what is cut off is seen by the comparison")]
+    #[expect(clippy::cast_possible_truncation, reason = "the comparison shows whether anything was cut off")]
     let whole = value as i64;
     #[expect(clippy::cast_precision_loss, clippy::float_cmp, reason = "below 2^53 both ways are exact")]
     if value.abs() <= LIMIT && whole as f64 == value {
@@ -21,7 +21,7 @@ pub(super) fn write_f64(text: &mut Vec<u8>, value: f64) -> Result<(), KeyError> 
     }
     let shortest = Shortest::of(&value);
     let digits = shortest.as_bytes();
-    // From 1e-6 to 2^53 ECMAScript writes no exponent, and neither does any serde_json known; else it is laid out anew.
+    // From 1e-6 to 2^53 neither ECMAScript nor any known serde_json writes an exponent. Otherwise the layout is ours.
     if (1e-6..LIMIT).contains(&value.abs()) && !digits.contains(&b'e') {
         text.extend_from_slice(digits);
     } else {
@@ -30,21 +30,21 @@ pub(super) fn write_f64(text: &mut Vec<u8>, value: f64) -> Result<(), KeyError> 
     Ok(())
 }
 
-/// Appends a single as the double that its own shortest text names, since that text is what is sent.
+/// Appends a single as the double that its own shortest text stands for, because that text is what is sent.
 pub(super) fn write_f32(text: &mut Vec<u8>, value: f32) -> Result<(), KeyError> {
-    // serde_json's text of these is `null`, and the one below would not parse.
+    // serde_json writes these as `null`, which would not parse below.
     if !value.is_finite() {
         return Err(KeyError::new(KeyErrorKind::NotFinite));
     }
     write_f64(text, parse(Shortest::of(&value).as_str())?)
 }
 
-/// Appends an integer: as a double where one holds it exactly, else as a string of its own (see `fold`).
+/// Appends an integer: as a double if that is exact, otherwise as a string that nothing else is written as.
 pub(super) fn write_u64(text: &mut Vec<u8>, value: u64) {
     write_integer(text, value, false);
 }
 
-/// As [`write_u64`].
+/// Appends an integer, like [`write_u64`].
 pub(super) fn write_i64(text: &mut Vec<u8>, value: i64) {
     write_integer(text, value.unsigned_abs(), value < 0);
 }
@@ -58,7 +58,7 @@ fn write_integer(text: &mut Vec<u8>, magnitude: u64, negative: bool) {
         return;
     }
     let sign: &[u8] = if negative { b"-" } else { b"" };
-    // Counting bits rather than casting there and back: u64::MAX as a double, cast back, is u64::MAX again.
+    // Counts bits instead of casting to a double and back, because u64::MAX would come back as u64::MAX.
     let significant = u64::BITS - magnitude.leading_zeros() - magnitude.trailing_zeros();
     if significant <= f64::MANTISSA_DIGITS {
         text.extend_from_slice(sign);
@@ -72,8 +72,8 @@ fn write_integer(text: &mut Vec<u8>, magnitude: u64, negative: bool) {
     }
 }
 
-/// Appends a number that is kept as text, which is read as if it stood in a document parsed without
-/// `arbitrary_precision`: an integer from `i64::MIN` to `u64::MAX` is exact, everything else is the nearest double.
+/// Appends a number that is kept as text, as if it were part of a document parsed without `arbitrary_precision`: an
+/// integer from `i64::MIN` to `u64::MAX` is exact, and everything else is the nearest double.
 pub(super) fn write_text(text: &mut Vec<u8>, number: &str) -> Result<(), KeyError> {
     if !is_number(number.as_bytes()) {
         return Err(KeyError::new(KeyErrorKind::NotJson(format!("`{number}` is not a number"))));
@@ -88,7 +88,7 @@ pub(super) fn write_text(text: &mut Vec<u8>, number: &str) -> Result<(), KeyErro
     Ok(())
 }
 
-/// Whether JSON's grammar calls this a number; the standard library's parsers take more, such as `inf` and `+1`.
+/// Whether this is a number by JSON's grammar. The standard library's parsers accept more, such as `inf` and `+1`.
 fn is_number(number: &[u8]) -> bool {
     let digits = |from: &[u8]| from.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let mut rest = number.strip_prefix(b"-").unwrap_or(number);
@@ -117,15 +117,15 @@ fn parse(number: &str) -> Result<f64, KeyError> {
 }
 
 fn write_decimal(text: &mut Vec<u8>, integer: &impl serde::Serialize) {
-    serde_json::to_writer(text, integer).expect("an integer is JSON, and a Vec takes all that is written");
+    serde_json::to_writer(text, integer).expect("integers are valid JSON, and writing to a Vec cannot fail");
 }
 
 /// The shortest text of a finite float, as `serde_json` writes it.
 ///
-/// Of the shortest texts that read back as the same float, ECMAScript wants the nearest, and of two equally near the
-/// even one. `serde_json` follows that rule and the standard library's `{:e}` does not.
+/// Of the shortest texts that read back as the same float, ECMAScript takes the nearest, and of two equally near the
+/// even one. `serde_json` follows that rule; the standard library's `{:e}` does not.
 struct Shortest {
-    // The longest is like `-2.2250738585072014e-308`.
+    // The longest look like `-2.2250738585072014e-308`.
     buffer: [u8; 32],
     length: usize,
 }
@@ -148,7 +148,7 @@ impl Shortest {
     }
 }
 
-/// Appends the digits of a JSON number other than zero in ECMAScript's layout, whatever layout they came in.
+/// Appends a JSON number other than zero in ECMAScript's layout, whatever its own layout.
 fn lay_out(text: &mut Vec<u8>, number: &[u8]) {
     let number = match number.strip_prefix(b"-") {
         Some(magnitude) => {
@@ -193,7 +193,8 @@ fn exponent_of(digits: &[u8]) -> i32 {
     if negative { -magnitude } else { magnitude }
 }
 
-/// ECMAScript's `Number::toString`, from its step on the digits: 0.DIGITS times ten to the power of `point`.
+/// ECMAScript's `Number::toString` from the step where the digits are known: 0.DIGITS times ten to the power of
+/// `point`.
 fn write_layout(text: &mut Vec<u8>, digits: &[u8], point: i32) {
     let zeros = |text: &mut Vec<u8>, count: usize| text.resize(text.len() + count, b'0');
     match (point, usize::try_from(point)) {
