@@ -1,4 +1,5 @@
-//! Requests to language models: keys for the APIs of some providers, and conversations whose roles alternate.
+//! Requests to language models: [`KeyPreset`] makes keys for the APIs of some providers, and [`alternate()`] makes the
+//! roles of a conversation alternate.
 //!
 //! Nothing else in the crate depends on this module.
 

@@ -178,7 +178,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::{Offered, SharedText, remembered};
-    use crate::Key;
+    use crate::key::Key;
 
     #[test]
     fn the_digest_that_is_remembered_is_the_one_that_is_used() {
