@@ -13,9 +13,9 @@ mod kept;
 mod pair;
 mod pointers;
 mod presets;
-#[path = "../keys/round_trip.rs"]
+#[path = "../../keys/round_trip.rs"]
 mod round_trip;
-#[path = "../keys/row.rs"]
+#[path = "../../keys/row.rs"]
 mod row;
 mod rules;
 mod same;
