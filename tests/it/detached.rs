@@ -1,5 +1,6 @@
 //! Flights on threads of the pool, and their tickets.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -566,5 +567,54 @@ fn close_and_drop_end_the_threads() {
         drop(with_threads("drops"));
         until("the end of the threads", || threads_named("drops") == 0);
         assert_idle(&closed);
+    });
+}
+
+/// ```text
+/// thread of the pool               its spare
+/// detaches 2, waits: lends
+///                                  runs 2; one too many, it ends
+/// once that ends, follows 9        its thread-local follows 9, as it is dropped
+/// ```
+#[test]
+fn a_thread_local_of_a_pool_thread_that_has_ended_may_wait() {
+    struct AtEnd(Arc<SyncCoalesce<u64, u64>>, Arc<AtomicU64>);
+
+    impl Drop for AtEnd {
+        fn drop(&mut self) {
+            self.1.store(1, SeqCst);
+            let value = self.0.call(&9, || 0).map_or(0, |value| *value);
+            self.1.store(value, SeqCst);
+        }
+    }
+
+    thread_local! {
+        static AT_END: RefCell<Option<AtEnd>> = const { RefCell::new(None) };
+    }
+
+    bounded(|| {
+        let coalesce: Arc<SyncCoalesce<u64, u64>> = Arc::new(SyncCoalesce::builder().pool_threads(1).build());
+        let seen = Arc::new(AtomicU64::new(0));
+        let mut detached = None;
+        let led = coalesce.call(&9, || {
+            let (outer, seen) = (Arc::clone(&coalesce), Arc::clone(&seen));
+            let ticket = coalesce.detach(&1, move |_| {
+                let at_end = AtEnd(Arc::clone(&outer), Arc::clone(&seen));
+                let spare = outer.detach(&2, move |_| {
+                    AT_END.set(Some(at_end));
+                    Ok(2)
+                });
+                spare.wait().unwrap();
+                until("the end of the spare", || seen.load(SeqCst) == 1);
+                Ok(*outer.call(&9, || 0).unwrap())
+            });
+            detached = Some(ticket);
+            until_following(&coalesce, 2);
+            9
+        });
+        assert_eq!((*led.unwrap(), *detached.unwrap().wait().unwrap()), (9, 9));
+        assert!(coalesce.drain(LIMIT));
+        until("the end of the thread", || seen.load(SeqCst) == 9);
+        assert_idle(&coalesce);
     });
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sync_coalesce::Key;
 
-use crate::process::{Ended, Running, example};
 use crate::provider::loopback::shapes::{Vendor, answer_to};
 use crate::provider::loopback::{Behaviour, Provider};
 use crate::provider::{AN_HOUR, wait_for_calls};
+use crate::support::process::{Ended, Running, example};
 
 /// Time that the provider takes for an answer, in milliseconds: what is to coincide has that long to arrive, on a
 /// machine that is busy with other tests too.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 #[path = "../../examples/support/provider.rs"]
 pub(crate) mod loopback;
 
-use crate::process::Running;
+use crate::support::process::Running;
 use loopback::shapes::{Vendor, answer_to};
 use loopback::{Behaviour, Provider};
 

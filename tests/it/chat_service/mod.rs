@@ -12,7 +12,7 @@ use serde_json::json;
 
 use self::held::Held;
 use self::service::{Folder, Service};
-use crate::process::{Running, example};
+use crate::support::process::{Running, example};
 use crate::support::{self, crowd, join, until};
 
 const TEXT: &str = "Where is my parcel?";

@@ -8,7 +8,7 @@ use std::{env, fs};
 use serde_json::{Value, json};
 
 use super::Held;
-use crate::process::{Running, example};
+use crate::support::process::{Running, example};
 use crate::support::{LIMIT, until};
 
 /// A running service. Dropping it kills it, as `kill -9` does.

@@ -2,10 +2,10 @@
 
 mod bounds;
 mod bytes;
-mod crowd;
+mod deadlines;
 mod deadlock;
 mod ends;
-mod limits;
+mod many_readers;
 mod model;
 mod pool;
 mod reading;

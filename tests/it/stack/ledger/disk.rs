@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use sync_coalesce::stack::{Ledger, LedgerState, RedbStore};
 
 use super::{assert_does, assert_replays, assert_unknown, once, request};
-use crate::process::{self, Running};
 use crate::support::bounded;
+use crate::support::process::{self, Running};
 
 /// A folder of this test's own, removed when it ends.
 pub(crate) struct Folder(PathBuf);

@@ -1,5 +1,7 @@
 //! Waits with bounds, and ways to hold a leader where a test wants it.
 
+pub(crate) mod process;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -57,9 +59,16 @@ pub(crate) fn until_running<K, T, E, S>(coalesce: &SyncCoalesce<K, T, E, S>, cou
 /// Nothing is left behind.
 #[track_caller]
 pub(crate) fn assert_idle<K: Hash + Eq + Clone, T, E, S>(coalesce: &SyncCoalesce<K, T, E, S>) {
+    assert_nothing_left(coalesce);
+    assert!(coalesce.flights().is_empty());
+}
+
+/// As [`assert_idle`], for keys that cannot be cloned or must not be: `flights` clones them under the lock, as its docs
+/// say.
+#[track_caller]
+pub(crate) fn assert_nothing_left<K, T, E, S>(coalesce: &SyncCoalesce<K, T, E, S>) {
     let stats = coalesce.stats();
     assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0), "{stats:?}");
-    assert!(coalesce.flights().is_empty());
 }
 
 /// A gate that closures wait at until the test opens it; opened for good.

@@ -7,7 +7,7 @@ use std::thread;
 
 use sync_coalesce::{CallError, Role, SyncCoalesce};
 
-use crate::process::Running;
+use crate::support::process::Running;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following, until_running};
 
 #[test]
@@ -83,32 +83,6 @@ fn test_forget() {
             until_following(&coalesce, 1);
             second_gate.open();
             assert_eq!((*second.join().unwrap().unwrap(), *third.join().unwrap().unwrap()), (2, 2));
-        });
-        assert_idle(&coalesce);
-    });
-}
-
-#[test]
-fn test_forget_leaves_present_followers_in_their_flight() {
-    bounded(|| {
-        let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
-        let gate = Gate::new();
-        thread::scope(|scope| {
-            let leader = scope.spawn(|| {
-                coalesce.request("key").call(|flight| {
-                    gate.pass();
-                    assert_eq!((flight.followers(), flight.is_cancelled()), (3, false));
-                    1
-                })
-            });
-            until_running(&coalesce, 1);
-            let followers = crowd(scope, 3, |_| coalesce.call("key", || unreachable!("a flight is on")));
-            until_following(&coalesce, 3);
-            assert!(coalesce.forget("key"));
-            assert_eq!(*coalesce.call("key", || 2).unwrap(), 2, "later callers start afresh");
-            gate.open();
-            assert!(join(followers).into_iter().all(|value| *value.unwrap() == 1));
-            assert_eq!(leader.join().unwrap().role, Role::Leader { followers: 3 });
         });
         assert_idle(&coalesce);
     });
@@ -210,10 +184,10 @@ fn lives_in_a_process_of_its_own(test: &str, panic: &str) {
 
 #[test]
 fn test_panic_do_chan() {
-    lives_in_a_process_of_its_own("golang::panic_do_chan_child", "panicking in a detached flight");
+    lives_in_a_process_of_its_own("conformance::golang::panic_do_chan_child", "panicking in a detached flight");
 }
 
 #[test]
 fn test_panic_do_shared_by_do_chan() {
-    lives_in_a_process_of_its_own("golang::panic_do_shared_by_do_chan_child", "panicking in a call");
+    lives_in_a_process_of_its_own("conformance::golang::panic_do_shared_by_do_chan_child", "panicking in a call");
 }

@@ -1,4 +1,5 @@
-//! Allocations, counted exactly. What else can be counted is in `src/flight/costs.rs`.
+//! Allocations of a call, counted exactly. Those of a key are in `key/allocations.rs`; other operations are counted in
+//! `src/flight/`.
 
 use std::thread;
 use std::time::Duration;

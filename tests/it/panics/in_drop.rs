@@ -3,16 +3,14 @@
 //! something of it panics is forgotten.
 
 use std::borrow::Borrow;
-use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::{Bypass, CallError, FlightId, Left, Observer, OnFailure, OnLastTicket, Role, SyncCoalesce};
 
-use crate::support::{Gate, LIMIT, assert_idle, bounded, until, until_following, until_running};
+use crate::support::{Gate, LIMIT, assert_idle, assert_nothing_left, bounded, until, until_following, until_running};
 
 /// Panics in its `Drop`, with another bomb as long as there is one.
 #[derive(Debug)]
@@ -55,13 +53,6 @@ impl ToOwned for Number {
 fn panic_of<R>(call: impl FnOnce() -> R) -> &'static str {
     let Err(payload) = catch_unwind(AssertUnwindSafe(|| std::mem::forget(call()))) else { panic!("no panic came out") };
     *payload.downcast().unwrap()
-}
-
-/// As `assert_idle`, which wants keys that can be cloned.
-#[track_caller]
-fn assert_nothing_left<K, T, E, S>(coalesce: &SyncCoalesce<K, T, E, S>) {
-    let stats = coalesce.stats();
-    assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0), "{stats:?}");
 }
 
 #[test]
@@ -249,83 +240,6 @@ fn a_value_that_a_leaver_drops_does_not_keep_it_from_its_own_work() {
             assert_eq!(outcome.role, Role::Bypassed(Bypass::Impatient));
             std::mem::forget(outcome);
         });
-        assert_idle(&coalesce);
-    });
-}
-
-static ASKED: LazyLock<SyncCoalesce<u64, Asks>> =
-    LazyLock::new(|| SyncCoalesce::builder().linger(Duration::from_nanos(1)).build());
-
-/// Asks for its own key as it is dropped, and counts refusals.
-struct Asks(Option<Arc<AtomicU64>>);
-
-impl Drop for Asks {
-    fn drop(&mut self) {
-        if let Some(refused) = &self.0 {
-            let result = ASKED.call(&1, || Asks(None));
-            refused.fetch_add(u64::from(matches!(result, Err(CallError::Deadlock { .. }))), SeqCst);
-        }
-    }
-}
-
-/// The flight is begun, and no thread can take it before its closure is sent to the pool, when the value is dropped.
-#[test]
-fn a_stale_value_that_asks_for_its_key_as_it_is_detached_is_refused() {
-    bounded(|| {
-        let refused = Arc::new(AtomicU64::new(0));
-        drop(ASKED.call(&1, || Asks(Some(Arc::clone(&refused)))));
-        assert!(ASKED.detach(&1, |_| Ok(Asks(None))).wait().is_ok());
-        assert_eq!(refused.load(SeqCst), 1);
-        assert!(ASKED.drain(LIMIT));
-        assert_nothing_left(&ASKED);
-    });
-}
-
-/// ```text
-/// thread of the pool               its spare
-/// detaches 2, waits: lends
-///                                  runs 2; one too many, it ends
-/// once that ends, follows 9        its thread-local follows 9, as it is dropped
-/// ```
-#[test]
-fn a_thread_local_of_a_pool_thread_that_has_ended_may_wait() {
-    struct AtEnd(Arc<SyncCoalesce<u64, u64>>, Arc<AtomicU64>);
-
-    impl Drop for AtEnd {
-        fn drop(&mut self) {
-            self.1.store(1, SeqCst);
-            let value = self.0.call(&9, || 0).map_or(0, |value| *value);
-            self.1.store(value, SeqCst);
-        }
-    }
-
-    thread_local! {
-        static AT_END: RefCell<Option<AtEnd>> = const { RefCell::new(None) };
-    }
-
-    bounded(|| {
-        let coalesce: Arc<SyncCoalesce<u64, u64>> = Arc::new(SyncCoalesce::builder().pool_threads(1).build());
-        let seen = Arc::new(AtomicU64::new(0));
-        let mut detached = None;
-        let led = coalesce.call(&9, || {
-            let (outer, seen) = (Arc::clone(&coalesce), Arc::clone(&seen));
-            let ticket = coalesce.detach(&1, move |_| {
-                let at_end = AtEnd(Arc::clone(&outer), Arc::clone(&seen));
-                let spare = outer.detach(&2, move |_| {
-                    AT_END.set(Some(at_end));
-                    Ok(2)
-                });
-                spare.wait().unwrap();
-                until("the end of the spare", || seen.load(SeqCst) == 1);
-                Ok(*outer.call(&9, || 0).unwrap())
-            });
-            detached = Some(ticket);
-            until_following(&coalesce, 2);
-            9
-        });
-        assert_eq!((*led.unwrap(), *detached.unwrap().wait().unwrap()), (9, 9));
-        assert!(coalesce.drain(LIMIT));
-        until("the end of the thread", || seen.load(SeqCst) == 9);
         assert_idle(&coalesce);
     });
 }
