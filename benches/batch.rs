@@ -70,14 +70,14 @@ fn lead(coalesce: &Coalesce, keys: &[u64], ready: &Barrier) {
         ready.wait();
         return;
     };
-    let followed = |flight: &sync_coalesce::Flight<'_, _, _, _>| {
+    let followed = |flight: &sync_coalesce::FlightHandle<'_, _, _, _>| {
         lead(coalesce, others, ready);
         while flight.followers() == 0 {
             thread::yield_now();
         }
         *key
     };
-    black_box(coalesce.request(key).call(followed).result.unwrap());
+    black_box(coalesce.on(key).call(followed).result.unwrap());
 }
 
 fn main() {

@@ -195,7 +195,7 @@ fn read(input: Box<dyn BufRead + Send>, take_ticket: &Sender<()>, send_line: &Se
 fn answer(line: Line, args: &Args, coalesce: &Coalesce, client: &Client) -> Answer {
     let outcome = parse(line.text, args).and_then(|request| {
         let key = Key::of(&request).map_err(|error| error.to_string())?;
-        let outcome = coalesce.request(&key).try_call(|_| client.send(&request));
+        let outcome = coalesce.on(&key).try_call(|_| client.send(&request));
         let shared = matches!(outcome.role, Role::Follower { .. });
         let reply = outcome.result.map_err(|error| match error {
             CallError::Failed(why) => why.to_string(),

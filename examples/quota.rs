@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use serde_json::json;
-use sync_coalesce::{CallError, Ended, EndedAs, FlightId, Key, Observer, OnFailure, SyncCoalesce};
+use sync_coalesce::observe::{FlightId, Observer, RunEnded, RunOutcome};
+use sync_coalesce::{CallError, Key, OnFailure, SyncCoalesce};
 
 use support::client::{Client, Price, Reply, SendError};
 use support::provider::shapes::{Vendor, answer_to};
@@ -76,8 +77,8 @@ impl Observer for Timeline {
         self.print(&format!("{flight}: a follower is elected, after {:.0} ms", waited.as_secs_f64() * 1e3));
     }
 
-    fn ended(&self, flight: &FlightId<'_>, ended: &Ended) {
-        let what = if ended.outcome == EndedAs::Value { "an answer" } else { "refused" };
+    fn ended(&self, flight: &FlightId<'_>, ended: &RunEnded) {
+        let what = if ended.outcome == RunOutcome::Value { "an answer" } else { "refused" };
         self.print(&format!("{flight}: {what}, shared with {} followers", ended.followers));
     }
 }

@@ -60,7 +60,7 @@
 //!
 //! let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::builder().linger(Duration::from_secs(3600)).build();
 //! assert_eq!(*coalesce.call("key", || 1).unwrap(), 1);
-//! let late = coalesce.request("key").call(|_| 2);
+//! let late = coalesce.on("key").call(|_| 2);
 //! assert_eq!(*late.result.unwrap(), 1);
 //! assert!(matches!(late.role, Role::Lingering { .. }));
 //!
@@ -127,7 +127,7 @@
 //! let value = coalesce.call("key", || {
 //!     // Another thread that asks now, and has no time.
 //!     std::thread::scope(|scope| {
-//!         let hurried = scope.spawn(|| coalesce.request("key").timeout(Duration::ZERO).call(|_| 0)).join().unwrap();
+//!         let hurried = scope.spawn(|| coalesce.on("key").timeout(Duration::ZERO).call(|_| 0)).join().unwrap();
 //!         assert!(matches!(hurried.result, Err(CallError::TimedOut)));
 //!         assert!(matches!(hurried.role, Role::Follower { .. }));
 //!     });
@@ -342,21 +342,22 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod call;
+pub use call::Call;
+
 pub mod chat;
 #[doc(inline)]
 pub use chat::KeyPreset;
 
 mod coalesce;
 pub use coalesce::SyncCoalesce;
-pub use coalesce::batch::RequestMany;
 pub use coalesce::builder::Builder;
-pub use coalesce::options::Request;
 
 mod error;
 pub use error::CallError;
 
 mod flight;
-pub use flight::handle::Flight;
+pub use flight::handle::FlightHandle;
 pub use flight::pool::ticket::Ticket;
 pub use hashbrown::Equivalent;
 
@@ -364,24 +365,17 @@ pub mod key;
 #[doc(inline)]
 pub use key::{Key, KeyRule};
 
-mod observe;
-#[cfg(feature = "metrics")]
-#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
-pub use observe::MetricsObserver;
-#[cfg(feature = "tracing")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
-pub use observe::TracingObserver;
-pub use observe::{Ended, EndedAs, FlightId, Left, LeftWith, Observer, Refused};
+pub mod observe;
 
 mod options;
 
 mod outcome;
-pub use outcome::{Bypass, Mark, Outcome, Role};
+pub use outcome::{BypassReason, Mark, Outcome, Role};
 
 mod panic;
 
 mod policy;
-pub use policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
+pub use policy::{OnDeadlock, OnFailure, OnOverflow};
 
 mod shrink;
 

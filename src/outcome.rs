@@ -8,7 +8,7 @@ use crate::error::CallError;
 /// What everyone in a flight gets: the same value, or the same error.
 pub(crate) type Shared<T, E> = Result<Arc<T>, CallError<E>>;
 
-/// What came of one call made by a [`Request`](crate::Request).
+/// What came of one [`Call`](crate::Call).
 #[derive(Debug)]
 #[non_exhaustive]
 #[must_use]
@@ -17,6 +17,23 @@ pub struct Outcome<T, E> {
     pub result: Result<Arc<T>, CallError<E>>,
     /// Which part this caller played.
     pub role: Role,
+}
+
+impl<T, E> Outcome<T, E> {
+    /// The value, or why there is none, without the role.
+    ///
+    /// # Errors
+    ///
+    /// As [`result`](Outcome::result).
+    pub fn into_result(self) -> Result<Arc<T>, CallError<E>> {
+        self.result
+    }
+}
+
+impl<T, E> Clone for Outcome<T, E> {
+    fn clone(&self) -> Self {
+        Self { result: self.result.clone(), role: self.role }
+    }
 }
 
 /// Which part a caller played in its call.
@@ -35,7 +52,7 @@ pub enum Role {
         waited: Duration,
     },
     /// Its closure ran for it alone.
-    Bypassed(Bypass),
+    Bypassed(BypassReason),
     /// It got the result of a flight that had ended before, and that [lingers](crate::Builder::linger).
     Lingering {
         /// How long ago the flight had ended.
@@ -48,12 +65,12 @@ pub enum Role {
 /// Why a call ran uncoalesced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Bypass {
+pub enum BypassReason {
     /// The caller asked for it by [`bypass`](crate::Request::bypass).
     Requested,
     /// It would have waited for itself, and the builder says [`OnDeadlock::Bypass`](crate::OnDeadlock::Bypass).
     Deadlock,
-    /// There were too many followers, and the builder says [`Overflow::Bypass`](crate::Overflow::Bypass).
+    /// There were too many followers, and the builder says [`OnOverflow::Bypass`](crate::OnOverflow::Bypass).
     Overloaded,
     /// Its [`patience`](crate::Request::patience) ended.
     Impatient,

@@ -37,38 +37,16 @@ pub enum OnDeadlock {
     Bypass,
 }
 
-/// What becomes of a call that would be one follower too many.
+/// What becomes of a call that a bound leaves no room for: a follower beyond
+/// [`max_followers`](crate::Builder::max_followers), or a detached flight for which the pool has neither a thread nor a
+/// place in its queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Overflow {
+pub enum OnOverflow {
     /// It gets [`CallError::Overloaded`](crate::CallError::Overloaded).
     #[default]
-    Reject,
-    /// Its closure runs uncoalesced.
+    Refuse,
+    /// Its closure runs on the caller's thread: uncoalesced for a follower, and before `detach` returns for a detached
+    /// flight, which callers may join meanwhile.
     Bypass,
-}
-
-/// What becomes of a [`detach`](crate::SyncCoalesce::detach) for which the pool has neither a thread nor a place in its
-/// queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnFullPool {
-    /// The ticket has [`CallError::Overloaded`](crate::CallError::Overloaded). A caller that has joined the flight in
-    /// the meantime runs its own closure.
-    #[default]
-    Reject,
-    /// The closure runs on the caller's thread, before `detach` returns.
-    CallerRuns,
-}
-
-/// What becomes of a detached flight when its last ticket is dropped and nobody else follows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnLastTicket {
-    /// It goes on, and new callers may join it.
-    #[default]
-    Leave,
-    /// It is forgotten; a closure that runs is told by [`Flight::is_cancelled`](crate::Flight::is_cancelled), and one
-    /// that has not begun never does.
-    Cancel,
 }

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The counters of a coalescer, read at one moment.
 ///
@@ -26,8 +26,8 @@ pub struct Stats {
     pub lingered: u64,
     /// Calls refused because they would have waited for themselves. A key of a batch that had joined before that is
     /// among the coalesced ones instead.
-    pub refused: u64,
-    /// Calls rejected because there were too many followers.
+    pub deadlocks: u64,
+    /// Calls refused because a bound left no room for them.
     pub overloaded: u64,
     /// Calls refused because the coalescer was closed.
     pub closed: u64,
@@ -67,7 +67,14 @@ impl Stats {
     #[must_use]
     pub fn calls(&self) -> u64 {
         let led = self.underlying_calls.saturating_sub(self.elected);
-        led + self.coalesced_calls + self.bypassed + self.lingered + self.refused + self.overloaded + self.closed
+        led + self.coalesced_calls + self.bypassed + self.lingered + self.refused()
+    }
+
+    /// Calls that were refused, for whatever reason: as many as had the role [`Refused`](crate::Role::Refused), apart from
+    /// a batch's keys that had joined before and requests of which no key could be made.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.deadlocks + self.overloaded + self.closed
     }
 
     /// The share of calls, 0 to 1, that got a result without a run of their own, an error or a panic among them; 0 when
@@ -77,7 +84,7 @@ impl Stats {
     /// their deadline or were cancelled, who got nothing. A follower that waits still counts already.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a ratio of counts beyond 2^53 needs no more digits")]
-    pub fn hit_ratio(&self) -> f64 {
+    pub fn coalesce_ratio(&self) -> f64 {
         let left = self.elected + self.impatient + self.timed_out + self.cancelled;
         match self.calls() {
             0 => 0.0,
@@ -98,7 +105,7 @@ impl AddAssign for Stats {
         self.coalesced_calls += other.coalesced_calls;
         self.bypassed += other.bypassed;
         self.lingered += other.lingered;
-        self.refused += other.refused;
+        self.deadlocks += other.deadlocks;
         self.overloaded += other.overloaded;
         self.closed += other.closed;
         self.elected += other.elected;
@@ -116,7 +123,7 @@ impl AddAssign for Stats {
 }
 
 /// One flight as [`flights`](crate::SyncCoalesce::flights) saw it, for a status page or the dump of a stuck process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FlightInfo<K> {
     /// What the flight is for.
@@ -127,6 +134,12 @@ pub struct FlightInfo<K> {
     /// or [linger](crate::Builder::linger) asked for time, since reading the clock costs as much as half a lone call.
     pub age: Option<Duration>,
     /// The thread that runs the closure; `None` while a follower is being elected, and while a detached flight waits
-    /// for a thread.
+    /// for a thread. Serialised as its `Debug` text, such as `ThreadId(7)`.
+    #[serde(serialize_with = "as_text")]
     pub leader: Option<ThreadId>,
+}
+
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde demands a reference to the field")]
+fn as_text<S: Serializer>(leader: &Option<ThreadId>, serializer: S) -> Result<S::Ok, S::Error> {
+    leader.map(|leader| format!("{leader:?}")).serialize(serializer)
 }

@@ -38,7 +38,7 @@ impl Conversations {
     pub(crate) fn say(&self, said: Said<'_>) -> Outcome<Pair, Failure> {
         // A text and two short names can always be keyed.
         let key = Key::of(&said).expect("text has a key");
-        self.coalesce.request(&key).try_call(|_| self.answer(said))
+        self.coalesce.on(&key).try_call(|_| self.answer(said))
     }
 
     /// The leader's part. Nobody adds to the conversation between the look at it and the pair, so the answer is one to

@@ -66,7 +66,7 @@ impl Upstream {
     /// Until the provider has answered; a follower, until its leader has the answer. Each of the leader's waits has an
     /// end, so its followers need none of their own.
     pub(crate) fn ask(&self, turns: &[Value]) -> Result<Arc<Reply>, StackError<SendError>> {
-        let request = self.request(turns);
+        let request = self.on(turns);
         // There is one endpoint and one credential, so what the body says is all that makes two requests the same.
         let key = Key::of(&request).expect("JSON has a key");
         // No token of the request is shorter than a byte.

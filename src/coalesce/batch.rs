@@ -1,42 +1,15 @@
 //! Many keys at once.
 
-use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use hashbrown::hash_table::Entry;
 use hashbrown::{Equivalent, HashTable};
 
+use crate::call::{Call, ManyKeys};
 use crate::coalesce::SyncCoalesce;
 use crate::error::CallError;
-use crate::options::CallOptions;
-use crate::outcome::Mark;
-use crate::wait::limits::WaitUntil;
-
-/// A batch with options of its own, made by [`SyncCoalesce::request_many`]. Nothing happens until one of the verbs at
-/// the end.
-///
-/// The options are about the keys that other callers lead, which are waited for when the batch's own upstream call is
-/// over. All of them share one deadline.
-///
-/// ```
-/// use std::time::Duration;
-/// use sync_coalesce::SyncCoalesce;
-///
-/// let coalesce: SyncCoalesce<String, usize> = SyncCoalesce::new();
-/// let lengths = coalesce
-///     .request_many(["one", "three"])
-///     .timeout(Duration::from_secs(5))
-///     .call(|texts| texts.iter().map(|text| text.len()).collect());
-/// assert_eq!(*lengths[1].as_ref().unwrap().as_ref(), 5);
-/// ```
-#[must_use = "a request does nothing until `call`, `try_call` or `try_call_each`"]
-pub struct RequestMany<'a, Q: ?Sized, K, T, E, S> {
-    coalesce: &'a SyncCoalesce<K, T, E, S>,
-    keys: Vec<&'a Q>,
-    options: CallOptions<'a>,
-}
+use crate::outcome::Outcome;
 
 impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// The value of each key, in the order of the keys; `work` is asked, in one call, for those that are not in flight.
@@ -48,7 +21,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// Each key is claimed without waiting, then `work` runs for what was claimed, and only then the keys that other
     /// callers lead are waited for. So batches that overlap never wait for each other in a cycle. `work` may be called
     /// again: with [`max_batch`](crate::Builder::max_batch), for one key whose leader failed if this caller is
-    /// elected, and for one key that is to bypass coalescing or whose [`patience`](RequestMany::patience) has ended.
+    /// elected, and for one key that is to bypass coalescing or whose [`patience`](Call::patience) has ended.
     /// This caller can be elected for a key only while it waits for that key.
     ///
     /// # Statistics
@@ -96,7 +69,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     where
         Q: Hash + Eq + Equivalent<K> + ToOwned<Owned = K> + ?Sized + 'k,
     {
-        RequestMany::new(self, keys).call(work)
+        results(self.on_many(keys).call(work))
     }
 
     /// As [`call_many`](SyncCoalesce::call_many), for work that may fail as a whole: its error is that of each key that
@@ -117,7 +90,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     where
         Q: Hash + Eq + Equivalent<K> + ToOwned<Owned = K> + ?Sized + 'k,
     {
-        RequestMany::new(self, keys).try_call(work)
+        results(self.on_many(keys).try_call(work))
     }
 
     /// As [`call_many`](SyncCoalesce::call_many), for work that may fail for each key on its own.
@@ -133,11 +106,11 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// use sync_coalesce::{CallError, SyncCoalesce};
     ///
     /// let coalesce: SyncCoalesce<String, u16, std::num::ParseIntError> = SyncCoalesce::new();
-    /// let ports = coalesce.try_call_each(["80", "http"], |missing| missing.iter().map(|port| port.parse()).collect());
+    /// let ports = coalesce.try_call_many_each(["80", "http"], |missing| missing.iter().map(|port| port.parse()).collect());
     /// assert_eq!(**ports[0].as_ref().unwrap(), 80);
     /// assert!(matches!(ports[1], Err(CallError::Failed(_))));
     /// ```
-    pub fn try_call_each<'k, Q>(
+    pub fn try_call_many_each<'k, Q>(
         &self,
         keys: impl IntoIterator<Item = &'k Q>,
         work: impl FnMut(&[&Q]) -> Vec<Result<T, E>>,
@@ -145,120 +118,70 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     where
         Q: Hash + Eq + Equivalent<K> + ToOwned<Owned = K> + ?Sized + 'k,
     {
-        RequestMany::new(self, keys).try_call_each(work)
+        results(self.on_many(keys).try_call_each(work))
     }
 
-    /// A batch with options of its own, such as a timeout; see [`RequestMany`].
-    pub fn request_many<'a, 'k: 'a, Q: ?Sized + 'k>(
+    /// A call for many keys with options of its own, such as a timeout; see [`Call`].
+    ///
+    /// The options are about the keys that other callers lead, which are waited for when the batch's own upstream call
+    /// is over. All of them share one timeout, counted from then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sync_coalesce::SyncCoalesce;
+    ///
+    /// let coalesce: SyncCoalesce<String, usize> = SyncCoalesce::new();
+    /// let lengths = coalesce
+    ///     .on_many(["one", "three"])
+    ///     .timeout(Duration::from_secs(5))
+    ///     .call(|texts| texts.iter().map(|text| text.len()).collect());
+    /// assert_eq!(*lengths[1].result.as_ref().unwrap().as_ref(), 5);
+    /// assert!(lengths[1].role.ran());
+    /// ```
+    pub fn on_many<'a, 'k: 'a, Q: ?Sized + 'k>(
         &'a self,
         keys: impl IntoIterator<Item = &'k Q>,
-    ) -> RequestMany<'a, Q, K, T, E, S> {
-        RequestMany::new(self, keys)
+    ) -> Call<'a, Self, ManyKeys<'a, Q>> {
+        Call::new(self, ManyKeys(keys.into_iter().map(|key| -> &'a Q { key }).collect()))
     }
 }
 
-impl<'a, Q: ?Sized, K, T, E, S> RequestMany<'a, Q, K, T, E, S> {
-    fn new<'k: 'a>(coalesce: &'a SyncCoalesce<K, T, E, S>, keys: impl IntoIterator<Item = &'k Q>) -> Self
-    where
-        Q: 'k,
-    {
-        Self { coalesce, keys: keys.into_iter().map(|key| -> &'a Q { key }).collect(), options: CallOptions::default() }
-    }
-
-    /// How long to wait for the keys that others lead, all of them together, counted from the end of the batch's own
-    /// upstream call; `Duration::MAX` is no limit. See [`Request::timeout`](crate::Request::timeout).
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.until = Some(WaitUntil::Timeout(timeout));
-        self
-    }
-
-    /// Until when to wait for the keys that others lead. A result that is there beats a deadline that has passed. See
-    /// [`Request::deadline`](crate::Request::deadline).
-    pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.options.until = Some(WaitUntil::Deadline(deadline));
-        self
-    }
-
-    /// How long to wait for the keys that others lead before the closure is run for each of them alone, counted as
-    /// [`timeout`](RequestMany::timeout) is. See [`Request::patience`](crate::Request::patience).
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.options.patience = Some(patience);
-        self
-    }
-
-    /// Joins only flights begun after `mark`. See [`Request::after`](crate::Request::after).
-    pub fn after(mut self, mark: Mark) -> Self {
-        self.options.after = Some(mark);
-        self
-    }
-}
-
-impl<Q, K, T, E, S> RequestMany<'_, Q, K, T, E, S>
+impl<Q, K, T, E, S> Call<'_, SyncCoalesce<K, T, E, S>, ManyKeys<'_, Q>>
 where
     Q: Hash + Eq + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     S: BuildHasher,
 {
-    /// As [`SyncCoalesce::call_many`].
+    /// The outcome for each key, in the order of the keys.
     ///
-    /// # Blocking
-    ///
-    /// As [`SyncCoalesce::call_many`], by the timeout, deadline and patience of this batch where it has them.
-    ///
-    /// # Panics
-    ///
-    /// As [`SyncCoalesce::call_many`].
-    ///
-    /// # Errors
-    ///
-    /// For each key on its own: those of [`SyncCoalesce::call_many`].
-    pub fn call(self, mut work: impl FnMut(&[&Q]) -> Vec<T>) -> Vec<Result<Arc<T>, CallError<E>>> {
+    /// Blocks, panics and fails as [`SyncCoalesce::call_many`], with this call's options.
+    pub fn call(self, mut work: impl FnMut(&[&Q]) -> Vec<T>) -> Vec<Outcome<T, E>> {
         self.run(|keys| Ok(work(keys)), Ok)
     }
 
-    /// As [`SyncCoalesce::try_call_many`].
+    /// As [`call`](Call::call), for work that may fail as a whole.
     ///
-    /// # Blocking
-    ///
-    /// As [`call`](RequestMany::call).
-    ///
-    /// # Panics
-    ///
-    /// As [`SyncCoalesce::call_many`].
-    ///
-    /// # Errors
-    ///
-    /// For each key on its own: those of [`SyncCoalesce::try_call_many`].
-    pub fn try_call(self, work: impl FnMut(&[&Q]) -> Result<Vec<T>, E>) -> Vec<Result<Arc<T>, CallError<E>>> {
+    /// Blocks, panics and fails as [`SyncCoalesce::try_call_many`], with this call's options.
+    pub fn try_call(self, work: impl FnMut(&[&Q]) -> Result<Vec<T>, E>) -> Vec<Outcome<T, E>> {
         self.run(work, Ok)
     }
 
-    /// As [`SyncCoalesce::try_call_each`].
+    /// As [`call`](Call::call), for work that may fail for each key on its own.
     ///
-    /// # Blocking
-    ///
-    /// As [`call`](RequestMany::call).
-    ///
-    /// # Panics
-    ///
-    /// As [`SyncCoalesce::call_many`].
-    ///
-    /// # Errors
-    ///
-    /// For each key on its own: those of [`SyncCoalesce::try_call_each`].
-    pub fn try_call_each(self, mut work: impl FnMut(&[&Q]) -> Vec<Result<T, E>>) -> Vec<Result<Arc<T>, CallError<E>>> {
+    /// Blocks, panics and fails as [`SyncCoalesce::try_call_many_each`], with this call's options.
+    pub fn try_call_each(self, mut work: impl FnMut(&[&Q]) -> Vec<Result<T, E>>) -> Vec<Outcome<T, E>> {
         self.run(|keys| Ok(work(keys)), |part| part)
     }
 
-    fn run<R>(
-        self,
-        work: impl FnMut(&[&Q]) -> Result<Vec<R>, E>,
-        part: fn(R) -> Result<T, E>,
-    ) -> Vec<Result<Arc<T>, CallError<E>>> {
-        let Self { coalesce, keys, options } = self;
-        let (different, places) = distinct(&keys, &coalesce.hasher);
-        let outcomes = coalesce.flights.call_many(&different, &options, work, part);
-        places.into_iter().map(|place| outcomes[place].result.clone()).collect()
+    fn run<R>(self, work: impl FnMut(&[&Q]) -> Result<Vec<R>, E>, part: fn(R) -> Result<T, E>) -> Vec<Outcome<T, E>> {
+        let Self { on, about: ManyKeys(keys), options } = self;
+        let (different, places) = distinct(&keys, &on.hasher);
+        let outcomes = on.flights.call_many(&different, &options, work, part);
+        places.into_iter().map(|place| outcomes[place].clone()).collect()
     }
+}
+
+fn results<T, E>(outcomes: Vec<Outcome<T, E>>) -> Vec<Result<Arc<T>, CallError<E>>> {
+    outcomes.into_iter().map(|outcome| outcome.result).collect()
 }
 
 /// The different keys with their hashes, and at which place among them each of `keys` is.
@@ -281,10 +204,4 @@ fn distinct<'k, Q: Hash + Eq + ?Sized>(keys: &[&'k Q], hasher: &impl BuildHasher
         places.push(place);
     }
     (different, places)
-}
-
-impl<Q: fmt::Debug + ?Sized, K, T, E, S> fmt::Debug for RequestMany<'_, Q, K, T, E, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestMany").field("keys", &self.keys).field("options", &self.options).finish_non_exhaustive()
-    }
 }

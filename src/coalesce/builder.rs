@@ -11,7 +11,7 @@ use crate::flight::pool::Pool;
 use crate::flight::settings::{Policy, Settings};
 use crate::key::{Key, KeyRule};
 use crate::observe::Observer;
-use crate::policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
+use crate::policy::{OnDeadlock, OnFailure, OnOverflow};
 use crate::sync;
 
 /// Shards per thread that can run at once: enough that two threads with different keys seldom meet in one.
@@ -75,7 +75,7 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     }
 
     /// How many followers a flight may have; without this, any number. What becomes of the next one is said by
-    /// [`overflow`](Builder::overflow).
+    /// [`on_overflow`](Builder::on_overflow).
     pub fn max_followers(mut self, followers: u64) -> Self {
         self.settings.max_followers = followers;
         self
@@ -84,14 +84,14 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     /// How many followers there may be in all flights together; without this, any number.
     ///
     /// They are counted in one place for all shards, so each join pays for that.
-    pub fn max_followers_in_all(mut self, followers: u64) -> Self {
-        self.settings.max_followers_in_all = Some(followers);
+    pub fn max_followers_total(mut self, followers: u64) -> Self {
+        self.settings.max_followers_total = Some(followers);
         self
     }
 
-    /// What becomes of a call that would be one follower too many; by default it is rejected.
-    pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.settings.overflow = overflow;
+    /// What becomes of a call that would be one follower too many; by default it is refused.
+    pub fn on_overflow(mut self, on_overflow: OnOverflow) -> Self {
+        self.settings.on_overflow = on_overflow;
         self
     }
 
@@ -191,14 +191,18 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     }
 
     /// What becomes of a detached flight for which the pool has no place; by default its ticket says so.
-    pub fn on_full_pool(mut self, on_full_pool: OnFullPool) -> Self {
+    pub fn on_full_pool(mut self, on_full_pool: OnOverflow) -> Self {
         self.settings.on_full_pool = on_full_pool;
         self
     }
 
-    /// What becomes of a detached flight that nobody waits for any more; by default it goes on.
-    pub fn on_last_ticket(mut self, on_last_ticket: OnLastTicket) -> Self {
-        self.settings.on_last_ticket = on_last_ticket;
+    /// Whether a detached flight is cancelled when its last ticket is dropped and nobody else follows it; by default it
+    /// goes on, and new callers may join it.
+    ///
+    /// A cancelled flight is forgotten. A closure that runs sees [`is_cancelled`](crate::FlightHandle::is_cancelled), and
+    /// one that has not begun never does.
+    pub fn cancel_when_abandoned(mut self, cancels: bool) -> Self {
+        self.settings.cancel_when_abandoned = cancels;
         self
     }
 

@@ -48,7 +48,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// the two.
     ///
     /// The closure runs on, and its own caller gets what it returns;
-    /// [`Flight::is_cancelled`](crate::Flight::is_cancelled) tells it. A flight that was forgotten before is out of
+    /// [`FlightHandle::is_cancelled`](crate::FlightHandle::is_cancelled) tells it. A flight that was forgotten before is out of
     /// reach.
     ///
     /// # Blocking
@@ -101,7 +101,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
 
     /// Wakes every follower with [`CallError::Closed`](crate::CallError::Closed) and refuses calls from now on, for
     /// good. Closures that run go on, and their own callers get what they return;
-    /// [`Flight::is_cancelled`](crate::Flight::is_cancelled) tells them. Detached flights that wait for a thread are
+    /// [`FlightHandle::is_cancelled`](crate::FlightHandle::is_cancelled) tells them. Detached flights that wait for a thread are
     /// dropped, and the pool's threads end. Results that linger are dropped too.
     ///
     /// # Blocking

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::Equivalent;
 
 use crate::coalesce::SyncCoalesce;
-use crate::flight::handle::Flight;
+use crate::flight::handle::FlightHandle;
 use crate::flight::pool::ticket::Ticket;
 use crate::options::CallOptions;
 
@@ -31,12 +31,12 @@ where
     ///
     /// A flight that is begun is an underlying call, even if the pool has no place for it or it is closed before it
     /// runs; until then it counts as running. A ticket that joins is a coalesced call, and follows until the flight
-    /// ends or it is dropped; one too many is overloaded, whatever [`overflow`](crate::Builder::overflow) says.
+    /// ends or it is dropped; one too many is overloaded, whatever [`on_overflow`](crate::Builder::on_overflow) says.
     /// Observers are told of the flight and not of its tickets.
     ///
     /// # Blocking
     ///
-    /// Not at all, unless the pool is full and [`OnFullPool::CallerRuns`](crate::OnFullPool::CallerRuns).
+    /// Not at all, unless the pool is full and [`OnOverflow::Bypass`](crate::OnOverflow::Bypass).
     ///
     /// # Panics
     ///
@@ -61,7 +61,7 @@ where
     pub fn detach<Q>(
         &self,
         key: &Q,
-        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E> + Send + 'static,
+        work: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E> + Send + 'static,
     ) -> Ticket<T, E>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,

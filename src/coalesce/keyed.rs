@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::call::{ByRequest, Call, OneKey};
 use crate::coalesce::SyncCoalesce;
 use crate::error::CallError;
-use crate::key::{Key, KeyFn};
+use crate::flight::handle::FlightHandle;
+use crate::flight::pool::ticket::Ticket;
+use crate::key::{Key, KeyError, KeyFn, KeyRule};
+use crate::outcome::{Outcome, Role};
 
 impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// A function of one argument that coalesces: `key_fn` says what makes two arguments the same, and `work` does the
@@ -62,7 +66,8 @@ impl<T, E, S: BuildHasher> SyncCoalesce<Key, T, E, S> {
     /// The value of `work` for `request`, by a key that **all tenants share** unless the builder was given a
     /// [`key_rule`](crate::Builder::key_rule) with a namespace.
     ///
-    /// The key is made by that rule, or without one by [`Key::of`].
+    /// The key is made by that rule, or without one by [`Key::of`]. To give a rule with the call, or a timeout, see
+    /// [`on_request`](SyncCoalesce::on_request).
     ///
     /// # Blocking
     ///
@@ -91,11 +96,84 @@ impl<T, E, S: BuildHasher> SyncCoalesce<Key, T, E, S> {
     where
         R: Serialize + ?Sized,
     {
-        let key = match &self.key_rule {
+        let key = self.key_of(request, None).map_err(CallError::BadKey)?;
+        self.try_call(&key, || work(request))
+    }
+
+    /// A call for `request` with options of its own: a rule that makes its key, such as one with the tenant in it, a
+    /// timeout, and the others; see [`Call`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use serde_json::json;
+    /// use sync_coalesce::{Key, KeyRule, SyncCoalesce};
+    ///
+    /// let coalesce: SyncCoalesce<Key, String> = SyncCoalesce::new();
+    /// let tenant = KeyRule::new("tenant a")?;
+    /// let outcome = coalesce
+    ///     .on_request(&json!({ "model": "m" }))
+    ///     .rule(&tenant)
+    ///     .timeout(Duration::from_secs(30))
+    ///     .call(|request, _flight| request["model"].to_string());
+    /// assert_eq!(*outcome.result.unwrap(), "\"m\"");
+    /// # Ok::<(), sync_coalesce::key::KeyError>(())
+    /// ```
+    pub fn on_request<'a, R: ?Sized>(&'a self, request: &'a R) -> Call<'a, Self, ByRequest<'a, R>> {
+        Call::new(self, ByRequest { request, rule: None })
+    }
+
+    fn key_of<R: Serialize + ?Sized>(&self, request: &R, rule: Option<&KeyRule>) -> Result<Key, KeyError> {
+        match rule.or(self.key_rule.as_ref()) {
             Some(rule) => rule.key(request),
             None => Key::of(request),
-        };
-        let key = key.map_err(CallError::BadKey)?;
-        self.try_call(&key, || work(request))
+        }
+    }
+}
+
+impl<R, T, E, S> Call<'_, SyncCoalesce<Key, T, E, S>, ByRequest<'_, R>>
+where
+    R: Serialize + ?Sized,
+    S: BuildHasher,
+{
+    /// The outcome of `work` for the request, which cannot fail, or of the same call if it is already in flight.
+    ///
+    /// Blocks, panics and fails as [`SyncCoalesce::try_call_for`], with this call's options. If no key can be made of the
+    /// request the role is [`Refused`](Role::Refused); that is counted nowhere, for there was no call yet.
+    pub fn call(self, work: impl FnOnce(&R, &FlightHandle<'_, Key, T, E>) -> T) -> Outcome<T, E> {
+        self.try_call(|request, flight| Ok(work(request, flight)))
+    }
+
+    /// As [`call`](Call::call), for work that may fail; errors are shared too.
+    pub fn try_call(self, work: impl FnOnce(&R, &FlightHandle<'_, Key, T, E>) -> Result<T, E>) -> Outcome<T, E> {
+        let Self { on, about: ByRequest { request, rule }, options } = self;
+        match on.key_of(request, rule) {
+            Ok(key) => on.run(&key, &options, |flight| work(request, flight), |outcome| outcome),
+            Err(error) => Outcome { result: Err(CallError::BadKey(error)), role: Role::Refused },
+        }
+    }
+}
+
+impl<R, T, E, S> Call<'_, SyncCoalesce<Key, T, E, S>, ByRequest<'_, R>>
+where
+    R: Serialize + ?Sized,
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    S: BuildHasher,
+{
+    /// A [`Ticket`] for the value of `work`, which runs on a thread of the coalescer's pool; see
+    /// [`SyncCoalesce::detach`].
+    ///
+    /// # Errors
+    ///
+    /// No key can be made of the request, and nothing was begun.
+    pub fn detach(
+        self,
+        work: impl FnOnce(&FlightHandle<'_, Key, T, E>) -> Result<T, E> + Send + 'static,
+    ) -> Result<Ticket<T, E>, KeyError> {
+        let Self { on, about: ByRequest { request, rule }, options } = self;
+        let key = on.key_of(request, rule)?;
+        Ok(Call { on, about: OneKey(&key), options }.detach(work))
     }
 }

@@ -1,11 +1,11 @@
 //! [`SyncCoalesce`] and its verbs.
 
-pub(crate) mod batch;
+mod batch;
 pub(crate) mod builder;
 mod control;
 mod detach;
 mod keyed;
-pub(crate) mod options;
+mod verbs;
 
 use std::collections::hash_map::RandomState;
 use std::convert::Infallible;
@@ -17,10 +17,9 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 use crate::coalesce::builder::Builder;
-use crate::coalesce::options::Request;
 use crate::error::CallError;
 use crate::flight::flights::Flights;
-use crate::flight::handle::Flight;
+use crate::flight::handle::FlightHandle;
 use crate::flight::pool::Pool;
 use crate::key::KeyRule;
 use crate::options::CallOptions;
@@ -38,8 +37,8 @@ use crate::stats::{FlightInfo, Stats};
 ///
 /// # Blocking
 ///
-/// A caller that joins a flight blocks until the flight ends, or until its own [`timeout`](Request::timeout) or
-/// [`patience`](Request::patience) does. No lock is held while a closure runs, so unrelated keys never wait for each
+/// A caller that joins a flight blocks until the flight ends, or until its own [`timeout`](crate::Call::timeout) or
+/// [`patience`](crate::Call::patience) does. No lock is held while a closure runs, so unrelated keys never wait for each
 /// other.
 ///
 /// # Panics
@@ -175,7 +174,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// - [`Deadlock`](CallError::Deadlock), at once: waiting would close a cycle of waits. See
     ///   [`on_deadlock`](Builder::on_deadlock).
     /// - [`Overloaded`](CallError::Overloaded), at once: there are too many followers. See
-    ///   [`overflow`](Builder::overflow).
+    ///   [`on_overflow`](Builder::on_overflow).
     ///
     /// # Examples
     ///
@@ -223,17 +222,12 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.run(key, &CallOptions::default(), |_| work(), |outcome| outcome.result)
     }
 
-    /// A call with options of its own, such as a timeout; see [`Request`].
-    pub fn request<'a, Q: ?Sized>(&'a self, key: &'a Q) -> Request<'a, Q, K, T, E, S> {
-        Request::new(self, key)
-    }
-
     /// What every call of one key comes down to.
     pub(crate) fn run<Q, R>(
         &self,
         key: &Q,
         options: &CallOptions<'_>,
-        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
+        work: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E>,
         project: impl FnOnce(Outcome<T, E>) -> R,
     ) -> R
     where

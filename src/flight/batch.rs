@@ -15,7 +15,7 @@ use super::follow::Follower;
 use super::lead::LeaderGuard;
 use crate::error::CallError;
 use crate::options::CallOptions;
-use crate::outcome::{Bypass, Outcome, Role};
+use crate::outcome::{BypassReason, Outcome, Role};
 use crate::panic::CatchDrop;
 use crate::policy::OnDeadlock;
 use crate::sync::{self, Instant};
@@ -29,7 +29,7 @@ struct DeferredFollower<'a, K, T, E>(Option<Follower<'a, K, T, E>>);
 struct Parts<'a, K, T, E> {
     leads: Vec<(usize, LeaderGuard<'a, K, T, E>)>,
     follows: Vec<(usize, DeferredFollower<'a, K, T, E>)>,
-    bypasses: Vec<(usize, Bypass)>,
+    bypasses: Vec<(usize, BypassReason)>,
 }
 
 /// What came of each key, at its place. Each catches panics in its Drop: two at a time would end the process.
@@ -181,7 +181,7 @@ impl<K, T, E> Flights<K, T, E> {
     {
         let mut runs = Vec::with_capacity(batch.keys.len());
         for (place, &(hash, key)) in batch.keys.iter().enumerate() {
-            match BypassRun::begin(self, hash, Bypass::Requested, false) {
+            match BypassRun::begin(self, hash, BypassReason::Requested, false) {
                 Ok(run) => runs.push((place, key, run)),
                 Err(error) => outcomes[place] = CatchDrop::new(self.refuse(error)),
             }
@@ -229,7 +229,7 @@ impl<K, T, E> Flights<K, T, E> {
         match deferred.start_waiting(label, bypasses) {
             Ok(follower) => self.act(hash, Entry::Follow(follower), || limits, |_| one(ask, key)),
             // It was counted as a follower when it joined.
-            Err(_) if bypasses => match BypassRun::begin(self, hash, Bypass::Deadlock, true) {
+            Err(_) if bypasses => match BypassRun::begin(self, hash, BypassReason::Deadlock, true) {
                 Ok(run) => run.end(one(ask, key)),
                 Err(error) => self.refuse(error),
             },

@@ -2,10 +2,10 @@
 
 use super::completion::Completion;
 use super::flights::Flights;
-use super::handle::Flight;
+use super::handle::FlightHandle;
 use super::table::lock::ShardLock;
 use crate::error::CallError;
-use crate::outcome::{Bypass, Outcome, Role};
+use crate::outcome::{BypassReason, Outcome, Role};
 use crate::sync::{self, ThreadToken};
 
 /// A run that nobody can join, from the moment at which it is counted until it has ended.
@@ -13,7 +13,7 @@ pub(super) struct BypassRun<'a, K, T, E> {
     flights: &'a Flights<K, T, E>,
     shard: &'a ShardLock<K, T, E>,
     thread: ThreadToken,
-    reason: Bypass,
+    reason: BypassReason,
 }
 
 impl<K, T, E> Flights<K, T, E> {
@@ -21,11 +21,11 @@ impl<K, T, E> Flights<K, T, E> {
     pub(super) fn bypass(
         &self,
         hash: u64,
-        reason: Bypass,
-        run: impl FnOnce(&Flight<'_, K, T, E>) -> Completion<T, E>,
+        reason: BypassReason,
+        run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>,
     ) -> Outcome<T, E> {
-        match BypassRun::begin(self, hash, reason, reason == Bypass::Impatient) {
-            Ok(bypass) => bypass.end(run(&Flight::none())),
+        match BypassRun::begin(self, hash, reason, reason == BypassReason::Impatient) {
+            Ok(bypass) => bypass.end(run(&FlightHandle::none())),
             Err(error) => {
                 drop(run);
                 self.refuse(error)
@@ -40,7 +40,7 @@ impl<'a, K, T, E> BypassRun<'a, K, T, E> {
     pub(super) fn begin(
         flights: &'a Flights<K, T, E>,
         hash: u64,
-        reason: Bypass,
+        reason: BypassReason,
         joined: bool,
     ) -> Result<Self, CallError<E>> {
         let shard = flights.table.shard(hash);
@@ -70,7 +70,7 @@ impl<'a, K, T, E> BypassRun<'a, K, T, E> {
         locked.remove_bypassing(self.thread);
         let drained = locked.count_end(completion);
         drop(locked);
-        if self.reason == Bypass::Impatient {
+        if self.reason == BypassReason::Impatient {
             self.flights.impatient.give_back(1);
         }
         self.flights.notify_drained(drained);

@@ -6,11 +6,11 @@ use super::completion::{Completion, attempt};
 use super::enter::{Entry, WaitMode};
 use super::flights::Flights;
 use super::follow::Waited;
-use super::handle::Flight;
+use super::handle::FlightHandle;
 use crate::error::CallError;
-use crate::observe::Refused;
+use crate::observe::RefusalReason;
 use crate::options::CallOptions;
-use crate::outcome::{Bypass, Outcome, Role};
+use crate::outcome::{BypassReason, Outcome, Role};
 use crate::sync::{self, Instant};
 use crate::wait::limits::WaitLimits;
 
@@ -22,16 +22,16 @@ impl<K, T, E> Flights<K, T, E> {
         hash: u64,
         key: &Q,
         options: &CallOptions<'_>,
-        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>,
+        work: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E>,
         project: impl FnOnce(Outcome<T, E>) -> R,
     ) -> R
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let cost = self.settings.cost.as_deref();
-        let run = |flight: &Flight<'_, K, T, E>| attempt(|| work(flight), cost);
+        let run = |flight: &FlightHandle<'_, K, T, E>| attempt(|| work(flight), cost);
         if options.bypass {
-            return project(self.bypass(hash, Bypass::Requested, run));
+            return project(self.bypass(hash, BypassReason::Requested, run));
         }
         match self.enter(WaitMode::Now, hash, key, options) {
             Entry::Lead(lead) => project(lead.run(run)),
@@ -46,7 +46,7 @@ impl<K, T, E> Flights<K, T, E> {
         hash: u64,
         entry: Entry<'_, K, T, E>,
         limits: impl FnOnce() -> (Instant, WaitLimits),
-        run: impl FnOnce(&Flight<'_, K, T, E>) -> Completion<T, E>,
+        run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>,
     ) -> Outcome<T, E> {
         let outcome = match entry {
             Entry::Lead(lead) => return lead.run(run),
@@ -57,7 +57,7 @@ impl<K, T, E> Flights<K, T, E> {
                 match follower.wait(joined, limits) {
                     Waited::Over(outcome) => outcome,
                     Waited::Lead(lead) => return lead.run(run),
-                    Waited::Impatient => return self.bypass(hash, Bypass::Impatient, run),
+                    Waited::Impatient => return self.bypass(hash, BypassReason::Impatient, run),
                 }
             }
         };
@@ -83,9 +83,9 @@ impl<K, T, E> Flights<K, T, E> {
     pub(super) fn observe_refusal(&self, outcome: &Outcome<T, E>) {
         let (Role::Refused, Err(error)) = (outcome.role, &outcome.result) else { return };
         let reason = match error {
-            CallError::Deadlock { .. } => Refused::Deadlock,
-            CallError::Overloaded => Refused::Overloaded,
-            _ => Refused::Closed,
+            CallError::Deadlock { .. } => RefusalReason::Deadlock,
+            CallError::Overloaded => RefusalReason::Overloaded,
+            _ => RefusalReason::Closed,
         };
         self.settings.observe(|observer| observer.refused(self.settings.name.as_deref(), reason));
     }

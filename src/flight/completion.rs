@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use crate::error::CallError;
-use crate::observe::EndedAs;
+use crate::observe::RunOutcome;
 use crate::outcome::Shared;
 use crate::panic::{catch, catch_panic, message};
 
@@ -90,11 +90,11 @@ fn panicked<T, E>(payload: Box<dyn Any + Send>) -> Completion<T, E> {
 
 impl<T, E> Completion<T, E> {
     /// What an observer is told.
-    pub(super) fn kind(&self) -> EndedAs {
+    pub(super) fn kind(&self) -> RunOutcome {
         match self {
-            Self::Value { .. } => EndedAs::Value,
-            Self::Error(_) | Self::Miscounted { .. } => EndedAs::Error,
-            Self::Panicked { .. } => EndedAs::Panic,
+            Self::Value { .. } => RunOutcome::Value,
+            Self::Error(_) | Self::Miscounted { .. } => RunOutcome::Error,
+            Self::Panicked { .. } => RunOutcome::Panic,
         }
     }
 

@@ -30,9 +30,9 @@ use super::table::record::Record;
 use super::table::shard::Shard;
 use crate::error::CallError;
 use crate::options::CallOptions;
-use crate::outcome::{Bypass, Outcome, Role};
+use crate::outcome::{BypassReason, Outcome, Role};
 use crate::panic::CatchDrop;
-use crate::policy::{OnDeadlock, Overflow};
+use crate::policy::{OnDeadlock, OnOverflow};
 use crate::stats::Stats;
 use crate::sync::{self, Instant, ThreadToken, also_if, only_if};
 use crate::wait::graph::{self, WaitEdge};
@@ -42,7 +42,7 @@ pub(crate) enum Entry<'a, K, T, E> {
     Lead(LeaderGuard<'a, K, T, E>),
     Follow(Follower<'a, K, T, E>),
     /// It runs its closure uncoalesced, for this reason.
-    Bypass(Bypass),
+    Bypass(BypassReason),
     /// It has its outcome: a result that lingers, or a refusal.
     Done(Outcome<T, E>),
 }
@@ -293,9 +293,9 @@ where
     }
 
     fn overloaded(&self, counters: &mut Stats) -> Entry<'a, K, T, E> {
-        match self.flights.settings.overflow {
+        match self.flights.settings.on_overflow {
             // A ticket has no closure of its own to run.
-            Overflow::Bypass if self.mode != WaitMode::ByTicket => Entry::Bypass(Bypass::Overloaded),
+            OnOverflow::Bypass if self.mode != WaitMode::ByTicket => Entry::Bypass(BypassReason::Overloaded),
             _ => {
                 counters.overloaded += 1;
                 refused(CallError::Overloaded)
@@ -305,9 +305,9 @@ where
 
     fn deadlocked(&self, counters: &mut Stats, chain: graph::Chain) -> Entry<'a, K, T, E> {
         match self.flights.settings.on_deadlock {
-            OnDeadlock::Bypass => Entry::Bypass(Bypass::Deadlock),
+            OnDeadlock::Bypass => Entry::Bypass(BypassReason::Deadlock),
             OnDeadlock::Refuse => {
-                counters.refused += 1;
+                counters.deadlocks += 1;
                 refused(CallError::Deadlock { chain })
             }
         }

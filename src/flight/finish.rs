@@ -16,7 +16,7 @@ use super::slot::Wakeup;
 use super::table::lingering::LingeringResult;
 use super::table::lock::{ShardGuard, Unlocked};
 use super::table::shard::Shard;
-use crate::observe::Ended;
+use crate::observe::RunEnded;
 use crate::outcome::Shared;
 use crate::panic::CatchDrop;
 use crate::sync::{self, Instant, only_if, step};
@@ -65,7 +65,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
             self.finish_followed(locked, completion, elections, lingers, drained)
         };
         if let Some(duration) = ran_for {
-            let ended = Ended { followers, duration, outcome: completion.kind() };
+            let ended = RunEnded { followers, duration, outcome: completion.kind() };
             flights.settings.observe(|observer| observer.ended(&self.name(), &ended));
         }
         (followers, key)

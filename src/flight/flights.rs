@@ -23,7 +23,7 @@ impl<K, T, E> Flights<K, T, E> {
         Self {
             table: Table::new(shards, settings.linger.most),
             marks: AtomicU64::new(0),
-            following: Bound::new(settings.max_followers_in_all),
+            following: Bound::new(settings.max_followers_total),
             impatient: Bound::new(settings.max_impatient),
             drained: Monitor::new(()),
             settings,

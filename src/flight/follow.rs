@@ -12,7 +12,7 @@ use super::slot::{Failure, Slot, SlotState, Wake, Wakeup};
 use super::table::record::Record;
 use super::table::shard::Shard;
 use crate::error::CallError;
-use crate::observe::{Left, LeftWith};
+use crate::observe::{FollowerLeft, LeaveReason};
 use crate::outcome::{Outcome, Role, Shared};
 use crate::panic::CatchDrop;
 use crate::stats::Stats;
@@ -123,7 +123,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
                         LeaveOutcome::Lead(lead) => return Waited::Lead(lead),
                         LeaveOutcome::Left if deadline_passed => break Err(CallError::TimedOut),
                         LeaveOutcome::Left => {
-                            self.observe_left(joined, LeftWith::Impatient);
+                            self.observe_left(joined, LeaveReason::Impatient);
                             return Waited::Impatient;
                         }
                         LeaveOutcome::Stays => limits = limits.with_new_patience(),
@@ -136,10 +136,10 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         let waited = self.observe_left(
             joined,
             match &result {
-                Err(CallError::TimedOut) => LeftWith::TimedOut,
-                Err(CallError::Cancelled) => LeftWith::Cancelled,
-                Err(CallError::Closed) => LeftWith::Closed,
-                _ => LeftWith::Result,
+                Err(CallError::TimedOut) => LeaveReason::TimedOut,
+                Err(CallError::Cancelled) => LeaveReason::Cancelled,
+                Err(CallError::Closed) => LeaveReason::Closed,
+                _ => LeaveReason::Result,
             },
         );
         Waited::Over(Outcome { result, role: Role::Follower { waited } })
@@ -242,9 +242,9 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
     }
 
     /// Reports that it waits no longer; says how long it waited.
-    fn observe_left(&self, joined: Instant, why: LeftWith) -> std::time::Duration {
+    fn observe_left(&self, joined: Instant, reason: LeaveReason) -> std::time::Duration {
         let waited = sync::now().saturating_duration_since(joined);
-        let left = Left { waited, why };
+        let left = FollowerLeft { waited, reason };
         self.flight.flights.settings.observe(|observer| observer.left(&self.flight.name(), &left));
         waited
     }

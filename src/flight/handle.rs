@@ -12,11 +12,11 @@ use super::table::record::Record;
 /// # Blocking
 ///
 /// Both questions take the lock of one shard for an instant, so ask between steps and not in a tight loop.
-pub struct Flight<'a, K, T, E> {
+pub struct FlightHandle<'a, K, T, E> {
     pub(super) flight: Option<FlightRef<'a, K, T, E>>,
 }
 
-impl<'a, K, T, E> Flight<'a, K, T, E> {
+impl<'a, K, T, E> FlightHandle<'a, K, T, E> {
     pub(super) fn of(flight: FlightRef<'a, K, T, E>) -> Self {
         Self { flight: Some(flight) }
     }
@@ -45,8 +45,8 @@ impl<'a, K, T, E> Flight<'a, K, T, E> {
     }
 }
 
-impl<K, T, E> fmt::Debug for Flight<'_, K, T, E> {
+impl<K, T, E> fmt::Debug for FlightHandle<'_, K, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flight").field("id", &self.flight.map(|flight| flight.id)).finish_non_exhaustive()
+        f.debug_struct("FlightHandle").field("id", &self.flight.map(|flight| flight.id)).finish_non_exhaustive()
     }
 }

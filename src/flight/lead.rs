@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::completion::Completion;
 use super::faults::Fault;
 use super::flight_ref::FlightRef;
-use super::handle::Flight;
+use super::handle::FlightHandle;
 use crate::outcome::{Outcome, Role};
 use crate::panic::catch_panic;
 use crate::sync::{self, Instant, step};
@@ -28,9 +28,9 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
     /// Runs the closure and shares its completion. A panic in the closure goes on to the caller.
     #[expect(clippy::inline_always, reason = "or the outcome goes through memory twice, a thirtieth of a lone call")]
     #[inline(always)]
-    pub(crate) fn run(self, run: impl FnOnce(&Flight<'_, K, T, E>) -> Completion<T, E>) -> Outcome<T, E> {
+    pub(crate) fn run(self, run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>) -> Outcome<T, E> {
         let began = self.begin();
-        let completion = run(&Flight::of(self.flight));
+        let completion = run(&FlightHandle::of(self.flight));
         let ran_for = began.map(|began| sync::now().saturating_duration_since(began));
         let (followers, key) = self.finish(&completion, ran_for);
         if matches!(completion, Completion::Panicked { .. }) {
@@ -45,7 +45,7 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
 
     /// [`run`](LeaderGuard::run) for work that is not caught yet.
     #[cfg(test)]
-    pub(crate) fn run_work(self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
+    pub(crate) fn run_work(self, work: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
         let cost = self.flight.flights.settings.cost.as_deref();
         self.run(|flight| super::completion::attempt(|| work(flight), cost))
     }

@@ -1,4 +1,4 @@
-//! What a call costs, as far as that can be counted. Allocations are counted in `tests/it/costs.rs`.
+//! What a call costs, as far as that can be counted. Allocations are counted in `tests/it/allocations.rs`.
 
 #![expect(clippy::disallowed_methods, reason = "a follower in another thread")]
 
@@ -171,7 +171,7 @@ fn a_lone_call_reads_no_clock_and_notifies_nobody_whatever_its_wishes() {
         SyncCoalesce::builder().timeout(MINUTE).patience(MINUTE).max_followers(9).cost(|_| 1.0).build();
     sync::this_thread();
     let call = || coalesce.call(&1, || 7).unwrap();
-    let request = || coalesce.request(&1).timeout(MINUTE).patience(MINUTE).call(|_| 7).result.unwrap();
+    let request = || coalesce.on(&1).timeout(MINUTE).patience(MINUTE).call(|_| 7).result.unwrap();
     for counts in [counted_during(call).1, counted_during(request).1] {
         assert_eq!((counts.monitors, counts.notifies, counts.clock), (0, 0, 0), "{counts:?}");
     }

@@ -6,7 +6,7 @@ use super::completion::{Completion, Cost};
 use super::table::lingering::Linger;
 use crate::observe::Observer;
 use crate::panic::catch_panic;
-use crate::policy::{OnDeadlock, OnFailure, OnFullPool, OnLastTicket, Overflow};
+use crate::policy::{OnDeadlock, OnFailure, OnOverflow};
 
 /// A policy for failures of one kind, told what failed.
 pub(crate) enum Policy<F: ?Sized> {
@@ -28,12 +28,12 @@ pub(crate) struct Settings<K, T, E> {
     pub(crate) on_panic: Policy<OnPanic>,
     pub(crate) on_deadlock: OnDeadlock,
     pub(crate) max_followers: u64,
-    pub(crate) max_followers_in_all: Option<u64>,
-    pub(crate) overflow: Overflow,
+    pub(crate) max_followers_total: Option<u64>,
+    pub(crate) on_overflow: OnOverflow,
     pub(crate) max_impatient: Option<u64>,
     pub(crate) max_batch: usize,
-    pub(crate) on_full_pool: OnFullPool,
-    pub(crate) on_last_ticket: OnLastTicket,
+    pub(crate) on_full_pool: OnOverflow,
+    pub(crate) cancel_when_abandoned: bool,
     pub(crate) linger: Linger,
     pub(crate) observers: Vec<Box<dyn Observer>>,
 }
@@ -51,12 +51,12 @@ impl<K, T, E> Settings<K, T, E> {
             on_panic: Policy::Always(OnFailure::Share),
             on_deadlock: OnDeadlock::Refuse,
             max_followers: u64::MAX,
-            max_followers_in_all: None,
-            overflow: Overflow::Reject,
+            max_followers_total: None,
+            on_overflow: OnOverflow::Refuse,
             max_impatient: None,
             max_batch: usize::MAX,
-            on_full_pool: OnFullPool::Reject,
-            on_last_ticket: OnLastTicket::Leave,
+            on_full_pool: OnOverflow::Refuse,
+            cancel_when_abandoned: false,
             linger: Linger { values: None, errors: None, most: 1_000 },
             observers: Vec::new(),
         }

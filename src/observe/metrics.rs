@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Label, Unit, counter, gauge, histogram};
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
-use super::{Ended, EndedAs, FlightId, Left, LeftWith, Observer, Refused};
+use super::{FlightId, FollowerLeft, LeaveReason, Observer, RefusalReason, RunEnded, RunOutcome};
 
 /// An [`Observer`] that keeps metrics, by the [`metrics`](https://docs.rs/metrics) facade; any recorder that the
 /// program installs takes them, that of Prometheus for one.
@@ -107,25 +107,25 @@ impl MetricsObserver {
             labels.push(Label::new("reason", reason));
             labels
         };
-        let left = |why: LeftWith| counter!(LEFT, with_reason(why.as_str()));
-        let refused = |why: Refused| counter!(REFUSED, with_reason(why.as_str()));
+        let left = |reason: LeaveReason| counter!(LEFT, with_reason(reason.as_str()));
+        let refused = |reason: RefusalReason| counter!(REFUSED, with_reason(reason.as_str()));
         Self {
             led: counter!(LED, labels.iter()),
             joined: counter!(JOINED, labels.iter()),
             elected: counter!(ELECTED, labels.iter()),
             left: LeftCounters {
-                result: left(LeftWith::Result),
-                timed_out: left(LeftWith::TimedOut),
-                impatient: left(LeftWith::Impatient),
-                cancelled: left(LeftWith::Cancelled),
-                closed: left(LeftWith::Closed),
+                result: left(LeaveReason::Result),
+                timed_out: left(LeaveReason::TimedOut),
+                impatient: left(LeaveReason::Impatient),
+                cancelled: left(LeaveReason::Cancelled),
+                closed: left(LeaveReason::Closed),
             },
             failed: counter!(FAILED, labels.iter()),
             panicked: counter!(PANICKED, labels.iter()),
             refused: RefusedCounters {
-                deadlock: refused(Refused::Deadlock),
-                overloaded: refused(Refused::Overloaded),
-                closed: refused(Refused::Closed),
+                deadlock: refused(RefusalReason::Deadlock),
+                overloaded: refused(RefusalReason::Overloaded),
+                closed: refused(RefusalReason::Closed),
             },
             running: gauge!(RUNNING, labels.iter()),
             following: gauge!(FOLLOWING, labels.iter()),
@@ -165,35 +165,35 @@ impl Observer for MetricsObserver {
         self.following.increment(1.0);
     }
 
-    fn ended(&self, _: &FlightId<'_>, ended: &Ended) {
+    fn ended(&self, _: &FlightId<'_>, ended: &RunEnded) {
         self.running.decrement(1.0);
         match ended.outcome {
-            EndedAs::Value => {}
-            EndedAs::Error => self.failed.increment(1),
-            EndedAs::Panic => self.panicked.increment(1),
+            RunOutcome::Value => {}
+            RunOutcome::Error => self.failed.increment(1),
+            RunOutcome::Panic => self.panicked.increment(1),
         }
         self.run_seconds.record(ended.duration);
     }
 
-    fn left(&self, _: &FlightId<'_>, left: &Left) {
+    fn left(&self, _: &FlightId<'_>, left: &FollowerLeft) {
         self.waits_no_longer(left.waited);
         let counters = &self.left;
-        let counter = match left.why {
-            LeftWith::Result => &counters.result,
-            LeftWith::TimedOut => &counters.timed_out,
-            LeftWith::Impatient => &counters.impatient,
-            LeftWith::Cancelled => &counters.cancelled,
-            LeftWith::Closed => &counters.closed,
+        let counter = match left.reason {
+            LeaveReason::Result => &counters.result,
+            LeaveReason::TimedOut => &counters.timed_out,
+            LeaveReason::Impatient => &counters.impatient,
+            LeaveReason::Cancelled => &counters.cancelled,
+            LeaveReason::Closed => &counters.closed,
         };
         counter.increment(1);
     }
 
-    fn refused(&self, _: Option<&str>, why: Refused) {
+    fn refused(&self, _: Option<&str>, reason: RefusalReason) {
         let counters = &self.refused;
-        let counter = match why {
-            Refused::Deadlock => &counters.deadlock,
-            Refused::Overloaded => &counters.overloaded,
-            Refused::Closed => &counters.closed,
+        let counter = match reason {
+            RefusalReason::Deadlock => &counters.deadlock,
+            RefusalReason::Overloaded => &counters.overloaded,
+            RefusalReason::Closed => &counters.closed,
         };
         counter.increment(1);
     }

@@ -39,14 +39,14 @@ pub use self::tracing::TracingObserver;
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
-/// use sync_coalesce::{Ended, EndedAs, FlightId, Observer, SyncCoalesce};
+/// use sync_coalesce::{RunEnded, RunOutcome, FlightId, Observer, SyncCoalesce};
 ///
 /// /// Counts the calls that failed.
 /// struct Failures(&'static AtomicU64);
 ///
 /// impl Observer for Failures {
-///     fn ended(&self, _: &FlightId<'_>, ended: &Ended) {
-///         if ended.outcome != EndedAs::Value {
+///     fn ended(&self, _: &FlightId<'_>, ended: &RunEnded) {
+///         if ended.outcome != RunOutcome::Value {
 ///             self.0.fetch_add(1, Ordering::Relaxed);
 ///         }
 ///     }
@@ -70,19 +70,19 @@ pub trait Observer: Send + Sync {
     }
 
     /// A closure ended, and its flight with it or the lead is free.
-    fn ended(&self, flight: &FlightId<'_>, ended: &Ended) {
+    fn ended(&self, flight: &FlightId<'_>, ended: &RunEnded) {
         let _ = (flight, ended);
     }
 
     /// A follower left, with a result or without.
-    fn left(&self, flight: &FlightId<'_>, left: &Left) {
+    fn left(&self, flight: &FlightId<'_>, left: &FollowerLeft) {
         let _ = (flight, left);
     }
 
     /// A call of the coalescer with this [`name`](crate::Builder::name) was refused: because of a deadlock, a crowd, or
     /// a coalescer that is closed.
-    fn refused(&self, coalescer: Option<&str>, why: Refused) {
-        let _ = (coalescer, why);
+    fn refused(&self, coalescer: Option<&str>, reason: RefusalReason) {
+        let _ = (coalescer, reason);
     }
 
     /// A follower was elected after it had waited this long; [`led`](Observer::led) comes next.
@@ -110,19 +110,19 @@ impl fmt::Display for FlightId<'_> {
 /// How a closure ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Ended {
+pub struct RunEnded {
     /// How many followers were given its result; none if the lead was handed over.
     pub followers: u64,
     /// How long the closure ran, and the builder's [`cost`](crate::Builder::cost) after it.
     pub duration: Duration,
     /// What it came to.
-    pub outcome: EndedAs,
+    pub outcome: RunOutcome,
 }
 
 /// What a closure came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum EndedAs {
+pub enum RunOutcome {
     /// It returned a value.
     Value,
     /// It returned an error.
@@ -131,7 +131,7 @@ pub enum EndedAs {
     Panic,
 }
 
-impl EndedAs {
+impl RunOutcome {
     /// The outcome in one word, as metrics and traces have it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -146,17 +146,17 @@ impl EndedAs {
 /// How a follower left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Left {
+pub struct FollowerLeft {
     /// How long it waited.
     pub waited: Duration,
     /// Why it waits no longer.
-    pub why: LeftWith,
+    pub reason: LeaveReason,
 }
 
 /// Why a follower waits no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum LeftWith {
+pub enum LeaveReason {
     /// The flight ended, and it has the result.
     Result,
     /// Its deadline passed.
@@ -169,7 +169,7 @@ pub enum LeftWith {
     Closed,
 }
 
-impl LeftWith {
+impl LeaveReason {
     /// The reason in one word, as metrics and traces have it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -186,7 +186,7 @@ impl LeftWith {
 /// Why a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Refused {
+pub enum RefusalReason {
     /// It would have waited for itself.
     Deadlock,
     /// There were too many followers.
@@ -195,7 +195,7 @@ pub enum Refused {
     Closed,
 }
 
-impl Refused {
+impl RefusalReason {
     /// The reason in one word, as metrics and traces have it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

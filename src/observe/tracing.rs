@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::field::Empty;
 use tracing::{Span, debug, info_span, warn};
 
-use super::{Ended, FlightId, Left, Observer, Refused};
+use super::{FlightId, FollowerLeft, Observer, RefusalReason, RunEnded};
 use crate::sync::{self, Mutex};
 
 /// What filters know spans and events by.
@@ -154,7 +154,7 @@ impl Observer for TracingObserver {
         debug!(target: TARGET, coalescer = flight.coalescer, flight = flight.number, "joined");
     }
 
-    fn ended(&self, flight: &FlightId<'_>, ended: &Ended) {
+    fn ended(&self, flight: &FlightId<'_>, ended: &RunEnded) {
         let mine = |parties: &mut Parties, thread| {
             let place = parties.runs.iter().rposition(|(runner, _)| *runner == thread)?;
             Some(parties.runs.remove(place).1)
@@ -165,20 +165,20 @@ impl Observer for TracingObserver {
         run.record("outcome", ended.outcome.as_str());
     }
 
-    fn left(&self, flight: &FlightId<'_>, left: &Left) {
+    fn left(&self, flight: &FlightId<'_>, left: &FollowerLeft) {
         self.take_follower(flight.number);
         debug!(
             target: TARGET,
             coalescer = flight.coalescer,
             flight = flight.number,
-            reason = left.why.as_str(),
+            reason = left.reason.as_str(),
             waited_seconds = left.waited.as_secs_f64(),
             "left",
         );
     }
 
-    fn refused(&self, coalescer: Option<&str>, why: Refused) {
-        warn!(target: TARGET, coalescer, reason = why.as_str(), "refused");
+    fn refused(&self, coalescer: Option<&str>, reason: RefusalReason) {
+        warn!(target: TARGET, coalescer, reason = reason.as_str(), "refused");
     }
 
     fn elected(&self, flight: &FlightId<'_>, waited: Duration) {

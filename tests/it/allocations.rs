@@ -35,8 +35,7 @@ fn followers_after_the_first_allocate_nothing() {
         let follow = || {
             let mut result = None;
             // A follower that does not wait: the leader is this closure's own caller.
-            let allocations =
-                measure(|| result = Some(coalesce.request("key").timeout(Duration::ZERO).call(|_| 1).result));
+            let allocations = measure(|| result = Some(coalesce.on("key").timeout(Duration::ZERO).call(|_| 1).result));
             assert!(matches!(result, Some(Err(CallError::TimedOut))));
             allocations.count_total
         };

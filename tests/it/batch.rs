@@ -8,7 +8,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::{CallError, Ended, FlightId, Left, Observer, OnDeadlock, OnFailure, Overflow, SyncCoalesce};
+use sync_coalesce::observe::{FlightId, FollowerLeft, Observer, RunEnded};
+use sync_coalesce::{CallError, OnDeadlock, OnFailure, OnOverflow, Outcome, SyncCoalesce};
 
 use crate::support::{
     Gate, Holding, Random, assert_idle, bounded, crowd, hold_at, join, until, until_following, until_running,
@@ -34,6 +35,10 @@ fn is_refused<T>(result: &Result<T, CallError<&str>>) -> bool {
 #[track_caller]
 fn until_joined(coalesce: &Numbers, count: u64) {
     until(format_args!("{count} followers"), || coalesce.stats().coalesced_calls == count);
+}
+
+fn results<T, E>(outcomes: Vec<Outcome<T, E>>) -> Vec<Result<Arc<T>, CallError<E>>> {
+    outcomes.into_iter().map(Outcome::into_result).collect()
 }
 
 #[test]
@@ -223,11 +228,11 @@ fn each_key_may_fail_on_its_own() {
     let coalesce: Numbers = SyncCoalesce::new();
     let odd =
         |missing: &[&u64]| missing.iter().map(|key| if **key % 2 == 1 { Ok(**key) } else { Err("even") }).collect();
-    let results = coalesce.try_call_each(&[1, 2, 3], odd);
+    let results = coalesce.try_call_many_each(&[1, 2, 3], odd);
     assert_eq!((**results[0].as_ref().unwrap(), **results[2].as_ref().unwrap()), (1, 3));
     assert!(matches!(&results[1], Err(CallError::Failed(error)) if **error == "even"));
     assert!(matches!(
-        coalesce.try_call_each(&[1], |_| Vec::new())[0],
+        coalesce.try_call_many_each(&[1], |_| Vec::new())[0],
         Err(CallError::WrongCount { expected: 1, got: 0 })
     ));
     assert_eq!((coalesce.stats().underlying_calls, coalesce.stats().failed), (4, 2));
@@ -335,7 +340,7 @@ fn a_batch_that_asks_for_what_its_own_thread_leads_is_refused_for_that_key_alone
         });
         assert_eq!(values(&results), [1, 2]);
         let stats = coalesce.stats();
-        assert_eq!((stats.underlying_calls, stats.refused, stats.calls()), (3, 2, 5));
+        assert_eq!((stats.underlying_calls, stats.deadlocks, stats.calls()), (3, 2, 5));
         assert_idle(&coalesce);
     });
 }
@@ -468,7 +473,7 @@ fn a_batch_gets_the_failure_of_a_flight_when_the_last_who_could_lead_leaves() {
             until_running(&coalesce, 1);
             let hurried = scope.spawn(|| {
                 hold_at(&goes_on);
-                let request = coalesce.request(&1).timeout(Duration::ZERO);
+                let request = coalesce.on(&1).timeout(Duration::ZERO);
                 request.try_call(|_| unreachable!("its deadline has passed")).result
             });
             let results = coalesce.call_many(&[1, 2], |missing| {
@@ -551,13 +556,16 @@ fn waiting_for_others_has_a_deadline_that_a_result_beats() {
                 })
             });
             until_running(&coalesce, 2);
-            let results = coalesce.request_many(&[1, 2, 3]).timeout(Duration::ZERO).call(|missing| {
+            let outcomes = coalesce.on_many(&[1, 2, 3]).timeout(Duration::ZERO).call(|missing| {
                 // The flight of 2 ends while this closure runs.
                 until("the quick one to end", || coalesce.stats().running == 2);
                 tenfold(missing)
             });
-            assert!(matches!(results[0], Err(CallError::TimedOut)));
-            assert_eq!((**results[1].as_ref().unwrap(), **results[2].as_ref().unwrap()), (2, 30));
+            let roles: Vec<bool> = outcomes.iter().map(|outcome| outcome.role.ran()).collect();
+            assert_eq!(roles, [false, false, true]);
+            let answers = results(outcomes);
+            assert!(matches!(answers[0], Err(CallError::TimedOut)));
+            assert_eq!((**answers[1].as_ref().unwrap(), **answers[2].as_ref().unwrap()), (2, 30));
             gate.open();
             assert_eq!((*slow.join().unwrap().unwrap(), *quick.join().unwrap().unwrap()), (1, 2));
         });
@@ -574,9 +582,9 @@ fn an_impatient_batch_asks_for_the_key_alone_and_its_wishes_hold_for_old_flights
             let mark = coalesce.mark();
             thread::scope(|scope| {
                 scope.spawn(|| {
-                    let results = coalesce.request_many(&[1]).patience(Duration::from_millis(1)).call(tenfold);
-                    assert_eq!(values(&results), [10]);
-                    let fresh = coalesce.request_many(&[1]).after(mark).call(|_| vec![2]);
+                    let answers = results(coalesce.on_many(&[1]).patience(Duration::from_millis(1)).call(tenfold));
+                    assert_eq!(values(&answers), [10]);
+                    let fresh = results(coalesce.on_many(&[1]).after(mark).call(|_| vec![2]));
                     assert_eq!(values(&fresh), [2]);
                 });
             });
@@ -592,15 +600,15 @@ fn an_impatient_batch_asks_for_the_key_alone_and_its_wishes_hold_for_old_flights
 #[test]
 fn a_batch_that_is_one_follower_too_many_is_rejected_or_asks_alone() {
     bounded(|| {
-        for overflow in [Overflow::Reject, Overflow::Bypass] {
-            let coalesce: Numbers = SyncCoalesce::builder().max_followers(0).overflow(overflow).build();
+        for overflow in [OnOverflow::Refuse, OnOverflow::Bypass] {
+            let coalesce: Numbers = SyncCoalesce::builder().max_followers(0).on_overflow(overflow).build();
             coalesce
                 .call(&1, || {
                     thread::scope(|scope| {
                         let batch = scope.spawn(|| coalesce.call_many(&[1, 2], tenfold));
                         let results = batch.join().unwrap();
                         match overflow {
-                            Overflow::Reject => assert!(matches!(results[0], Err(CallError::Overloaded))),
+                            OnOverflow::Refuse => assert!(matches!(results[0], Err(CallError::Overloaded))),
                             _ => assert_eq!(values(&results), [10, 20]),
                         }
                     });
@@ -666,11 +674,11 @@ impl Observer for Events {
         self.count("joined");
     }
 
-    fn ended(&self, _: &FlightId<'_>, _: &Ended) {
+    fn ended(&self, _: &FlightId<'_>, _: &RunEnded) {
         self.count("ended");
     }
 
-    fn left(&self, _: &FlightId<'_>, _: &Left) {
+    fn left(&self, _: &FlightId<'_>, _: &FollowerLeft) {
         self.count("left");
     }
 }
@@ -684,7 +692,7 @@ fn observers_are_told_of_each_key() {
             .call(&1, || {
                 thread::scope(|scope| {
                     scope.spawn(|| {
-                        coalesce.request_many(&[1, 2, 3]).timeout(Duration::ZERO).call(tenfold);
+                        coalesce.on_many(&[1, 2, 3]).timeout(Duration::ZERO).call(tenfold);
                     });
                 });
                 1

@@ -3,15 +3,16 @@
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::{Bypass, CallError, Overflow, Role, SyncCoalesce};
+use sync_coalesce::{BypassReason, CallError, OnOverflow, Role, SyncCoalesce};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 #[test]
 fn one_follower_too_many_is_rejected_or_runs_uncoalesced() {
     bounded(|| {
-        for overflow in [Overflow::Reject, Overflow::Bypass] {
-            let coalesce: SyncCoalesce<u8, u32> = SyncCoalesce::builder().max_followers(2).overflow(overflow).build();
+        for overflow in [OnOverflow::Refuse, OnOverflow::Bypass] {
+            let coalesce: SyncCoalesce<u8, u32> =
+                SyncCoalesce::builder().max_followers(2).on_overflow(overflow).build();
             let gate = Gate::new();
             thread::scope(|scope| {
                 let leader = scope.spawn(|| {
@@ -23,13 +24,13 @@ fn one_follower_too_many_is_rejected_or_runs_uncoalesced() {
                 until_running(&coalesce, 1);
                 let followers = crowd(scope, 2, |_| coalesce.call(&1, || unreachable!("there is room")));
                 until_following(&coalesce, 2);
-                let one_more = coalesce.request(&1).call(|_| 2);
-                if overflow == Overflow::Reject {
+                let one_more = coalesce.on(&1).call(|_| 2);
+                if overflow == OnOverflow::Refuse {
                     assert!(matches!(one_more.result, Err(CallError::Overloaded)));
                     assert_eq!(one_more.role, Role::Refused);
                 } else {
                     assert_eq!(*one_more.result.unwrap(), 2);
-                    assert_eq!(one_more.role, Role::Bypassed(Bypass::Overloaded));
+                    assert_eq!(one_more.role, Role::Bypassed(BypassReason::Overloaded));
                 }
                 gate.open();
                 leader.join().unwrap().unwrap();
@@ -45,7 +46,7 @@ fn one_follower_too_many_is_rejected_or_runs_uncoalesced() {
 #[test]
 fn places_for_followers_in_all_are_given_back_however_they_leave() {
     bounded(|| {
-        let coalesce: SyncCoalesce<u8, u32> = SyncCoalesce::builder().max_followers_in_all(2).build();
+        let coalesce: SyncCoalesce<u8, u32> = SyncCoalesce::builder().max_followers_total(2).build();
         // One way to leave after the other; had one kept its place, a later round would be rejected.
         for way in ["end", "cancel", "timeout", "panic", "forget"] {
             let gates = [Gate::new(), Gate::new()];
@@ -62,7 +63,7 @@ fn places_for_followers_in_all_are_given_back_however_they_leave() {
                 until_running(&coalesce, 2);
                 let followers = crowd(scope, 2, |number| {
                     let timeout = if way == "timeout" { Duration::from_millis(50) } else { Duration::MAX };
-                    coalesce.request(&u8::try_from(number).unwrap()).timeout(timeout).call(|_| unreachable!())
+                    coalesce.on(&u8::try_from(number).unwrap()).timeout(timeout).call(|_| unreachable!())
                 });
                 if way != "timeout" {
                     until_following(&coalesce, 2);
@@ -88,7 +89,7 @@ fn places_for_followers_in_all_are_given_back_however_they_leave() {
 #[test]
 fn a_follower_that_leads_something_takes_a_place_among_followers_in_all_too() {
     bounded(|| {
-        let coalesce: SyncCoalesce<u8, u32> = SyncCoalesce::builder().max_followers_in_all(1).build();
+        let coalesce: SyncCoalesce<u8, u32> = SyncCoalesce::builder().max_followers_total(1).build();
         let gate = Gate::new();
         thread::scope(|scope| {
             let leader = scope.spawn(|| {

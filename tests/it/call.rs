@@ -56,7 +56,7 @@ fn a_hundred_callers_make_one_run() {
         let coalesce: SyncCoalesce<u8, usize> = SyncCoalesce::new();
         let roles = thread::scope(|scope| {
             join(crowd(scope, 100, |number| {
-                let outcome = coalesce.request(&1).call(|flight| {
+                let outcome = coalesce.on(&1).call(|flight| {
                     until("99 followers", || flight.followers() == 99);
                     number
                 });
@@ -153,9 +153,9 @@ fn a_leader_does_not_wait_for_its_followers_to_wake() {
             let follower = scope.spawn(|| {
                 until_running(&coalesce, 1);
                 hold_at(&goes_on);
-                coalesce.request("key").timeout(Duration::ZERO).call(|_| unreachable!("a flight is on"))
+                coalesce.on("key").timeout(Duration::ZERO).call(|_| unreachable!("a flight is on"))
             });
-            let led = coalesce.request("key").call(|_| {
+            let led = coalesce.on("key").call(|_| {
                 until_following(&coalesce, 1);
                 7
             });
@@ -219,13 +219,13 @@ fn every_verb_on_one_key_joins_the_same_flight() {
         let verbs: [&(dyn Fn() -> Result<Arc<u8>, CallError<_>> + Sync); 5] = [
             &|| coalesce.call(&key, || unreachable!()),
             &|| coalesce.try_call(&key, || unreachable!()),
-            &|| coalesce.request(&key).try_call(|_| unreachable!()).result,
+            &|| coalesce.on(&key).try_call(|_| unreachable!()).result,
             &|| coalesce.try_call_for(question, |_| unreachable!()),
             &|| wrapped(&()),
         ];
         thread::scope(|scope| {
             let leader = scope.spawn(|| {
-                coalesce.request(&key).call(|flight| {
+                coalesce.on(&key).call(|flight| {
                     until_following(&coalesce, 5);
                     assert_eq!(flight.followers(), 5);
                     7
@@ -254,13 +254,13 @@ fn a_request_that_cannot_be_serialised_runs_nothing() {
 fn a_bypassed_call_neither_joins_nor_can_be_joined() {
     let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
     let outer = coalesce.call("key", || {
-        let inner = coalesce.request("key").bypass().call(|flight| {
+        let inner = coalesce.on("key").bypass().call(|flight| {
             assert_eq!((flight.followers(), flight.is_cancelled()), (0, false));
             assert!(format!("{flight:?}").starts_with("Flight"));
             assert_eq!(coalesce.stats().running, 2);
             2
         });
-        assert_eq!(inner.role, Role::Bypassed(sync_coalesce::Bypass::Requested));
+        assert_eq!(inner.role, Role::Bypassed(sync_coalesce::BypassReason::Requested));
         *inner.result.unwrap() + 1
     });
     assert_eq!(*outer.unwrap(), 3);

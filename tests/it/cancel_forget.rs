@@ -26,7 +26,7 @@ fn cancel_wakes_the_followers_before_the_leader_is_done() {
         let (begun, gate) = (Gate::new(), Gate::new());
         thread::scope(|scope| {
             let leader = scope.spawn(|| {
-                coalesce.request("key").call(|flight| {
+                coalesce.on("key").call(|flight| {
                     assert!(!flight.is_cancelled());
                     begun.open();
                     gate.pass();
@@ -61,7 +61,7 @@ fn forget_leaves_present_followers_in_their_flight() {
         let gate = Gate::new();
         thread::scope(|scope| {
             let leader = scope.spawn(|| {
-                coalesce.request("key").call(|flight| {
+                coalesce.on("key").call(|flight| {
                     gate.pass();
                     assert_eq!((flight.followers(), flight.is_cancelled()), (3, false));
                     1

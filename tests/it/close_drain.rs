@@ -16,7 +16,7 @@ fn close_wakes_every_follower_refuses_new_calls_and_leaves_leaders_their_results
             let lead = |key: u8| {
                 let (coalesce, gate) = (&coalesce, &gate);
                 scope.spawn(move || {
-                    coalesce.request(&key).call(|flight| {
+                    coalesce.on(&key).call(|flight| {
                         gate.pass();
                         assert!(flight.is_cancelled());
                         1
@@ -36,7 +36,7 @@ fn close_wakes_every_follower_refuses_new_calls_and_leaves_leaders_their_results
             coalesce.close();
             assert!(matches!(of_forgotten.join().unwrap(), Err(CallError::Closed)));
             assert!(join(followers).into_iter().all(|result| matches!(result, Err(CallError::Closed))));
-            for refused in [coalesce.request(&1).call(|_| 2), coalesce.request(&2).bypass().call(|_| 2)] {
+            for refused in [coalesce.on(&1).call(|_| 2), coalesce.on(&2).bypass().call(|_| 2)] {
                 assert!(matches!(refused.result, Err(CallError::Closed)));
                 assert_eq!(refused.role, Role::Refused);
             }
@@ -69,7 +69,7 @@ fn drain_waits_for_led_forgotten_and_bypassed_closures() {
             until_running(coalesce, 1);
             coalesce.forget(&1);
             scope.spawn(move || coalesce.call(&1, wait));
-            scope.spawn(move || coalesce.request(&1).bypass().call(|_| wait()));
+            scope.spawn(move || coalesce.on(&1).bypass().call(|_| wait()));
             until_running(coalesce, 3);
             let drained = scope.spawn(|| coalesce.drain(Duration::MAX));
             for left in [3, 2, 1] {
@@ -97,7 +97,7 @@ fn a_closure_can_drain_all_others() {
                 })
             });
             until_running(&coalesce, 1);
-            let drained = coalesce.request(&2).bypass().call(|_| {
+            let drained = coalesce.on(&2).bypass().call(|_| {
                 *coalesce
                     .call(&3, || {
                         assert!(!coalesce.drain(Duration::from_millis(1)), "another closure runs");
@@ -121,14 +121,14 @@ fn a_closure_that_runs_alone_is_left_out_of_its_own_drain_after_another_one_has_
         let (first, second) = (Gate::new(), Gate::new());
         thread::scope(|scope| {
             let drains = scope.spawn(|| {
-                coalesce.request(&1).bypass().call(|_| {
+                coalesce.on(&1).bypass().call(|_| {
                     second.pass();
                     coalesce.drain(Duration::MAX)
                 })
             });
             until_running(&coalesce, 1);
             let ends = scope.spawn(|| {
-                coalesce.request(&1).bypass().call(|_| {
+                coalesce.on(&1).bypass().call(|_| {
                     first.pass();
                     true
                 })

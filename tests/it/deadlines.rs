@@ -20,15 +20,15 @@ fn a_follower_leaves_at_its_timeout_while_the_flight_goes_on() {
                 })
             });
             until_running(&coalesce, 1);
-            let patient = scope.spawn(|| coalesce.request("key").timeout(Duration::MAX).call(|_| unreachable!()));
+            let patient = scope.spawn(|| coalesce.on("key").timeout(Duration::MAX).call(|_| unreachable!()));
             until_following(&coalesce, 1);
             for timeout in [Duration::ZERO, Duration::from_millis(20)] {
-                let outcome = coalesce.request("key").timeout(timeout).call(|_| unreachable!());
+                let outcome = coalesce.on("key").timeout(timeout).call(|_| unreachable!());
                 assert!(matches!(outcome.result, Err(CallError::TimedOut)));
                 assert!(matches!(outcome.role, Role::Follower { waited } if waited >= timeout));
             }
             let past = Instant::now();
-            let outcome = coalesce.request("key").deadline(past).call(|_| unreachable!());
+            let outcome = coalesce.on("key").deadline(past).call(|_| unreachable!());
             assert!(matches!(outcome.result, Err(CallError::TimedOut)));
             gate.open();
             assert_eq!(*leader.join().unwrap().unwrap(), 7);
@@ -49,7 +49,7 @@ fn the_builders_timeout_holds_where_a_request_says_nothing() {
             let leader = scope.spawn(|| coalesce.call("key", || gate.pass()));
             until_running(&coalesce, 1);
             assert!(matches!(coalesce.call("key", || unreachable!()), Err(CallError::TimedOut)));
-            let patient = scope.spawn(|| coalesce.request("key").timeout(Duration::MAX).call(|_| unreachable!()));
+            let patient = scope.spawn(|| coalesce.on("key").timeout(Duration::MAX).call(|_| unreachable!()));
             until_following(&coalesce, 1);
             gate.open();
             leader.join().unwrap().unwrap();
@@ -73,7 +73,7 @@ fn a_herd_whose_timeout_ended_does_not_lead() {
             });
             until_running(&coalesce, 1);
             let herd = crowd(scope, 20, |_| {
-                coalesce.request(&1).timeout(Duration::from_millis(5)).call(|_| unreachable!("it has timed out"))
+                coalesce.on(&1).timeout(Duration::from_millis(5)).call(|_| unreachable!("it has timed out"))
             });
             assert!(join(herd).into_iter().all(|outcome| matches!(outcome.result, Err(CallError::TimedOut))));
             gate.open();

@@ -6,7 +6,8 @@ use std::sync::{Arc, Barrier, LazyLock};
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::{Bypass, CallError, FlightId, Observer, OnDeadlock, OnFailure, Role, SyncCoalesce};
+use sync_coalesce::observe::{FlightId, Observer};
+use sync_coalesce::{BypassReason, CallError, OnDeadlock, OnFailure, Role, SyncCoalesce};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
@@ -24,14 +25,14 @@ fn a_closure_that_asks_for_its_own_key_is_refused_at_once() {
     bounded(|| {
         let coalesce: SyncCoalesce<String, Vec<String>> = SyncCoalesce::builder().name("answers").build();
         let outer = coalesce.call("key", || {
-            let inner = coalesce.request("key").call(|_| unreachable!("it is refused"));
+            let inner = coalesce.on("key").call(|_| unreachable!("it is refused"));
             assert_eq!(inner.role, Role::Refused);
             chain(inner.result)
         });
         let [flight] = &outer.unwrap()[..] else { panic!("one flight is in the circle") };
         assert!(flight.starts_with("answers#"), "{flight}");
         let stats = coalesce.stats();
-        assert_eq!((stats.underlying_calls, stats.refused, stats.coalesced_calls, stats.calls()), (1, 1, 0, 2));
+        assert_eq!((stats.underlying_calls, stats.deadlocks, stats.coalesced_calls, stats.calls()), (1, 1, 0, 2));
         assert_idle(&coalesce);
     });
 }
@@ -40,8 +41,8 @@ fn a_closure_that_asks_for_its_own_key_is_refused_at_once() {
 fn a_closure_that_asks_for_its_own_key_runs_uncoalesced_if_so_configured() {
     let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::builder().on_deadlock(OnDeadlock::Bypass).build();
     let outer = coalesce.call("key", || {
-        let inner = coalesce.request("key").call(|_| 2);
-        assert_eq!(inner.role, Role::Bypassed(Bypass::Deadlock));
+        let inner = coalesce.on("key").call(|_| 2);
+        assert_eq!(inner.role, Role::Bypassed(BypassReason::Deadlock));
         *inner.result.unwrap() + 1
     });
     assert_eq!(*outer.unwrap(), 3);
@@ -79,12 +80,12 @@ fn cost_policies_and_observer_are_refused_too_where_they_ask_for_the_key_of_thei
 
     bounded(|| {
         COALESCE.try_call(&1, || Ok(7)).unwrap();
-        assert_eq!((COALESCE.stats().cost_spent, COALESCE.stats().refused), (1.0, 2), "observer and cost");
+        assert_eq!((COALESCE.stats().cost_spent, COALESCE.stats().deadlocks), (1.0, 2), "observer and cost");
         COALESCE.try_call(&1, || Err(8)).unwrap_err();
-        assert_eq!(COALESCE.stats().refused, 4, "observer and policy for errors");
+        assert_eq!(COALESCE.stats().deadlocks, 4, "observer and policy for errors");
         let panics = AssertUnwindSafe(|| COALESCE.try_call(&1, || resume_unwind(Box::new("down"))));
         assert!(catch_unwind(panics).is_err());
-        assert_eq!(COALESCE.stats().refused, 6, "observer and policy for panics");
+        assert_eq!(COALESCE.stats().deadlocks, 6, "observer and policy for panics");
         assert_idle(&COALESCE);
     });
 }
@@ -119,7 +120,7 @@ fn of_two_threads_that_ask_for_each_others_key_exactly_one_is_refused() {
             assert_eq!(refused.iter().filter(|refused| **refused).count(), 1);
             assert_idle(&coalesce);
         }
-        assert_eq!(coalesce.stats().refused, 500);
+        assert_eq!(coalesce.stats().deadlocks, 500);
     });
 }
 
@@ -150,7 +151,7 @@ fn a_circle_over_three_threads_three_keys_and_two_coalescers_is_refused_once() {
         });
         assert!(["<a> <b> <c>", "<b> <c> <a>", "<c> <a> <b>"].contains(&answers[0].as_str()), "{answers:?}");
         assert!(answers.iter().all(|answer| *answer == answers[0]), "the one refusal travelled round");
-        assert_eq!(one.stats().refused + other.stats().refused, 1);
+        assert_eq!(one.stats().deadlocks + other.stats().deadlocks, 1);
         assert_idle(&one);
         assert_idle(&other);
     });
@@ -191,7 +192,7 @@ fn a_job_that_rayon_steals_onto_the_leaders_thread_is_refused() {
             })
         });
         assert!(*refused.unwrap());
-        assert_eq!(coalesce.stats().refused, 1);
+        assert_eq!(coalesce.stats().deadlocks, 1);
         assert_idle(&coalesce);
     });
 }
@@ -230,7 +231,7 @@ fn a_follower_of_a_flight_that_has_ended_closes_no_circle_though_it_sleeps_still
                     .unwrap();
             });
         }
-        assert_eq!(coalesce.stats().refused, 0);
+        assert_eq!(coalesce.stats().deadlocks, 0);
         assert_idle(coalesce);
     });
 }
@@ -256,7 +257,7 @@ fn a_circle_through_an_elected_leader_is_refused() {
             until_running(&coalesce, 1);
             let elected = scope.spawn(|| {
                 coalesce.try_call(&"B", || {
-                    let outcome = coalesce.request(&"A").try_call(|_| {
+                    let outcome = coalesce.on(&"A").try_call(|_| {
                         third_follows.pass();
                         let refused = coalesce.try_call(&"C", || unreachable!("it is in flight"));
                         Ok(if matches!(refused, Err(CallError::Deadlock { .. })) { "refused" } else { "not refused" })
@@ -296,7 +297,7 @@ fn a_follower_that_timed_out_closes_no_circle() {
             until_running(&coalesce, 1);
             let other = scope.spawn(|| {
                 coalesce.call(&"B", || {
-                    let outcome = coalesce.request(&"A").timeout(Duration::ZERO).call(|_| unreachable!("in flight"));
+                    let outcome = coalesce.on(&"A").timeout(Duration::ZERO).call(|_| unreachable!("in flight"));
                     assert!(matches!(outcome.result, Err(CallError::TimedOut)));
                     left.open();
                     may_end.pass();
@@ -309,7 +310,7 @@ fn a_follower_that_timed_out_closes_no_circle() {
             may_end.open();
             assert_eq!((*leader.join().unwrap().unwrap(), *other.join().unwrap().unwrap()), (7, 7));
         });
-        assert_eq!(coalesce.stats().refused, 0);
+        assert_eq!(coalesce.stats().deadlocks, 0);
         assert_idle(&coalesce);
     });
 }
@@ -334,7 +335,7 @@ fn a_leader_may_follow_another_flight_that_does_not_lead_back() {
             gate.open();
             assert_eq!([far, middle, near].map(|thread| *thread.join().unwrap().unwrap()), [1, 2, 3]);
         });
-        assert_eq!(coalesce.stats().refused, 0);
+        assert_eq!(coalesce.stats().deadlocks, 0);
         assert_idle(&coalesce);
     });
 }
@@ -349,9 +350,9 @@ fn a_wait_that_no_graph_can_see_ends_by_patience() {
         let coalesce: SyncCoalesce<&str, u32> = SyncCoalesce::new();
         let value = coalesce.call(&"A", || {
             thread::scope(|scope| {
-                let ask = || coalesce.request(&"A").patience(Duration::from_millis(10)).call(|_| 2);
+                let ask = || coalesce.on(&"A").patience(Duration::from_millis(10)).call(|_| 2);
                 let outcome = scope.spawn(ask).join().unwrap();
-                assert_eq!(outcome.role, Role::Bypassed(Bypass::Impatient));
+                assert_eq!(outcome.role, Role::Bypassed(BypassReason::Impatient));
                 *outcome.result.unwrap()
             })
         });
@@ -373,7 +374,7 @@ fn a_wait_that_no_graph_can_see_ends_by_a_timeout() {
         let coalesce: SyncCoalesce<&str, u32> = SyncCoalesce::new();
         let value = coalesce.call(&"A", || {
             thread::scope(|scope| {
-                let ask = || coalesce.request(&"A").timeout(TIME).call(|_| unreachable!("it is in flight"));
+                let ask = || coalesce.on(&"A").timeout(TIME).call(|_| unreachable!("it is in flight"));
                 let outcome = scope.spawn(ask).join().unwrap();
                 assert!(matches!(outcome.role, Role::Follower { waited } if waited >= TIME));
                 assert!(matches!(outcome.result, Err(CallError::TimedOut)));
@@ -382,7 +383,7 @@ fn a_wait_that_no_graph_can_see_ends_by_a_timeout() {
         });
         assert_eq!(*value.unwrap(), 1);
         let stats = coalesce.stats();
-        assert_eq!((stats.coalesced_calls, stats.timed_out, stats.refused, stats.calls()), (1, 1, 0, 2));
+        assert_eq!((stats.coalesced_calls, stats.timed_out, stats.deadlocks, stats.calls()), (1, 1, 0, 2));
         assert_idle(&coalesce);
     });
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sync_coalesce::{CallError, OnFailure, OnFullPool, OnLastTicket, Overflow, SyncCoalesce, Ticket};
+use sync_coalesce::{CallError, OnFailure, OnOverflow, SyncCoalesce, Ticket};
 
 use crate::support::{Gate, LIMIT, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
@@ -106,8 +106,8 @@ fn calls_batches_and_tickets_of_one_key_share_one_flight() {
 #[test]
 fn a_ticket_joins_the_flight_of_a_call() {
     bounded(|| {
-        let coalesce: Numbers = SyncCoalesce::builder().on_last_ticket(OnLastTicket::Cancel).build();
-        let value = coalesce.request(&1).call(|flight| {
+        let coalesce: Numbers = SyncCoalesce::builder().cancel_when_abandoned(true).build();
+        let value = coalesce.on(&1).call(|flight| {
             drop(coalesce.detach(&1, |_| unreachable!("it is in flight")));
             assert!(!flight.is_cancelled(), "a call is not a ticket's to cancel");
             assert_eq!(flight.followers(), 0);
@@ -322,7 +322,7 @@ fn what_the_pool_has_no_place_for_is_overloaded_and_a_waiting_caller_runs_its_ow
 fn what_the_pool_has_no_place_for_runs_on_the_callers_thread() {
     bounded(|| {
         let coalesce: Numbers =
-            SyncCoalesce::builder().pool_threads(1).pool_queue(0).on_full_pool(OnFullPool::CallerRuns).build();
+            SyncCoalesce::builder().pool_threads(1).pool_queue(0).on_full_pool(OnOverflow::Bypass).build();
         let gate = Arc::new(Gate::new());
         let first = held(&coalesce, 1, &gate);
         let me = thread::current().id();
@@ -362,8 +362,8 @@ fn a_ticket_that_has_left_is_not_counted_among_those_who_cannot_be_elected() {
 #[test]
 fn a_ticket_too_many_is_overloaded_since_it_has_no_thread_to_run_on_by_itself() {
     bounded(|| {
-        for overflow in [Overflow::Reject, Overflow::Bypass] {
-            let coalesce: Numbers = SyncCoalesce::builder().max_followers(1).overflow(overflow).build();
+        for overflow in [OnOverflow::Refuse, OnOverflow::Bypass] {
+            let coalesce: Numbers = SyncCoalesce::builder().max_followers(1).on_overflow(overflow).build();
             let gate = Arc::new(Gate::new());
             let tickets = [1, 2].map(|_| held(&coalesce, 1, &gate));
             let too_many = coalesce.detach(&1, |_| unreachable!("there is no room"));
@@ -400,7 +400,7 @@ fn dropping_tickets_leaves_a_flight_alone() {
 fn the_last_ticket_cancels_if_nobody_else_is_there() {
     bounded(|| {
         let coalesce: Arc<Numbers> =
-            Arc::new(SyncCoalesce::builder().pool_threads(1).on_last_ticket(OnLastTicket::Cancel).build());
+            Arc::new(SyncCoalesce::builder().pool_threads(1).cancel_when_abandoned(true).build());
         let (told, wait) = mpsc::channel();
         let first = coalesce.detach(&1, move |flight| {
             until("being cancelled", || flight.is_cancelled());

@@ -21,7 +21,7 @@ fn one_follower_leads_after_an_error_and_the_others_get_its_value() {
         let runs = AtomicU64::new(0);
         let outcomes = thread::scope(|scope| {
             join(crowd(scope, 10, |_| {
-                coalesce.request(&"key").try_call(|flight| {
+                coalesce.on(&"key").try_call(|flight| {
                     let run = runs.fetch_add(1, SeqCst);
                     if run == 0 {
                         until_following(&coalesce, 9);
@@ -162,7 +162,7 @@ fn nobody_past_its_deadline_leads() {
                 until_running(&coalesce, 1);
                 let late = scope.spawn(|| {
                     hold_at(&late_goes_on);
-                    let request = coalesce.request(&"key").timeout(Duration::ZERO);
+                    let request = coalesce.on(&"key").timeout(Duration::ZERO);
                     request.try_call(|_| unreachable!("its deadline has passed"))
                 });
                 let patient = crowd(scope, usize::try_from(patients).unwrap(), |_| {
@@ -208,7 +208,7 @@ fn whoever_sleeps_yet_is_woken_to_lead_wherever_that_is() {
                 });
                 until_running(&coalesce, 1);
                 let many = crowd(scope, 64, |_| {
-                    let request = coalesce.request(&"key").timeout(Duration::from_millis(50));
+                    let request = coalesce.on(&"key").timeout(Duration::from_millis(50));
                     request.try_call(|_| unreachable!("its deadline passes first")).result
                 });
                 until("the many to join", || coalesce.stats().coalesced_calls == 64);
@@ -238,7 +238,7 @@ fn a_deadline_is_kept_however_often_the_lead_is_handed_over() {
                 loop {
                     until_running(&coalesce, 1);
                     let before = runs.load(SeqCst);
-                    let outcome = coalesce.request(&"key").timeout(TIME).try_call(|_| Ok(2));
+                    let outcome = coalesce.on(&"key").timeout(TIME).try_call(|_| Ok(2));
                     match (outcome.role, outcome.result) {
                         // The lead was handed over three times at least while it waited. Had its time begun anew, the
                         // last time was two parts or more after it had joined.
@@ -312,7 +312,7 @@ fn elections_among_a_crowd_that_comes_and_goes() {
             join(crowd(scope, 32, |number| {
                 for round in 0..200 {
                     let timeout = if (number + round) % 3 == 0 { Duration::ZERO } else { Duration::MAX };
-                    let outcome = coalesce.request(&"key").timeout(timeout).try_call(|_| {
+                    let outcome = coalesce.on(&"key").timeout(timeout).try_call(|_| {
                         let run = runs.fetch_add(1, SeqCst);
                         thread::yield_now();
                         if run % 2 == 0 { Err(run) } else { Ok(run) }
@@ -336,7 +336,7 @@ fn elections_among_a_crowd_that_comes_and_goes() {
 fn an_elected_follower_gives_its_place_back() {
     bounded(|| {
         let coalesce: Coalesce =
-            SyncCoalesce::builder().on_error(OnFailure::Elect { times: 1 }).max_followers_in_all(1).build();
+            SyncCoalesce::builder().on_error(OnFailure::Elect { times: 1 }).max_followers_total(1).build();
         for _ in 0..3 {
             thread::scope(|scope| {
                 let first = scope.spawn(|| {
@@ -346,7 +346,7 @@ fn an_elected_follower_gives_its_place_back() {
                     })
                 });
                 until_running(&coalesce, 1);
-                let outcome = coalesce.request(&"key").try_call(|_| Ok(2));
+                let outcome = coalesce.on(&"key").try_call(|_| Ok(2));
                 assert_eq!(outcome.role, Role::Leader { followers: 0 });
                 assert!(first.join().unwrap().is_err());
             });

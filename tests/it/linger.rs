@@ -21,14 +21,14 @@ fn building() -> Builder<u64, u64, String> {
 fn a_value_lingers_and_is_the_same_one() {
     let coalesce = building().linger(LONG).build();
     let first = coalesce.call(&1, || 7).unwrap();
-    let outcome = coalesce.request(&1).call(|_| unreachable!("it lingers"));
+    let outcome = coalesce.on(&1).call(|_| unreachable!("it lingers"));
     assert!(Arc::ptr_eq(&outcome.result.unwrap(), &first));
     assert!(matches!(outcome.role, Role::Lingering { age } if age < LONG), "{:?}", outcome.role);
     assert!(!outcome.role.ran());
 
     let stats = coalesce.stats();
     assert_eq!((stats.underlying_calls, stats.lingered, stats.calls()), (1, 1, 2));
-    assert!((stats.hit_ratio() - 0.5).abs() < 1e-9);
+    assert!((stats.coalesce_ratio() - 0.5).abs() < 1e-9);
     assert_idle(&coalesce);
 }
 
@@ -61,7 +61,7 @@ fn a_result_that_has_expired_is_not_given_out() {
     bounded(|| {
         let coalesce = building().linger(Duration::from_nanos(1)).build();
         coalesce.call(&1, || 1).unwrap();
-        until("the nanosecond", || coalesce.request(&1).call(|_| 2).role.ran());
+        until("the nanosecond", || coalesce.on(&1).call(|_| 2).role.ran());
         assert_idle(&coalesce);
         // What does not linger at all has expired at once.
         let coalesce = building().linger(Duration::ZERO).build();
@@ -121,17 +121,17 @@ fn nobody_gets_a_result_that_is_older_than_his_mark() {
     let coalesce = building().linger(LONG).build();
     coalesce.call(&1, || 1).unwrap();
     let mark = coalesce.mark();
-    assert_eq!(*coalesce.request(&1).after(mark).call(|_| 2).result.unwrap(), 2);
-    assert_eq!(*coalesce.request(&1).after(mark).call(|_| 3).result.unwrap(), 2, "this one is younger");
+    assert_eq!(*coalesce.on(&1).after(mark).call(|_| 2).result.unwrap(), 2);
+    assert_eq!(*coalesce.on(&1).after(mark).call(|_| 3).result.unwrap(), 2, "this one is younger");
     assert_idle(&coalesce);
 }
 
 #[test]
 fn a_bypass_takes_no_result_and_leaves_none() {
     let coalesce = building().linger(LONG).build();
-    assert_eq!(*coalesce.request(&1).bypass().call(|_| 1).result.unwrap(), 1);
+    assert_eq!(*coalesce.on(&1).bypass().call(|_| 1).result.unwrap(), 1);
     assert_eq!(*coalesce.call(&1, || 2).unwrap(), 2);
-    assert_eq!(*coalesce.request(&1).bypass().call(|_| 3).result.unwrap(), 3);
+    assert_eq!(*coalesce.on(&1).bypass().call(|_| 3).result.unwrap(), 3);
     assert_eq!(*coalesce.call(&1, || 4).unwrap(), 2);
     assert_idle(&coalesce);
 }
@@ -218,7 +218,7 @@ fn a_stale_result_whose_drop_panics_does_not_strand_the_flight_that_replaces_it(
         drop(coalesce.call(&13, || Asks(Arc::clone(&coalesce), 13)).unwrap());
         let mark = coalesce.mark();
         // The caller holds the new lead when the old value, which nobody else has, is dropped.
-        let fresh = coalesce.request(&13).after(mark).call(|_| Asks(Arc::clone(&coalesce), 14));
+        let fresh = coalesce.on(&13).after(mark).call(|_| Asks(Arc::clone(&coalesce), 14));
         assert_eq!(fresh.result.unwrap().1, 14);
         assert_idle(&coalesce);
     });

@@ -31,7 +31,7 @@ fn after_a_mark_an_older_flight_is_forgotten_and_one_new_flight_serves_all() {
             until_following(&coalesce, 1);
             let mark = mark.get_or_init(|| coalesce.mark());
             let new = crowd(scope, 5, |_| {
-                coalesce.request(&1).after(*mark).call(|_| {
+                coalesce.on(&1).after(*mark).call(|_| {
                     new_gate.pass();
                     2
                 })
@@ -60,7 +60,7 @@ fn a_flight_begun_after_the_mark_is_joined() {
                 })
             });
             until_running(&coalesce, 1);
-            let outcome = coalesce.request(&1).after(mark).call(|_| unreachable!("a fresh flight is on"));
+            let outcome = coalesce.on(&1).after(mark).call(|_| unreachable!("a fresh flight is on"));
             assert_eq!(*outcome.result.unwrap(), 1);
             leader.join().unwrap().unwrap();
         });

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::{Bypass, CallError, Role, SyncCoalesce};
+use sync_coalesce::{BypassReason, CallError, Role, SyncCoalesce};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_running};
 
@@ -24,7 +24,7 @@ fn the_impatient_run_alone_and_not_more_than_so_many_at_a_time() {
             });
             until_running(&coalesce, 1);
             let impatient = crowd(scope, 12, |_| {
-                coalesce.request(&1).call(|_| {
+                coalesce.on(&1).call(|_| {
                     most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
                     thread::yield_now();
                     now.fetch_sub(1, SeqCst);
@@ -32,7 +32,7 @@ fn the_impatient_run_alone_and_not_more_than_so_many_at_a_time() {
                 })
             });
             for outcome in join(impatient) {
-                assert_eq!(outcome.role, Role::Bypassed(Bypass::Impatient));
+                assert_eq!(outcome.role, Role::Bypassed(BypassReason::Impatient));
                 assert_eq!(*outcome.result.unwrap(), 2);
             }
             gate.open();
@@ -52,9 +52,9 @@ fn a_deadline_comes_before_a_longer_patience_and_patience_before_a_longer_deadli
         let value = coalesce.call(&1, || {
             let (short, long) = (Duration::from_millis(5), Duration::MAX);
             thread::scope(|scope| {
-                let late = scope.spawn(|| coalesce.request(&1).timeout(short).patience(long).call(|_| 2));
+                let late = scope.spawn(|| coalesce.on(&1).timeout(short).patience(long).call(|_| 2));
                 assert!(matches!(late.join().unwrap().result, Err(CallError::TimedOut)));
-                let impatient = scope.spawn(|| coalesce.request(&1).timeout(long).patience(short).call(|_| 2));
+                let impatient = scope.spawn(|| coalesce.on(&1).timeout(long).patience(short).call(|_| 2));
                 *impatient.join().unwrap().result.unwrap()
             })
         });

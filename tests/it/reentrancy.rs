@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::{CallError, OnFailure, OnLastTicket, SyncCoalesce};
+use sync_coalesce::{CallError, OnFailure, SyncCoalesce};
 
 use crate::support::{
     Gate, Holding, LIMIT, assert_nothing_left, bounded, crowd, hold_at, join, until_following, until_running,
@@ -37,7 +37,7 @@ static NOSY_ELECTION: LazyLock<AskedBack> = LazyLock::new(|| {
 });
 
 static NOSY_POOL: LazyLock<AskedBack> = LazyLock::new(|| {
-    SyncCoalesce::builder().shards(1).pool_threads(1).pool_queue(1).on_last_ticket(OnLastTicket::Cancel).build()
+    SyncCoalesce::builder().shards(1).pool_threads(1).pool_queue(1).cancel_when_abandoned(true).build()
 });
 
 static NOSY_CLOSE: LazyLock<AskedBack> =
@@ -101,7 +101,7 @@ fn no_lock_is_held_while_keys_values_errors_closures_or_cost_run() {
             Ok(Nosy(5))
         });
         round(&|| {
-            assert!(NOSY.request(&Nosy(1)).after(NOSY.mark()).try_call(|_| Ok(Nosy(6))).result.is_ok());
+            assert!(NOSY.on(&Nosy(1)).after(NOSY.mark()).try_call(|_| Ok(Nosy(6))).result.is_ok());
             Ok(Nosy(7))
         });
         assert_eq!(NOSY.stats().calls(), 16);
@@ -150,7 +150,7 @@ fn no_lock_is_held_while_the_last_leaders_error_goes() {
             let follower = scope.spawn(|| {
                 hold_at(&goes_on);
                 let end = nosy(|| Err(Nosy(3)));
-                drop(NOSY_ELECTION.request(&Nosy(1)).timeout(timeout).try_call(|_| end()));
+                drop(NOSY_ELECTION.on(&Nosy(1)).timeout(timeout).try_call(|_| end()));
             });
             leader.join().unwrap();
             // From here on nobody but the flight has the error.
@@ -173,7 +173,7 @@ fn no_lock_is_held_while_the_last_leaders_error_goes() {
         // What those bring who find no place, or no time, or are cancelled, goes with them.
         let ask = |timeout| {
             let unused = nosy(|| unreachable!("a flight is on"));
-            NOSY_ELECTION.request(&Nosy(1)).timeout(timeout).try_call(|_| unused()).result
+            NOSY_ELECTION.on(&Nosy(1)).timeout(timeout).try_call(|_| unused()).result
         };
         drop(NOSY_ELECTION.try_call(&Nosy(1), || {
             thread::scope(|scope| {

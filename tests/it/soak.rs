@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sync_coalesce::{
-    Builder, CallError, Flight, FlightId, Observer, OnFailure, OnLastTicket, Overflow, Role, SyncCoalesce,
-};
+use sync_coalesce::observe::{FlightId, Observer};
+use sync_coalesce::{Builder, CallError, FlightHandle, OnFailure, OnOverflow, Role, SyncCoalesce};
 
 use crate::support::{LIMIT, Random, assert_idle, crowd, join, until};
 
@@ -84,7 +83,7 @@ fn random_verbs_over_hot_keys() {
     let [stats, other] = [&soak.parts[0], &soak.parts[1]].map(|part| part.coalesce.stats());
     for (name, count) in [
         ("elected", stats.elected),
-        ("refused", stats.refused),
+        ("deadlocks", stats.deadlocks),
         ("timed_out", stats.timed_out),
         ("impatient", stats.impatient),
         ("cancelled", stats.cancelled),
@@ -125,7 +124,7 @@ impl Part {
         let coalesce = building
             .on_error(OnFailure::Elect { times: 2 })
             .on_panic_with(|message| if message == "elect" { OnFailure::Elect { times: 1 } } else { OnFailure::Share })
-            .on_last_ticket(OnLastTicket::Cancel)
+            .cancel_when_abandoned(true)
             .pool_threads(4)
             .max_impatient(8)
             .shards(4)
@@ -148,7 +147,8 @@ impl Part {
 
 impl Soak {
     fn new() -> Arc<Self> {
-        let bypassing = SyncCoalesce::builder().max_followers(40).max_followers_in_all(50).overflow(Overflow::Bypass);
+        let bypassing =
+            SyncCoalesce::builder().max_followers(40).max_followers_total(50).on_overflow(OnOverflow::Bypass);
         let rejecting = SyncCoalesce::builder().max_followers(20);
         let rejecting = rejecting.linger(Duration::from_micros(50)).linger_errors(Duration::from_micros(20));
         let parts = [Part::new(bypassing), Part::new(rejecting)];
@@ -178,7 +178,7 @@ impl Soak {
 
     fn call(self: &Arc<Self>, place: usize, key: usize, random: &mut Random, depth: usize) {
         let part = &self.parts[place];
-        let mut request = part.coalesce.request(&key);
+        let mut request = part.coalesce.on(&key);
         match random.below(12) {
             0 => request = request.timeout(Duration::ZERO),
             1 => request = request.timeout(micros(random)),
@@ -214,7 +214,7 @@ impl Soak {
     fn call_many(self: &Arc<Self>, place: usize, random: &mut Random, depth: usize) {
         let part = &self.parts[place];
         let keys: Vec<usize> = (0..=random.below(KEYS)).map(|_| random.below(KEYS)).collect();
-        let mut request = part.coalesce.request_many(&keys);
+        let mut request = part.coalesce.on_many(&keys);
         match random.below(8) {
             0 => request = request.timeout(Duration::ZERO),
             1 => request = request.timeout(micros(random)),
@@ -243,7 +243,7 @@ impl Soak {
         match results {
             Ok(results) => {
                 for (&key, result) in keys.iter().zip(&results) {
-                    let answer = self.check(place, key, result);
+                    let answer = self.check(place, key, &result.result);
                     if let Some(own) = own.get(&key) {
                         assert_eq!(answer.map(|answer| answer.run), Some(*own));
                     }
@@ -279,7 +279,7 @@ impl Soak {
     /// What a closure for one key does.
     fn work(
         self: &Arc<Self>,
-        flight: &Flight<'_, usize, Answer, Answer>,
+        flight: &FlightHandle<'_, usize, Answer, Answer>,
         answer: Answer,
         random: &mut Random,
         depth: usize,

@@ -4,7 +4,8 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::{Observer, Stats, SyncCoalesce};
+use sync_coalesce::observe::Observer;
+use sync_coalesce::{Stats, SyncCoalesce};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following, until_running};
 
@@ -71,7 +72,7 @@ fn cost_is_spent_once_and_saved_by_each_follower_with_a_value() {
         coalesce.try_call("key", || Err(())).unwrap_err();
         let stats = coalesce.stats();
         assert_eq!((stats.cost_spent, stats.cost_saved), (1.5, 6.0));
-        assert!((stats.hit_ratio() - 4.0 / 6.0).abs() < 1e-9, "four of six calls were coalesced");
+        assert!((stats.coalesce_ratio() - 4.0 / 6.0).abs() < 1e-9, "four of six calls were coalesced");
         assert_idle(&coalesce);
     });
 }
@@ -105,9 +106,9 @@ fn who_joined_and_got_nothing_or_ran_after_all_is_no_hit() {
     (stats.underlying_calls, stats.elected, stats.coalesced_calls) = (3, 1, 16);
     (stats.impatient, stats.timed_out, stats.cancelled, stats.lingered) = (2, 3, 4, 2);
     assert_eq!(stats.calls(), 20);
-    assert!((stats.hit_ratio() - 8.0 / 20.0).abs() < 1e-9, "six followers and two of what lingers");
+    assert!((stats.coalesce_ratio() - 8.0 / 20.0).abs() < 1e-9, "six followers and two of what lingers");
     stats.coalesced_calls = 0;
-    assert!((stats.hit_ratio() - 2.0 / 4.0).abs() < 1e-9, "their joining was before a reset");
+    assert!((stats.coalesce_ratio() - 2.0 / 4.0).abs() < 1e-9, "their joining was before a reset");
 }
 
 #[test]

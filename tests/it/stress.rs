@@ -57,7 +57,7 @@ fn call(coalesce: &SyncCoalesce<usize, Answer, Answer>, seen: &Seen, random: &mu
     let yields = random.below(4);
     let mut own = None;
     let returned = seen.returned[key].load(SeqCst);
-    let outcome = coalesce.request(&key).timeout(timeout).try_call(|_| {
+    let outcome = coalesce.on(&key).timeout(timeout).try_call(|_| {
         assert!(!seen.running[key].swap(true, SeqCst), "two leaders for key {key} at a time");
         let run = seen.runs.fetch_add(1, SeqCst) + 1;
         own = Some(run);

@@ -80,7 +80,7 @@ fn an_owned_key_is_made_only_by_a_leader() {
             thread::scope(|scope| {
                 for key in [0, 1] {
                     let followers = crowd(scope, 5, move |_| {
-                        coalesce.request(&Counted(key)).timeout(std::time::Duration::ZERO).call(|_| ())
+                        coalesce.on(&Counted(key)).timeout(std::time::Duration::ZERO).call(|_| ())
                     });
                     assert!(join(followers).into_iter().all(|outcome| outcome.result.is_err()));
                 }
@@ -122,7 +122,7 @@ impl Clone for Late {
 #[test]
 fn a_caller_that_loses_the_lead_while_its_key_is_made_follows() {
     let loses = |key| {
-        let outcome = LATE.request(&Late(key)).call(|_| 0);
+        let outcome = LATE.on(&Late(key)).call(|_| 0);
         assert_eq!(*outcome.result.unwrap(), key);
         assert!(matches!(outcome.role, Role::Follower { .. }));
         0

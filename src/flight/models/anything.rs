@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Asking, Crowd, Seen, building, together};
 use crate::flight::faults::Fault;
 use crate::outcome::Mark;
-use crate::policy::{OnFailure, Overflow};
+use crate::policy::{OnFailure, OnOverflow};
 use crate::sync::{self, catches, holds, random_below};
 use crate::wait::faults::Fault as WaitFault;
 
@@ -20,9 +20,9 @@ fn any_verbs() {
     let building = match random_below(3) {
         0 => building,
         1 => building.on_error(OnFailure::Elect { times: 1 }).on_panic(OnFailure::Elect { times: 1 }),
-        _ => building.on_error(OnFailure::Elect { times: 3 }).max_impatient(1).max_followers_in_all(1),
+        _ => building.on_error(OnFailure::Elect { times: 3 }).max_impatient(1).max_followers_total(1),
     };
-    let building = if random_below(2) == 0 { building } else { building.overflow(Overflow::Bypass) };
+    let building = if random_below(2) == 0 { building } else { building.on_overflow(OnOverflow::Bypass) };
     let crowd = Crowd::new(building);
     let part = |seen: &Seen| {
         for _ in 0..2 {

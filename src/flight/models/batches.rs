@@ -188,7 +188,7 @@ fn batch_that_may_not_wait() {
     let first = |_: &Seen| {
         let led = crowd.calls.try_call(&1, || {
             run();
-            let asking = crowd.calls.request(&2).timeout(Duration::from_secs(1));
+            let asking = crowd.calls.on(&2).timeout(Duration::from_secs(1));
             drop(asking.try_call(|_| Ok(run())));
             Ok(1)
         });

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::{Calls, Seen, building, together};
 use crate::error::CallError;
 use crate::flight::faults::Fault;
-use crate::policy::OnLastTicket;
 use crate::sync::{self, Trouble, catches, holds, holds_despite};
 use crate::wait::faults::Fault as WaitFault;
 use crate::wait::graph;
@@ -169,7 +168,7 @@ fn a_flight_that_is_queued_though_it_was_cancelled_is_caught() {
 ///                                                                 begins 1 if somebody wants it
 /// ```
 fn last_ticket() {
-    let calls = building().pool_threads(1).on_last_ticket(OnLastTicket::Cancel).build();
+    let calls = building().pool_threads(1).cancel_when_abandoned(true).build();
     let dropped = Arc::new(AtomicBool::new(false));
     let detaching = |_: &Seen| {
         let seen = Arc::clone(&dropped);
@@ -210,7 +209,7 @@ fn a_closure_that_runs_though_it_was_cancelled_is_caught() {
 /// its ticket is the last: waits
 /// ```
 fn last_but_one_ticket() {
-    let calls = building().pool_threads(1).on_last_ticket(OnLastTicket::Cancel).build();
+    let calls = building().pool_threads(1).cancel_when_abandoned(true).build();
     let keeping = |_: &Seen| {
         assert!(matches!(calls.detach(&1, |_| Ok(1)).wait(), Ok(value) if *value == 1));
     };

@@ -31,7 +31,7 @@ fn soon(request: Asking<'_>) -> Asking<'_> {
 ///                                 the other leads; or, if none is left, the flight goes with the last
 /// ```
 fn departing_followers() {
-    let crowd = Crowd::new(electing().max_followers_in_all(8));
+    let crowd = Crowd::new(electing().max_followers_total(8));
     let part = |number: u64, options: fn(Asking<'_>) -> Asking<'_>| {
         let crowd = &crowd;
         move |seen: &Seen| {

@@ -45,7 +45,7 @@ fn a_follower_that_leaves_without_a_last_look_is_caught() {
 /// takes it                        takes another: one too many
 /// ```
 fn bound_over_all_flights() {
-    let crowd = Crowd::new(building().shards(2).max_followers_in_all(1));
+    let crowd = Crowd::new(building().shards(2).max_followers_total(1));
     let [one, other] = crowd.keys_apart();
     let part = |key| {
         let crowd = &crowd;

@@ -22,14 +22,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::completion::Completion;
 use super::flight_ref::FlightRef;
-use super::handle::Flight;
+use super::handle::FlightHandle;
 use super::slot::Slot;
 use super::table::lock::{ShardGuard, ShardLock};
 use super::table::record::Record;
 use super::table::shard::Shard;
+use crate::call::{Call, OneKey};
 use crate::coalesce::SyncCoalesce;
 use crate::coalesce::builder::Builder;
-use crate::coalesce::options::Request;
 use crate::error::CallError;
 use crate::flight::faults::Fault;
 use crate::outcome::Shared;
@@ -58,8 +58,8 @@ impl Hasher for Itself {
 type Hashing = BuildHasherDefault<Itself>;
 type Calls = SyncCoalesce<u64, u64, u64, Hashing>;
 type Building = Builder<u64, u64, u64, Hashing>;
-type Asking<'a> = Request<'a, u64, u64, u64, u64, Hashing>;
-type Handle<'a> = Flight<'a, u64, u64, u64>;
+type Asking<'a> = Call<'a, Calls, OneKey<'a, u64>>;
+type Handle<'a> = FlightHandle<'a, u64, u64, u64>;
 
 fn building() -> Building {
     SyncCoalesce::builder().shards(1).hasher(Hashing::default())
@@ -102,7 +102,7 @@ impl Crowd {
         options: impl FnOnce(Asking<'_>) -> Asking<'_>,
         work: impl FnOnce(&Handle<'_>) -> Result<u64, u64>,
     ) -> Shared<u64, u64> {
-        let outcome = catch_unwind(AssertUnwindSafe(|| options(self.calls.request(&key)).try_call(work)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| options(self.calls.on(&key)).try_call(work)));
         // What is no payload of a model's own is a failed assertion.
         let outcome =
             outcome.map_err(|payload| payload.downcast::<u64>().unwrap_or_else(|payload| resume_unwind(payload)));
@@ -153,7 +153,7 @@ impl Crowd {
         assert_eq!(runs, ran + panicked, "runs: {stats:?}");
         assert_eq!(stats.coalesced_calls, followed + stats.elected + stats.impatient, "followers: {stats:?}");
         assert_eq!((stats.timed_out, stats.cancelled), (late, dismissed), "early leavers: {stats:?}");
-        assert_eq!(stats.refused, count(&|_, result| matches!(result, Err(CallError::Deadlock { .. }))), "{stats:?}");
+        assert_eq!(stats.deadlocks, count(&|_, result| matches!(result, Err(CallError::Deadlock { .. }))), "{stats:?}");
         assert_eq!(stats.overloaded, count(&|_, result| matches!(result, Err(CallError::Overloaded))), "{stats:?}");
         if panicked == 0 {
             // Whom the leaders say that they released, and who was.
@@ -197,7 +197,7 @@ pub(super) fn finishes_wrongly<K, T, E>(flight: FlightRef<'_, K, T, E>, completi
             slot.publish(0, completion.shared()).notify();
         }
     }
-    if is_planted(Fault::LooksForFollowersTooSoon) && Flight::of(flight).followers() == 0 {
+    if is_planted(Fault::LooksForFollowersTooSoon) && FlightHandle::of(flight).followers() == 0 {
         record(|record| record.slot.take());
     }
     let ends_nothing = is_planted(Fault::PanicEndsNothing) && matches!(completion, Completion::Panicked { .. });

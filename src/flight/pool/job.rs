@@ -12,13 +12,13 @@ use crate::flight::enter::{Entry, WaitMode};
 use crate::flight::faults::Fault;
 use crate::flight::flight_ref::FlightRef;
 use crate::flight::flights::Flights;
-use crate::flight::handle::Flight;
+use crate::flight::handle::FlightHandle;
 use crate::flight::lead::LeaderGuard;
 use crate::flight::slot::Slot;
 use crate::options::CallOptions;
-use crate::outcome::{Bypass, Outcome, Role};
+use crate::outcome::{BypassReason, Outcome, Role};
 use crate::panic::{CatchDrop, catch_panic};
-use crate::policy::{OnFullPool, OnLastTicket};
+use crate::policy::OnOverflow;
 use crate::sync::{self, ThreadToken, also_if, only_if, step};
 use crate::wait::limits::WaitUntil;
 
@@ -49,7 +49,7 @@ where
         hash: u64,
         key: &Q,
         options: &CallOptions<'_>,
-        work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E> + Send + 'static,
+        work: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E> + Send + 'static,
     ) -> Ticket<T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -103,7 +103,7 @@ where
         bypasses: bool,
     ) -> Ticket<T, E>
     where
-        W: FnOnce(&Flight<'_, K, T, E>) -> Result<T, E> + Send + 'static,
+        W: FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E> + Send + 'static,
     {
         let flight = lead.hand_to_pool();
         // From here on it is this job's Drop that ends the flight, should `queue` refuse.
@@ -114,14 +114,14 @@ where
                 return Self::ended_ticket(Outcome { result: Err(error), role: Role::Leader { followers: 0 } });
             }
         };
-        let role = if bypasses { TicketRole::Has(Role::Bypassed(Bypass::Requested)) } else { TicketRole::Leader };
+        let role = if bypasses { TicketRole::Has(Role::Bypassed(BypassReason::Requested)) } else { TicketRole::Leader };
         let ticket = self.ticket(flight, channel, role, ticket);
         match pool.submit(Box::new(DetachedJob { queued, work })) {
             Ok(()) => {}
             Err(NotTaken::Closed(job)) => drop(job),
             Err(NotTaken::Full(job)) => match self.settings.on_full_pool {
-                OnFullPool::Reject => job.refuse(),
-                OnFullPool::CallerRuns => job.run(),
+                OnOverflow::Refuse => job.refuse(),
+                OnOverflow::Bypass => job.run(),
             },
         }
         ticket
@@ -188,7 +188,7 @@ impl<K: Send, T: Send + Sync, E: Send + Sync> TicketOwner<T, E> for Flights<K, T
                 record.deferred -= 1;
                 counters.following -= 1;
             }
-            let cancels = self.settings.on_last_ticket == OnLastTicket::Cancel;
+            let cancels = self.settings.cancel_when_abandoned;
             unwanted = cancels && record.detached && record.followers == 0 && tickets == 0;
         }
         let key = if unwanted { locked.cancel_unwanted(seat.hash, seat.flight) } else { None }.map(CatchDrop::new);
@@ -200,7 +200,7 @@ impl<K: Send, T: Send + Sync, E: Send + Sync> TicketOwner<T, E> for Flights<K, T
 
 impl<K, T, E> QueuedFlight<K, T, E> {
     /// Runs the closure on this thread, unless nobody wants it any more.
-    fn run(mut self, work: impl FnOnce(&Flight<'_, K, T, E>) -> Result<T, E>) {
+    fn run(mut self, work: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E>) {
         let flights = Arc::clone(&self.flights);
         let flight =
             FlightRef { flights: &flights, shard: flights.table.shard(self.hash), hash: self.hash, id: self.id };
@@ -257,7 +257,7 @@ where
     K: Send,
     T: Send + Sync,
     E: Send + Sync,
-    W: FnOnce(&Flight<'_, K, T, E>) -> Result<T, E> + Send,
+    W: FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E> + Send,
 {
     fn run(self: Box<Self>) {
         let Self { queued, mut work } = *self;

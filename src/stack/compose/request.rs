@@ -10,16 +10,18 @@ use hashbrown::Equivalent;
 
 use super::lead::Told;
 use super::{Stack, StackError};
+use crate::call::{Call, OneKey};
+use crate::coalesce::SyncCoalesce;
+use crate::outcome::Role;
 #[cfg(feature = "budget")]
 use crate::stack::Spend;
-use crate::{Request, Role};
 
 /// One call with wishes of its own, made by [`Stack::request`]. Nothing happens until one of the two verbs at the end.
 #[must_use = "a request does nothing until `call` or `try_call`"]
 pub struct StackRequest<'a, Q: ?Sized, K, T, E> {
     stack: &'a Stack<K, T, E>,
     key: &'a Q,
-    request: Request<'a, Q, K, Arc<T>, StackError<E>, RandomState>,
+    request: Call<'a, SyncCoalesce<K, Arc<T>, StackError<E>, RandomState>, OneKey<'a, Q>>,
     told: Told,
 }
 
@@ -48,7 +50,7 @@ pub enum Via {
 
 impl<'a, Q: ?Sized, K, T, E> StackRequest<'a, Q, K, T, E> {
     pub(super) fn new(stack: &'a Stack<K, T, E>, key: &'a Q) -> Self {
-        let request = stack.coalesce.request(key);
+        let request = stack.coalesce.on(key);
         Self { stack, key, request, told: Told::default() }
     }
 

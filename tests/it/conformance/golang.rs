@@ -13,7 +13,7 @@ use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following, u
 #[test]
 fn test_do() {
     let coalesce: SyncCoalesce<String, String> = SyncCoalesce::new();
-    let outcome = coalesce.request("key").call(|_| "bar".to_owned());
+    let outcome = coalesce.on("key").call(|_| "bar".to_owned());
     assert_eq!(*outcome.result.unwrap(), "bar");
     assert_eq!(outcome.role, Role::Leader { followers: 0 });
     assert_idle(&coalesce);

@@ -8,7 +8,7 @@ use std::thread;
 use ::metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder,
 };
-use sync_coalesce::MetricsObserver;
+use sync_coalesce::observe::MetricsObserver;
 
 use super::{observed, tour};
 use crate::support::{assert_idle, bounded, until_following};
@@ -111,7 +111,7 @@ fn metrics_tell_what_the_counters_count() {
             ("left_total{coalescer=\"tour\",reason=\"closed\"}", 1),
             ("failed_total{coalescer=\"tour\"}", stats.failed),
             ("panicked_total{coalescer=\"tour\"}", stats.panicked),
-            ("refused_total{coalescer=\"tour\",reason=\"deadlock\"}", stats.refused),
+            ("refused_total{coalescer=\"tour\",reason=\"deadlock\"}", stats.deadlocks),
             ("refused_total{coalescer=\"tour\",reason=\"overloaded\"}", stats.overloaded),
             ("refused_total{coalescer=\"tour\",reason=\"closed\"}", stats.closed),
         ];

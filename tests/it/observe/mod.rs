@@ -11,9 +11,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use sync_coalesce::{
-    Bypass, CallError, Ended, FlightId, Left, Observer, OnFailure, Outcome, Refused, Role, Stats, SyncCoalesce,
-};
+use sync_coalesce::observe::{FlightId, FollowerLeft, Observer, RefusalReason, RunEnded};
+use sync_coalesce::{BypassReason, CallError, OnFailure, Outcome, Role, Stats, SyncCoalesce};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
@@ -22,9 +21,9 @@ use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_follo
 enum Event {
     Led,
     Joined,
-    Ended(Ended),
-    Left(Left),
-    Refused(Refused),
+    Ended(RunEnded),
+    Left(FollowerLeft),
+    Refused(RefusalReason),
     Elected(Duration),
 }
 
@@ -72,8 +71,8 @@ fn words(event: &Event) -> String {
         Event::Led => "led".into(),
         Event::Joined => "joined".into(),
         Event::Ended(ended) => format!("ended {} {}", ended.outcome.as_str(), ended.followers),
-        Event::Left(left) => format!("left {}", left.why.as_str()),
-        Event::Refused(why) => format!("refused {}", why.as_str()),
+        Event::Left(left) => format!("left {}", left.reason.as_str()),
+        Event::Refused(reason) => format!("refused {}", reason.as_str()),
         Event::Elected(_) => "elected".into(),
     }
 }
@@ -87,16 +86,16 @@ impl Observer for Log {
         self.add(flight.coalescer, flight.number, Event::Joined);
     }
 
-    fn ended(&self, flight: &FlightId<'_>, ended: &Ended) {
+    fn ended(&self, flight: &FlightId<'_>, ended: &RunEnded) {
         self.add(flight.coalescer, flight.number, Event::Ended(*ended));
     }
 
-    fn left(&self, flight: &FlightId<'_>, left: &Left) {
+    fn left(&self, flight: &FlightId<'_>, left: &FollowerLeft) {
         self.add(flight.coalescer, flight.number, Event::Left(*left));
     }
 
-    fn refused(&self, coalescer: Option<&str>, why: Refused) {
-        self.add(coalescer, 0, Event::Refused(why));
+    fn refused(&self, coalescer: Option<&str>, reason: RefusalReason) {
+        self.add(coalescer, 0, Event::Refused(reason));
     }
 
     fn elected(&self, flight: &FlightId<'_>, waited: Duration) {
@@ -116,15 +115,15 @@ impl<F: Fn(&str) + Send + Sync> Observer for Always<F> {
         (self.0)("joined");
     }
 
-    fn ended(&self, _: &FlightId<'_>, _: &Ended) {
+    fn ended(&self, _: &FlightId<'_>, _: &RunEnded) {
         (self.0)("ended");
     }
 
-    fn left(&self, _: &FlightId<'_>, _: &Left) {
+    fn left(&self, _: &FlightId<'_>, _: &FollowerLeft) {
         (self.0)("left");
     }
 
-    fn refused(&self, _: Option<&str>, _: Refused) {
+    fn refused(&self, _: Option<&str>, _: RefusalReason) {
         (self.0)("refused");
     }
 
@@ -155,7 +154,7 @@ fn flight<R: Send>(coalesce: &Coalesce, followers: u64, end: End<'_>, after: imp
     thread::scope(|scope| {
         let leader = scope.spawn(move || {
             after(quietly(|| {
-                coalesce.request(&1).try_call(|_| {
+                coalesce.on(&1).try_call(|_| {
                     until_following(coalesce, followers);
                     end()
                 })
@@ -165,7 +164,7 @@ fn flight<R: Send>(coalesce: &Coalesce, followers: u64, end: End<'_>, after: imp
             until_running(coalesce, 1);
         }
         let waiting = crowd(scope, usize::try_from(followers).unwrap(), move |_| {
-            after(quietly(|| coalesce.request(&1).try_call(|_| Ok(9))))
+            after(quietly(|| coalesce.on(&1).try_call(|_| Ok(9))))
         });
         let mut results = vec![leader.join().unwrap()];
         results.extend(join(waiting));
@@ -213,11 +212,11 @@ fn tour(coalesce: &Coalesce) -> Stats {
     fly(0, &|| {
         assert!(matches!(coalesce.try_call(&1, || Ok(0)), Err(CallError::Deadlock { .. })));
         thread::scope(|scope| {
-            let late = scope.spawn(|| coalesce.request(&1).timeout(Duration::ZERO).try_call(|_| Ok(0)).result);
+            let late = scope.spawn(|| coalesce.on(&1).timeout(Duration::ZERO).try_call(|_| Ok(0)).result);
             assert!(matches!(late.join().unwrap(), Err(CallError::TimedOut)));
-            let impatient = scope.spawn(|| coalesce.request(&1).patience(Duration::ZERO).try_call(|_| Ok(6)));
+            let impatient = scope.spawn(|| coalesce.on(&1).patience(Duration::ZERO).try_call(|_| Ok(6)));
             let impatient = impatient.join().unwrap();
-            assert_eq!((*impatient.result.unwrap(), impatient.role), (6, Role::Bypassed(Bypass::Impatient)));
+            assert_eq!((*impatient.result.unwrap(), impatient.role), (6, Role::Bypassed(BypassReason::Impatient)));
         });
         Ok(5)
     });
@@ -245,7 +244,7 @@ fn tour(coalesce: &Coalesce) -> Stats {
     assert_eq!(parts, (2, 1, 1, 2, 1));
     let calls = (stats.underlying_calls, stats.coalesced_calls, stats.elected);
     assert_eq!(calls, (10, 11, 1));
-    assert_eq!((stats.refused, stats.overloaded, stats.closed), (1, 1, 1));
+    assert_eq!((stats.deadlocks, stats.overloaded, stats.closed), (1, 1, 1));
     stats
 }
 
@@ -298,7 +297,7 @@ fn a_lone_call_is_led_and_ended() {
     assert_eq!(log.words(), ["led", "ended value 0"]);
     let entries = log.mine();
     assert_eq!(entries[0].flight, entries[1].flight);
-    let Event::Ended(Ended { duration, .. }) = entries[1].event else { panic!("{entries:?}") };
+    let Event::Ended(RunEnded { duration, .. }) = entries[1].event else { panic!("{entries:?}") };
     assert!(inside <= duration && duration <= outside, "{inside:?}, {duration:?}, {outside:?}");
 
     coalesce.try_call(&1, || Ok(1)).unwrap();
@@ -351,14 +350,14 @@ fn who_leaves_early_says_why_and_is_no_follower_of_the_result() {
             .try_call(&1, || {
                 thread::scope(|scope| {
                     let late = scope.spawn(|| {
-                        let outcome = coalesce.request(&1).timeout(Duration::from_millis(1)).try_call(|_| Ok(0));
+                        let outcome = coalesce.on(&1).timeout(Duration::from_millis(1)).try_call(|_| Ok(0));
                         let Event::Left(left) = log.mine()[1].event else { panic!("{:?}", log.mine()) };
                         assert!(left.waited >= Duration::from_millis(1));
                         assert_eq!(outcome.role, Role::Follower { waited: left.waited });
                         log.words()
                     });
                     let impatient = scope.spawn(|| {
-                        drop(coalesce.request(&1).patience(Duration::ZERO).try_call(|_| Ok(0)));
+                        drop(coalesce.on(&1).patience(Duration::ZERO).try_call(|_| Ok(0)));
                         log.words()
                     });
                     assert_eq!(late.join().unwrap(), ["joined", "left timed_out"]);
@@ -414,7 +413,7 @@ fn refusals_name_the_coalescer_and_come_alone() {
         .unwrap();
     coalesce.close();
     drop(coalesce.try_call(&1, || Ok(0)));
-    drop(coalesce.request(&1).bypass().try_call(|_| Ok(0)));
+    drop(coalesce.on(&1).bypass().try_call(|_| Ok(0)));
     assert_eq!(log.words(), ["led", "refused deadlock", "ended value 0", "refused closed", "refused closed"]);
     assert!(log.entries().iter().all(|entry| entry.coalescer.as_deref() == Some("full")));
     assert_idle(&coalesce);
@@ -424,7 +423,7 @@ fn refusals_name_the_coalescer_and_come_alone() {
 fn nothing_is_told_of_a_bypass() {
     let log = Log::default();
     let coalesce = observed(log.clone());
-    drop(coalesce.request(&1).bypass().try_call(|_| Ok(1)));
+    drop(coalesce.on(&1).bypass().try_call(|_| Ok(1)));
     assert!(log.entries().is_empty());
     assert_idle(&coalesce);
 }
@@ -479,7 +478,7 @@ fn while_the_lead_is_free(log: &Log, patience: Duration, meanwhile: impl FnOnce(
         });
         until_running(&coalesce, 1);
         let follower = scope.spawn(|| {
-            drop(coalesce.request(&1).patience(patience).try_call(|_| Ok(2)));
+            drop(coalesce.on(&1).patience(patience).try_call(|_| Ok(2)));
             log.words()
         });
         leader.join().unwrap().unwrap_err();
@@ -534,7 +533,7 @@ fn the_duration_is_the_closures_and_not_the_observers() {
             self.0.lock().unwrap().led = Some(Instant::now());
         }
 
-        fn ended(&self, _: &FlightId<'_>, ended: &Ended) {
+        fn ended(&self, _: &FlightId<'_>, ended: &RunEnded) {
             let mut times = self.0.lock().unwrap();
             times.took = times.led.map(|led| (ended.duration, led.elapsed()));
         }

@@ -47,7 +47,7 @@ fn what_begins_ends_once() {
 /// One call with wishes at random, which may fail, panic, and call again in its closure.
 fn call(coalesce: &Coalesce, random: &mut Random, mark: Mark, depth: u32) {
     let key = u8::try_from(random.below(KEYS)).unwrap();
-    let request = coalesce.request(&key);
+    let request = coalesce.on(&key);
     let request = match random.below(8) {
         0 => request.timeout(Duration::ZERO),
         1 => request.timeout(Duration::from_micros(50)),
@@ -118,7 +118,7 @@ fn agree(coalesce: &Coalesce, log: &Log) {
     assert_eq!(told("left timed_out"), stats.timed_out);
     assert_eq!(told("left impatient"), stats.impatient);
     assert_eq!(told("left cancelled") + told("left closed"), stats.cancelled);
-    assert_eq!(told("refused deadlock"), stats.refused);
+    assert_eq!(told("refused deadlock"), stats.deadlocks);
     assert_eq!(told("refused overloaded"), stats.overloaded);
     assert_eq!(told("refused closed"), stats.closed);
     let given: u64 =

@@ -11,7 +11,8 @@ use ::tracing::field::{Field, Visit};
 use ::tracing::span::{Attributes, Id, Record};
 use ::tracing::subscriber::with_default;
 use ::tracing::{Dispatch, Event, Metadata, Span, Subscriber, dispatcher, info, info_span};
-use sync_coalesce::{Ended, FlightId, Left, Observer, OnFailure, Refused, SyncCoalesce, TracingObserver};
+use sync_coalesce::observe::{FlightId, FollowerLeft, Observer, RefusalReason, RunEnded, TracingObserver};
+use sync_coalesce::{OnFailure, SyncCoalesce};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
@@ -184,16 +185,16 @@ impl Observer for Looked {
         self.0.joined(flight);
     }
 
-    fn ended(&self, flight: &FlightId<'_>, ended: &Ended) {
+    fn ended(&self, flight: &FlightId<'_>, ended: &RunEnded) {
         self.0.ended(flight, ended);
     }
 
-    fn left(&self, flight: &FlightId<'_>, left: &Left) {
+    fn left(&self, flight: &FlightId<'_>, left: &FollowerLeft) {
         self.0.left(flight, left);
     }
 
-    fn refused(&self, coalescer: Option<&str>, why: Refused) {
-        self.0.refused(coalescer, why);
+    fn refused(&self, coalescer: Option<&str>, reason: RefusalReason) {
+        self.0.refused(coalescer, reason);
     }
 
     fn elected(&self, flight: &FlightId<'_>, waited: Duration) {
@@ -217,7 +218,7 @@ fn a_run_is_a_span_that_holds_what_its_closure_does() {
             info!("goes on");
         });
         assert!(Span::current().is_disabled());
-        drop(quietly(|| coalesce.request(&1).try_call(|_| super::trip())));
+        drop(quietly(|| coalesce.on(&1).try_call(|_| super::trip())));
         assert!(Span::current().is_disabled());
     });
     let runs = seen.named("flight");
@@ -467,7 +468,7 @@ fn a_follower_inside_the_run_is_not_linked_to_itself() {
                 thread::scope(|scope| {
                     scope.spawn(move || {
                         dispatcher::with_default(dispatch, || {
-                            run.in_scope(|| drop(coalesce.request(&1).timeout(Duration::ZERO).try_call(|_| Ok(0))));
+                            run.in_scope(|| drop(coalesce.on(&1).timeout(Duration::ZERO).try_call(|_| Ok(0))));
                         });
                     });
                 });

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::{Bypass, CallError, FlightId, Left, Observer, OnFailure, OnLastTicket, Role, SyncCoalesce};
+use sync_coalesce::observe::{FlightId, FollowerLeft, Observer};
+use sync_coalesce::{BypassReason, CallError, OnFailure, Role, SyncCoalesce};
 
 use crate::support::{Gate, LIMIT, assert_idle, assert_nothing_left, bounded, until, until_following, until_running};
 
@@ -138,7 +139,7 @@ fn a_batch_whose_label_panics_leaves_what_it_joined() {
 #[test]
 fn a_closure_that_is_not_needed_costs_no_ticket() {
     bounded(|| {
-        let coalesce: SyncCoalesce<u64, u64> = SyncCoalesce::builder().on_last_ticket(OnLastTicket::Cancel).build();
+        let coalesce: SyncCoalesce<u64, u64> = SyncCoalesce::builder().cancel_when_abandoned(true).build();
         let gate = Arc::new(Gate::new());
         let pass = Arc::clone(&gate);
         let first = coalesce.detach(&1, move |_| {
@@ -171,7 +172,7 @@ impl Observer for Held {
         self.joined.iter().for_each(|gate| gate.pass());
     }
 
-    fn left(&self, _: &FlightId<'_>, _: &Left) {
+    fn left(&self, _: &FlightId<'_>, _: &FollowerLeft) {
         self.left.iter().for_each(|gate| gate.pass());
     }
 }
@@ -188,14 +189,14 @@ fn a_key_that_the_last_follower_takes_away_costs_no_place_under_the_bound() {
         let gate = Arc::new(Gate::new());
         let coalesce: SyncCoalesce<Armed, u64, &str> = SyncCoalesce::builder()
             .on_error(OnFailure::Elect { times: 9 })
-            .max_followers_in_all(1)
+            .max_followers_total(1)
             .observer(Held { joined: Some(Arc::clone(&gate)), left: None })
             .build();
         for _ in 0..2 {
             thread::scope(|scope| {
                 let follower = scope.spawn(|| {
                     until_running(&coalesce, 1);
-                    coalesce.request(&Number(1)).timeout(Duration::ZERO).try_call(|_| unreachable!("it is late"))
+                    coalesce.on(&Number(1)).timeout(Duration::ZERO).try_call(|_| unreachable!("it is late"))
                 });
                 let led = coalesce.try_call(&Number(1), || {
                     until_following(&coalesce, 1);
@@ -229,7 +230,7 @@ fn a_value_that_a_leaver_drops_does_not_keep_it_from_its_own_work() {
         thread::scope(|scope| {
             let follower = scope.spawn(|| {
                 until_running(&coalesce, 1);
-                coalesce.request(&1).patience(Duration::ZERO).call(|_| Bomb(0))
+                coalesce.on(&1).patience(Duration::ZERO).call(|_| Bomb(0))
             });
             drop(coalesce.call(&1, || {
                 until("one impatient", || coalesce.stats().impatient == 1);
@@ -237,7 +238,7 @@ fn a_value_that_a_leaver_drops_does_not_keep_it_from_its_own_work() {
             }));
             gate.open();
             let outcome = follower.join().unwrap();
-            assert_eq!(outcome.role, Role::Bypassed(Bypass::Impatient));
+            assert_eq!(outcome.role, Role::Bypassed(BypassReason::Impatient));
             std::mem::forget(outcome);
         });
         assert_idle(&coalesce);

@@ -163,7 +163,7 @@ fn the_leaders_spend_counts_once_and_the_followers_as_saved() {
         let cost = Spend::new(10, 0.5).unwrap();
         thread::scope(|scope| {
             join(crowd(scope, 10, |_| {
-                let outcome = coalesce.request(&1).call(|_| {
+                let outcome = coalesce.on(&1).call(|_| {
                     until_following(&coalesce, 9);
                     budget.reserve(cost).unwrap().commit(cost);
                     1

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::RngCore;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use sync_coalesce::{FlightId, Observer, SyncCoalesce};
+use sync_coalesce::SyncCoalesce;
+use sync_coalesce::observe::{FlightId, Observer};
 
 /// Far more than any wait in a passing test takes, on a machine that is busy with something else.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
