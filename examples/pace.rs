@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use sync_coalesce::stack::{Adaptive, ManualClock, PaceError, Pacer};
+use sync_coalesce::stack::ManualClock;
+use sync_coalesce::stack::pace::{Adaptive, PaceError, Pacer};
 
 const FULL: f64 = 10.0;
 const STEP: Duration = Duration::from_millis(10);

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sync_coalesce::stack::{
-    Adaptive, Budget, BudgetBuilder, Cache, Pacer, Retry, Spend, Stack, StackError, StackStats, retry_after, retryable,
-};
+use sync_coalesce::stack::budget::{Budget, BudgetBuilder, Spend};
+use sync_coalesce::stack::cache::Cache;
+use sync_coalesce::stack::pace::{Adaptive, Pacer};
+use sync_coalesce::stack::retry::{Retry, retry_after, retryable};
+use sync_coalesce::stack::{Stack, StackError, StackStats};
 use sync_coalesce::{Key, SyncCoalesce};
 
 use crate::args::Args;

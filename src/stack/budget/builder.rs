@@ -7,7 +7,7 @@ use super::period::Period;
 use super::purse::Purse;
 use super::spend::from_dollars;
 use super::{Books, Budget, BudgetError, Shared, Spend};
-use crate::stack::Clock;
+use crate::stack::clock::Clock;
 use crate::sync::Mutex;
 
 /// Builds a [`Budget`].
@@ -55,7 +55,8 @@ impl BudgetBuilder {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use sync_coalesce::stack::{Budget, ManualClock, Spend};
+    /// use sync_coalesce::stack::budget::{Budget, Spend};
+    /// use sync_coalesce::stack::ManualClock;
     ///
     /// let hands = ManualClock::new();
     /// let day = Duration::from_secs(24 * 60 * 60);
@@ -66,7 +67,7 @@ impl BudgetBuilder {
     /// assert_eq!(budget.status().tokens_left, Some(1_300));
     /// hands.advance(day);
     /// assert_eq!(budget.status().tokens_left, Some(1_400));
-    /// # Ok::<(), sync_coalesce::stack::BudgetError>(())
+    /// # Ok::<(), sync_coalesce::stack::budget::BudgetError>(())
     /// ```
     pub fn carry_over(mut self, most: Spend) -> Self {
         self.carry = most;

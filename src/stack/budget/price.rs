@@ -43,7 +43,7 @@ pub trait CostModel {
 /// # Examples
 ///
 /// ```
-/// use sync_coalesce::stack::{CostModel, PriceList, Usage};
+/// use sync_coalesce::stack::budget::{CostModel, PriceList, Usage};
 ///
 /// let prices = PriceList::from_litellm(
 ///     r#"{ "small": { "input_cost_per_token": 1.5e-07, "output_cost_per_token": 6e-07, "mode": "chat" } }"#,
@@ -52,7 +52,7 @@ pub trait CostModel {
 /// let spend = prices.cost("small", &usage)?;
 /// assert_eq!((spend.tokens(), spend.dollars()), (1_100, 0.00021));
 /// assert!(prices.cost("large", &usage).is_err());
-/// # Ok::<(), sync_coalesce::stack::PriceError>(())
+/// # Ok::<(), sync_coalesce::stack::budget::PriceError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct PriceList {

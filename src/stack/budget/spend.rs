@@ -26,12 +26,12 @@ impl Spend {
     /// # Examples
     ///
     /// ```
-    /// use sync_coalesce::stack::Spend;
+    /// use sync_coalesce::stack::budget::Spend;
     ///
     /// let spend = Spend::new(1_000, 0.0015)?;
     /// assert_eq!((spend.tokens(), spend.nanodollars()), (1_000, 1_500_000));
     /// assert!(Spend::new(1_000, f64::NAN).is_err());
-    /// # Ok::<(), sync_coalesce::stack::BudgetError>(())
+    /// # Ok::<(), sync_coalesce::stack::budget::BudgetError>(())
     /// ```
     pub fn new(tokens: u64, dollars: f64) -> Result<Self, BudgetError> {
         Ok(Self { tokens, nanodollars: from_dollars(dollars)? })

@@ -13,7 +13,7 @@ use moka::policy::EvictionPolicy;
 
 use super::stats::Counters;
 use super::{Cache, Entry, Shared, TimeToLive};
-use crate::stack::Clock;
+use crate::stack::clock::Clock;
 
 /// Builds a [`Cache`].
 #[must_use]
@@ -73,7 +73,7 @@ where
     ///
     /// ```
     /// use std::time::Duration;
-    /// use sync_coalesce::stack::Cache;
+    /// use sync_coalesce::stack::cache::Cache;
     ///
     /// // What was not found may be there soon.
     /// let cache = Cache::builder(100)
@@ -82,7 +82,7 @@ where
     ///     .build()?;
     /// cache.insert(17, None);
     /// assert_eq!(*cache.get(&17).unwrap(), None);
-    /// # Ok::<(), sync_coalesce::stack::CacheError>(())
+    /// # Ok::<(), sync_coalesce::stack::cache::CacheError>(())
     /// ```
     pub fn time_to_live_of(mut self, of: impl Fn(&T) -> Option<Duration> + Send + Sync + 'static) -> Self {
         self.time_to_live_of = Some(Box::new(of));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::{Record, Store, StoreError};
-use crate::Key;
+use crate::key::Key;
 use crate::sync::Mutex;
 
 /// A [`Store`] in memory: a ledger upon it knows nothing of what was done before a restart.

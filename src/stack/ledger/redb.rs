@@ -6,7 +6,7 @@ use std::path::Path;
 use redb::{Builder, Database, ReadableTable, TableDefinition};
 
 use super::{Record, Store, StoreError};
-use crate::Key;
+use crate::key::Key;
 
 /// Under each key the 32 bytes of the fingerprint; then, once it is committed, a byte 1 and the value.
 const RECORDS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("ledger");
@@ -36,7 +36,7 @@ impl RedbStore {
     /// # let path = folder.join("ledger.redb");
     /// use std::convert::Infallible;
     /// use sync_coalesce::Key;
-    /// use sync_coalesce::stack::{Ledger, RedbStore};
+    /// use sync_coalesce::stack::ledger::{Ledger, RedbStore};
     ///
     /// let request = Key::of("request")?;
     /// for run in 0..2 {

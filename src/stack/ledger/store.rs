@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::Key;
+use crate::key::Key;
 
 /// Where a [`Ledger`](super::Ledger) keeps its records.
 ///
@@ -61,7 +61,7 @@ impl StoreError {
     ///
     /// ```
     /// use std::error::Error;
-    /// use sync_coalesce::stack::StoreError;
+    /// use sync_coalesce::stack::ledger::StoreError;
     ///
     /// let error = StoreError::new("the disk is full");
     /// assert_eq!(error.source().unwrap().to_string(), "the disk is full");

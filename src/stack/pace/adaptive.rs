@@ -14,7 +14,8 @@ use super::bucket::RATES;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sync_coalesce::stack::{Adaptive, ManualClock, Pacer};
+/// use sync_coalesce::stack::pace::{Adaptive, Pacer};
+/// use sync_coalesce::stack::ManualClock;
 ///
 /// let hands = ManualClock::new();
 /// let pacer = Pacer::builder().per_second(10.0).adaptive(Adaptive::default()).clock(&hands).build()?;
@@ -22,7 +23,7 @@ use super::bucket::RATES;
 /// assert_eq!(pacer.rate(), Some(7.0));
 /// hands.advance(Duration::from_secs(60 + 5));
 /// assert_eq!(pacer.rate(), Some(7.5));
-/// # Ok::<(), sync_coalesce::stack::PaceError>(())
+/// # Ok::<(), sync_coalesce::stack::pace::PaceError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]

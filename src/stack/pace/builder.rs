@@ -10,7 +10,7 @@ use super::adaptive::Throttle;
 use super::bucket::{Bucket, RATES};
 use super::gate::{Gate, Pace};
 use super::{Adaptive, Pacer};
-use crate::stack::Clock;
+use crate::stack::clock::Clock;
 
 /// Builds a [`Pacer`].
 #[derive(Clone, Debug)]
@@ -98,12 +98,12 @@ impl PacerBuilder {
     /// # Examples
     ///
     /// ```
-    /// use sync_coalesce::stack::Pacer;
+    /// use sync_coalesce::stack::pace::Pacer;
     ///
     /// // PROVIDER_RPS=0.5 in the environment would make it one call in two seconds.
     /// let pacer = Pacer::builder().per_second(2.0).env("PROVIDER")?.build()?;
     /// assert_eq!(pacer.rate(), Some(2.0));
-    /// # Ok::<(), sync_coalesce::stack::PaceError>(())
+    /// # Ok::<(), sync_coalesce::stack::pace::PaceError>(())
     /// ```
     pub fn env(self, name: &str) -> Result<Self, PaceError> {
         self.variables(name, |name| env::var_os(name))

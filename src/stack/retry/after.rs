@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sync_coalesce::stack::retry_after;
+/// use sync_coalesce::stack::retry::retry_after;
 ///
 /// assert_eq!(retry_after("120"), Some(Duration::from_secs(120)));
 /// assert_eq!(retry_after("Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));
@@ -29,7 +29,7 @@ pub fn retry_after(value: &str) -> Option<Duration> {
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// use sync_coalesce::stack::retry_after_at;
+/// use sync_coalesce::stack::retry::retry_after_at;
 ///
 /// let wait = retry_after_at("Thu, 01 Jan 1970 00:01:30 GMT", SystemTime::UNIX_EPOCH);
 /// assert_eq!(wait, Some(Duration::from_secs(90)));

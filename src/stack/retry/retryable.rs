@@ -68,7 +68,7 @@ const STAYS: [&str; 20] = [
 /// # Examples
 ///
 /// ```
-/// use sync_coalesce::stack::retryable;
+/// use sync_coalesce::stack::retry::retryable;
 ///
 /// assert!(retryable::status(503));
 /// assert!(!retryable::status(400));
@@ -86,7 +86,7 @@ pub fn status(status: u16) -> bool {
 /// # Examples
 ///
 /// ```
-/// use sync_coalesce::stack::retryable;
+/// use sync_coalesce::stack::retry::retryable;
 ///
 /// let overloaded = r#"{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}"#;
 /// assert_eq!(retryable::body(overloaded), Some(true));
@@ -122,7 +122,7 @@ pub fn body(body: &str) -> Option<bool> {
 /// # Examples
 ///
 /// ```
-/// use sync_coalesce::stack::retryable;
+/// use sync_coalesce::stack::retry::retryable;
 ///
 /// let no_money = r#"{"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}"#;
 /// assert!(!retryable::response(429, no_money));

@@ -7,8 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sync_coalesce::stack::{
-    Budget, BudgetBuilder, BudgetError, CostModel, Limit, ManualClock, PriceError, PriceList, Spend, Usage,
+use sync_coalesce::stack::ManualClock;
+use sync_coalesce::stack::budget::{
+    Budget, BudgetBuilder, BudgetError, CostModel, Limit, PriceError, PriceList, Spend, Usage,
 };
 use sync_coalesce::{Role, SyncCoalesce};
 

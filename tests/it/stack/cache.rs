@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::observe::{FlightId, Observer, RunEnded};
-use sync_coalesce::stack::{Cache, CacheError, CacheStats, ManualClock};
-use sync_coalesce::{CallError, SyncCoalesce};
+use sync_coalesce::stack::ManualClock;
+use sync_coalesce::stack::cache::{Cache, CacheError, CacheStats};
+use sync_coalesce::{CallError, Ended, FlightId, Observer, SyncCoalesce};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following};
 
@@ -299,7 +299,7 @@ impl Pair {
 struct AsksAtTheEnd(Arc<std::sync::Mutex<Option<Pair>>>);
 
 impl Observer for AsksAtTheEnd {
-    fn ended(&self, _: &FlightId<'_>, _: &RunEnded) {
+    fn ended(&self, _: &FlightId<'_>, _: &Ended) {
         let pair = self.0.lock().unwrap().take();
         if let Some(pair) = pair {
             (pair.ask)(&pair);

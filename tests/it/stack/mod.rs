@@ -17,7 +17,12 @@ mod retry;
 #[cfg(all(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
 #[test]
 fn the_layers_can_be_shared() {
-    use sync_coalesce::stack::{Budget, Cache, Ledger, ManualClock, Pacer, Permit, Reservation, Retry, Stack};
+    use sync_coalesce::stack::budget::{Budget, Reservation};
+    use sync_coalesce::stack::cache::Cache;
+    use sync_coalesce::stack::ledger::Ledger;
+    use sync_coalesce::stack::pace::{Pacer, Permit};
+    use sync_coalesce::stack::retry::Retry;
+    use sync_coalesce::stack::{ManualClock, Stack};
 
     fn is_shared<T: Send + Sync>() {}
 

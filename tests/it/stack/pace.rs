@@ -5,7 +5,8 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use sync_coalesce::stack::{Adaptive, Clock, ManualClock, PaceError, Pacer, PacerBuilder};
+use sync_coalesce::stack::pace::{Adaptive, PaceError, Pacer, PacerBuilder};
+use sync_coalesce::stack::{Clock, ManualClock};
 
 use crate::support::{Gate, Random, bounded, join, until};
 

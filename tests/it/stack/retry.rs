@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
-use sync_coalesce::stack::{Jitter, ManualClock, Retry, RetryError, retry_after, retry_after_at, retryable};
+use sync_coalesce::stack::ManualClock;
+use sync_coalesce::stack::retry::{Jitter, Retry, RetryError, retry_after, retry_after_at, retryable};
 
 use crate::support::{bounded, until};
 

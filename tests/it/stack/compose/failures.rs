@@ -5,10 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::stack::{
-    BudgetError, Cache, Ledger, LedgerError, LedgerState, MemoryStore, Pacer, Record, Retry, Spend, Stack, StackError,
-    Store, StoreError, Via,
-};
+use sync_coalesce::stack::budget::{BudgetError, Spend};
+use sync_coalesce::stack::cache::Cache;
+use sync_coalesce::stack::ledger::{Ledger, LedgerError, LedgerState, MemoryStore, Record, Store, StoreError};
+use sync_coalesce::stack::pace::Pacer;
+use sync_coalesce::stack::retry::Retry;
+use sync_coalesce::stack::{Stack, StackError, Via};
 use sync_coalesce::{CallError, Key, OnFailure, Role, SyncCoalesce};
 
 use super::{BUSY, Layers, MOST, Whole, after, cost, fingerprint};

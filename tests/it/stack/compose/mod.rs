@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::stack::{
-    Budget, Cache, Ledger, LedgerState, MemoryStore, Pacer, Record, Retry, Spend, Stack, StackBuilder, StackError,
-    Store, StoreError, Via,
-};
+use sync_coalesce::stack::budget::{Budget, Spend};
+use sync_coalesce::stack::cache::Cache;
+use sync_coalesce::stack::ledger::{Ledger, LedgerState, MemoryStore, Record, Store, StoreError};
+use sync_coalesce::stack::pace::Pacer;
+use sync_coalesce::stack::retry::Retry;
+use sync_coalesce::stack::{Stack, StackBuilder, StackError, Via};
 use sync_coalesce::{Key, Role};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following};
@@ -247,7 +249,7 @@ fn what_was_done_before_a_restart_is_not_done_again() {
 #[test]
 fn what_was_done_before_a_restart_is_not_done_again_on_disk() {
     use super::ledger::disk::Folder;
-    use sync_coalesce::stack::RedbStore;
+    use sync_coalesce::stack::ledger::RedbStore;
 
     let folder = Folder::new();
     for run in 0..2 {

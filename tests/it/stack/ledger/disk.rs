@@ -7,7 +7,7 @@ use std::io::stdin;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use sync_coalesce::stack::{Ledger, LedgerState, RedbStore};
+use sync_coalesce::stack::ledger::{Ledger, LedgerState, RedbStore};
 
 use super::{assert_does, assert_replays, assert_unknown, once, request};
 use crate::support::bounded;

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use sync_coalesce::Key;
-use sync_coalesce::stack::{Ledger, LedgerError, LedgerState, MemoryStore, Record, Recorded, Store, StoreError};
+use sync_coalesce::stack::ledger::{
+    Ledger, LedgerError, LedgerState, MemoryStore, Record, Recorded, Store, StoreError,
+};
 
 use crate::support::{Gate, bounded, crowd, join, until};
 

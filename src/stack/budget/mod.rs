@@ -20,7 +20,7 @@ use self::period::Period;
 pub use self::price::{CostModel, PriceError, PriceList, Usage};
 use self::purse::Purse;
 pub use self::spend::Spend;
-use super::Clock;
+use crate::stack::clock::Clock;
 use crate::sync::Mutex;
 
 /// A cap on the tokens and the money that its callers spend together, in all or in each period.
@@ -35,7 +35,7 @@ use crate::sync::Mutex;
 /// # Examples
 ///
 /// ```
-/// use sync_coalesce::stack::{Budget, BudgetError, Spend};
+/// use sync_coalesce::stack::budget::{Budget, BudgetError, Spend};
 ///
 /// let budget = Budget::builder().dollars(0.10)?.tokens(20_000).build()?;
 ///
@@ -159,7 +159,7 @@ impl Budget {
     /// # Examples
     ///
     /// ```
-    /// use sync_coalesce::stack::{Budget, Spend};
+    /// use sync_coalesce::stack::budget::{Budget, Spend};
     /// use sync_coalesce::{Role, SyncCoalesce};
     ///
     /// let budget = Budget::builder().dollars(1.0)?.build()?;
@@ -173,7 +173,7 @@ impl Budget {
     ///     budget.count_saved(cost, followers);
     /// }
     /// assert_eq!(budget.status().total, cost);
-    /// # Ok::<(), sync_coalesce::stack::BudgetError>(())
+    /// # Ok::<(), sync_coalesce::stack::budget::BudgetError>(())
     /// ```
     pub fn count_saved(&self, spend: Spend, followers: u64) {
         self.shared.visit(|books| books.saved = books.saved.saturating_add(spend.saturating_mul(followers)));

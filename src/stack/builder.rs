@@ -8,24 +8,25 @@ use std::time::Duration;
 #[cfg(feature = "ledger")]
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::Stack;
+use super::error::StackError;
 #[cfg(feature = "pace")]
 use super::lead::Pacing;
 #[cfg(feature = "budget")]
 use super::lead::Spending;
 use super::stats::Counters;
-use super::{Stack, StackError};
 #[cfg(feature = "ledger")]
-use crate::Key;
-#[cfg(feature = "cache")]
-use crate::stack::Cache;
-#[cfg(feature = "ledger")]
-use crate::stack::Ledger;
-#[cfg(feature = "pace")]
-use crate::stack::Pacer;
-#[cfg(feature = "retry")]
-use crate::stack::Retry;
+use crate::key::Key;
 #[cfg(feature = "budget")]
-use crate::stack::{Budget, Spend};
+use crate::stack::budget::{Budget, Spend};
+#[cfg(feature = "cache")]
+use crate::stack::cache::Cache;
+#[cfg(feature = "ledger")]
+use crate::stack::ledger::Ledger;
+#[cfg(feature = "pace")]
+use crate::stack::pace::Pacer;
+#[cfg(feature = "retry")]
+use crate::stack::retry::Retry;
 use crate::{Builder, SyncCoalesce};
 
 /// Builds a [`Stack`]. Layers are given in any order, and always go in the same one; given twice, the last one counts.
@@ -91,7 +92,8 @@ impl<K, T, E> StackBuilder<K, T, E> {
     ///
     /// ```
     /// use sync_coalesce::Key;
-    /// use sync_coalesce::stack::{Ledger, LedgerError, Stack, StackError};
+    /// use sync_coalesce::stack::ledger::{Ledger, LedgerError};
+    /// use sync_coalesce::stack::{Stack, StackError};
     ///
     /// // The header `Idempotency-Key`, and the request that came with it.
     /// let stack: Stack<(String, Key), u32> = Stack::builder()
@@ -163,7 +165,8 @@ impl<K, T, E> StackBuilder<K, T, E> {
     /// # Examples
     ///
     /// ```
-    /// use sync_coalesce::stack::{Adaptive, Pacer, Stack};
+    /// use sync_coalesce::stack::pace::{Adaptive, Pacer};
+    /// use sync_coalesce::stack::Stack;
     ///
     /// let pacer = Pacer::builder().per_second(10.0).adaptive(Adaptive::default()).build()?;
     /// let stack: Stack<String, String, u16> = Stack::builder()
@@ -176,7 +179,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
     ///     .build();
     /// assert!(stack.try_call("question", || Err(429)).is_err());
     /// assert_eq!(pacer.rate(), Some(7.0));
-    /// # Ok::<(), sync_coalesce::stack::PaceError>(())
+    /// # Ok::<(), sync_coalesce::stack::pace::PaceError>(())
     /// ```
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]

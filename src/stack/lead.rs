@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use hashbrown::Equivalent;
 
-use super::{Stack, StackError};
+use super::Stack;
+use super::error::StackError;
 #[cfg(any(feature = "budget", feature = "pace"))]
 use crate::panic::catch_panic;
-#[cfg(feature = "pace")]
-use crate::stack::Pacer;
-#[cfg(feature = "retry")]
-use crate::stack::RetryError;
 #[cfg(feature = "budget")]
-use crate::stack::{Budget, Spend};
+use crate::stack::budget::{Budget, Spend};
 #[cfg(feature = "ledger")]
-use crate::stack::{LedgerError, Recorded};
+use crate::stack::ledger::{LedgerError, Recorded};
+#[cfg(feature = "pace")]
+use crate::stack::pace::Pacer;
+#[cfg(feature = "retry")]
+use crate::stack::retry::RetryError;
 
 /// All that is done once: within it the work may run several times.
 #[cfg(any(feature = "budget", feature = "ledger"))]

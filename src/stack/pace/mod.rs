@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 pub use self::adaptive::Adaptive;
 pub use self::builder::{PaceError, PacerBuilder};
 use self::gate::{Gate, Look};
-use super::Clock;
-use super::clock::Bell;
+use serde::Serialize;
+
+use crate::stack::clock::{Bell, Clock};
 use crate::stack::pace::faults::Fault;
 use crate::sync::{Mutex, step};
 
@@ -42,7 +43,8 @@ use crate::sync::{Mutex, step};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sync_coalesce::stack::{ManualClock, Pacer};
+/// use sync_coalesce::stack::pace::Pacer;
+/// use sync_coalesce::stack::ManualClock;
 ///
 /// let hands = ManualClock::new();
 /// let pacer = Pacer::builder().per_second(0.2).concurrency(3).clock(&hands).build()?;
@@ -54,7 +56,7 @@ use crate::sync::{Mutex, step};
 /// assert!(pacer.try_acquire().is_err(), "the next one may go after five seconds");
 /// hands.advance(Duration::from_secs(5));
 /// assert!(pacer.try_acquire().is_ok());
-/// # Ok::<(), sync_coalesce::stack::PaceError>(())
+/// # Ok::<(), sync_coalesce::stack::pace::PaceError>(())
 /// ```
 #[derive(Clone)]
 pub struct Pacer {
@@ -83,6 +85,18 @@ impl Line {
 pub struct Permit {
     shared: Arc<Shared>,
     waited: Duration,
+}
+
+/// What a pacer does now.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PaceStatus {
+    /// Calls per second that are let through; `None` if there is no limit.
+    pub rate: Option<f64>,
+    /// How many callers wait for a permit.
+    pub waiting: usize,
+    /// How many permits there are.
+    pub running: u32,
 }
 
 /// No permit was to be had in time; nothing was charged. Asking again later may help.
@@ -182,6 +196,14 @@ impl Pacer {
     #[must_use]
     pub fn running(&self) -> u32 {
         self.shared.line.lock().gate.running()
+    }
+
+    /// What there is now, all of one moment.
+    #[must_use]
+    pub fn status(&self) -> PaceStatus {
+        let now = self.shared.clock.now();
+        let line = self.shared.line.lock();
+        PaceStatus { rate: line.gate.rate(now), waiting: line.waiting.len(), running: line.gate.running() }
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Result<Permit, NotAcquired> {

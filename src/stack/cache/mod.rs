@@ -13,9 +13,10 @@ use hashbrown::Equivalent;
 pub use self::builder::{CacheBuilder, CacheError};
 pub use self::stats::CacheStats;
 use self::stats::{Counters, Once};
-use super::Clock;
+use crate::coalesce::SyncCoalesce;
+use crate::error::CallError;
 use crate::panic::catch_panic;
-use crate::{CallError, SyncCoalesce};
+use crate::stack::clock::Clock;
 
 /// Keeps values: so many, and each for so long.
 ///
@@ -29,7 +30,8 @@ use crate::{CallError, SyncCoalesce};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sync_coalesce::stack::{Cache, ManualClock};
+/// use sync_coalesce::stack::cache::Cache;
+/// use sync_coalesce::stack::ManualClock;
 ///
 /// let hands = ManualClock::new();
 /// let cache = Cache::builder(1_000).time_to_live(Duration::from_secs(60)).clock(&hands).build()?;
@@ -41,7 +43,7 @@ use crate::{CallError, SyncCoalesce};
 /// assert!(cache.get("capital of Peru").is_none());
 /// let stats = cache.stats();
 /// assert_eq!((stats.hits, stats.misses, stats.expirations), (1, 1, 1));
-/// # Ok::<(), sync_coalesce::stack::CacheError>(())
+/// # Ok::<(), sync_coalesce::stack::cache::CacheError>(())
 /// ```
 pub struct Cache<K, T> {
     entries: moka::sync::Cache<K, Arc<Entry<T>>>,
@@ -120,7 +122,7 @@ where
     /// ```
     /// use std::sync::Arc;
     /// use sync_coalesce::SyncCoalesce;
-    /// use sync_coalesce::stack::Cache;
+    /// use sync_coalesce::stack::cache::Cache;
     ///
     /// let cache: Cache<String, u16> = Cache::builder(100).build()?;
     /// let coalesce: SyncCoalesce<String, Arc<u16>, std::num::ParseIntError> = SyncCoalesce::new();
@@ -129,7 +131,7 @@ where
     ///     assert_eq!(*port.unwrap(), 80);
     /// }
     /// assert_eq!(coalesce.stats().underlying_calls, 1);
-    /// # Ok::<(), sync_coalesce::stack::CacheError>(())
+    /// # Ok::<(), sync_coalesce::stack::cache::CacheError>(())
     /// ```
     pub fn get_or_call<Q, E, S>(
         &self,

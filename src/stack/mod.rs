@@ -1,9 +1,32 @@
-//! [`Stack`]: the layers around a call, in the one order in which they fit together.
+//! The layers that people put around a paid call besides coalescing: a cache, pacing, retries, a budget, a ledger. Each
+//! is a plain blocking object that can be used alone, in a module and behind a Cargo feature of its own.
+//!
+//! A [`Stack`] puts those that it is given around a call, in the one order in which they fit together: the cache, the
+//! coalescer, and then, for the call that leads, the ledger, the budget, retries, and in each attempt the pacer.
+//! Followers pass none of these, and so spend no pace and no money.
+
+#[cfg(feature = "budget")]
+#[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
+pub mod budget;
+#[cfg(feature = "cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+pub mod cache;
+#[cfg(feature = "ledger")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ledger")))]
+pub mod ledger;
+#[cfg(feature = "pace")]
+#[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
+pub mod pace;
+#[cfg(feature = "retry")]
+#[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
+pub mod retry;
 
 mod builder;
+#[cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))]
+mod clock;
 mod error;
 mod lead;
-mod request;
+mod options;
 mod stats;
 
 use std::convert::Infallible;
@@ -14,6 +37,11 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 pub use self::builder::StackBuilder;
+#[cfg(feature = "cache")]
+use self::cache::Cache;
+#[cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))))]
+pub use self::clock::{Clock, ManualClock};
 pub use self::error::StackError;
 #[cfg(feature = "ledger")]
 use self::lead::Once;
@@ -21,16 +49,12 @@ use self::lead::Once;
 use self::lead::Pacing;
 #[cfg(feature = "budget")]
 use self::lead::Spending;
-pub use self::request::{StackOutcome, StackRequest, Via};
-use self::stats::Counters;
-#[cfg(feature = "pace")]
-pub use self::stats::PaceStatus;
-pub use self::stats::StackStats;
-#[cfg(feature = "cache")]
-use super::Cache;
+pub use self::options::{StackOutcome, StackRequest, Via};
 #[cfg(feature = "retry")]
-use super::Retry;
-use crate::SyncCoalesce;
+use self::retry::Retry;
+use self::stats::Counters;
+pub use self::stats::StackStats;
+use crate::coalesce::SyncCoalesce;
 
 /// A paid call with all that goes around it: one builder, one call. Any layer may be missing.
 ///
@@ -82,7 +106,12 @@ use crate::SyncCoalesce;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
 /// use sync_coalesce::Key;
-/// use sync_coalesce::stack::{Budget, Cache, Ledger, Pacer, Retry, Spend, Stack, StackError};
+/// use sync_coalesce::stack::budget::{Budget, Spend};
+/// use sync_coalesce::stack::cache::Cache;
+/// use sync_coalesce::stack::ledger::Ledger;
+/// use sync_coalesce::stack::pace::Pacer;
+/// use sync_coalesce::stack::retry::Retry;
+/// use sync_coalesce::stack::{Stack, StackError};
 ///
 /// let pacer = Pacer::builder().per_second(50.0).burst(5).build()?;
 /// let budget = Budget::builder().dollars(1.0)?.build()?;

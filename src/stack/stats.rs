@@ -5,11 +5,13 @@ use std::hash::Hash;
 use serde::Serialize;
 
 use super::Stack;
-use crate::Stats;
 #[cfg(feature = "budget")]
-use crate::stack::BudgetStatus;
+use crate::stack::budget::BudgetStatus;
 #[cfg(feature = "cache")]
-use crate::stack::CacheStats;
+use crate::stack::cache::{Cache, CacheStats};
+#[cfg(feature = "pace")]
+use crate::stack::pace::{PaceStatus, Pacer};
+use crate::stats::Stats;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 /// What a [`Stack`] and its layers have counted.
@@ -44,19 +46,6 @@ pub struct StackStats {
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
     pub pace: Option<PaceStatus>,
-}
-
-/// What a pacer does now.
-#[cfg(feature = "pace")]
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct PaceStatus {
-    /// Calls per second that are let through; `None` if there is no limit.
-    pub rate: Option<f64>,
-    /// How many callers wait for a permit.
-    pub waiting: usize,
-    /// How many permits there are.
-    pub running: u32,
 }
 
 pub(super) struct Counter(AtomicU64);
@@ -104,15 +93,11 @@ impl StackStats {
             uncommitted: counters.uncommitted.get(),
             coalesce: stack.coalesce.stats(),
             #[cfg(feature = "cache")]
-            cache: stack.cache.as_ref().map(crate::stack::Cache::stats),
+            cache: stack.cache.as_ref().map(Cache::stats),
             #[cfg(feature = "budget")]
             budget: stack.budget.as_ref().map(|spending| spending.budget.status()),
             #[cfg(feature = "pace")]
-            pace: stack.pace.pacer.as_ref().map(|pacer| PaceStatus {
-                rate: pacer.rate(),
-                waiting: pacer.waiting(),
-                running: pacer.running(),
-            }),
+            pace: stack.pace.pacer.as_ref().map(Pacer::status),
         }
     }
 }

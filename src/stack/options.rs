@@ -8,20 +8,19 @@ use std::time::{Duration, Instant};
 
 use hashbrown::Equivalent;
 
+use super::Stack;
+use super::error::StackError;
 use super::lead::Told;
-use super::{Stack, StackError};
-use crate::call::{Call, OneKey};
-use crate::coalesce::SyncCoalesce;
-use crate::outcome::Role;
 #[cfg(feature = "budget")]
-use crate::stack::Spend;
+use crate::stack::budget::Spend;
+use crate::{Request, Role};
 
 /// One call with wishes of its own, made by [`Stack::request`]. Nothing happens until one of the two verbs at the end.
 #[must_use = "a request does nothing until `call` or `try_call`"]
 pub struct StackRequest<'a, Q: ?Sized, K, T, E> {
     stack: &'a Stack<K, T, E>,
     key: &'a Q,
-    request: Call<'a, SyncCoalesce<K, Arc<T>, StackError<E>, RandomState>, OneKey<'a, Q>>,
+    request: Request<'a, Q, K, Arc<T>, StackError<E>, RandomState>,
     told: Told,
 }
 
@@ -50,7 +49,7 @@ pub enum Via {
 
 impl<'a, Q: ?Sized, K, T, E> StackRequest<'a, Q, K, T, E> {
     pub(super) fn new(stack: &'a Stack<K, T, E>, key: &'a Q) -> Self {
-        let request = stack.coalesce.on(key);
+        let request = stack.coalesce.request(key);
         Self { stack, key, request, told: Told::default() }
     }
 
@@ -67,7 +66,7 @@ impl<'a, Q: ?Sized, K, T, E> StackRequest<'a, Q, K, T, E> {
     }
 
     /// As [`Request::patience`]. Who runs alone goes through all layers that a leader goes through; a ledger tells it
-    /// that the key is [in progress](crate::stack::LedgerError::InProgress).
+    /// that the key is [in progress](crate::stack::ledger::LedgerError::InProgress).
     pub fn patience(mut self, patience: Duration) -> Self {
         self.request = self.request.patience(patience);
         self

@@ -19,7 +19,7 @@ pub use self::memory::MemoryStore;
 #[cfg(feature = "redb")]
 pub use self::redb::RedbStore;
 pub use self::store::{Record, Store, StoreError};
-use crate::Key;
+use crate::key::Key;
 use crate::sync::Mutex;
 
 /// Remembers what was done under which key, so that it is done once.
@@ -47,7 +47,7 @@ use crate::sync::Mutex;
 /// ```
 /// use std::convert::Infallible;
 /// use sync_coalesce::Key;
-/// use sync_coalesce::stack::{Ledger, LedgerError};
+/// use sync_coalesce::stack::ledger::{Ledger, LedgerError};
 ///
 /// let ledger = Ledger::in_memory();
 /// let request = Key::of(&("send", "Monday's report"))?;
@@ -226,7 +226,7 @@ impl Ledger {
     /// use std::convert::Infallible;
     /// use std::panic::{AssertUnwindSafe, catch_unwind};
     /// use sync_coalesce::Key;
-    /// use sync_coalesce::stack::{Ledger, LedgerError};
+    /// use sync_coalesce::stack::ledger::{Ledger, LedgerError};
     ///
     /// let (ledger, request) = (Ledger::in_memory(), Key::of("request")?);
     /// let work = || -> Result<u32, Infallible> { panic!("connection lost") };

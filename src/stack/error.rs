@@ -5,13 +5,13 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::CallError;
+use crate::error::CallError;
 #[cfg(feature = "budget")]
-use crate::stack::BudgetError;
+use crate::stack::budget::BudgetError;
 #[cfg(feature = "ledger")]
-use crate::stack::LedgerError;
+use crate::stack::ledger::LedgerError;
 #[cfg(feature = "pace")]
-use crate::stack::NotAcquired;
+use crate::stack::pace::NotAcquired;
 
 /// Which layer of a [`Stack`](super::Stack) refused, or what the work returned; `E` is the error of the work.
 ///

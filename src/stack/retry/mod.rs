@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use self::after::{retry_after, retry_after_at};
 pub use self::error::RetryError;
-use super::Clock;
+use crate::stack::clock::Clock;
 
 /// Calls again when a call fails in a way that may pass.
 ///
@@ -21,7 +21,7 @@ use super::Clock;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sync_coalesce::stack::{Retry, RetryError};
+/// use sync_coalesce::stack::retry::{Retry, RetryError};
 ///
 /// #[derive(Debug, PartialEq)]
 /// enum Refused {
