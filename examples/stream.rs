@@ -156,7 +156,7 @@ fn read(streams: &Streams, client: &Client, request: &Value, leave: Option<u16>,
     };
     let stream = match streams.stream(&key, || client.stream(request)) {
         Ok(stream) => stream,
-        Err(error) => return Read { error: Some(with_source(&error)), ..read },
+        Err(error) => return Read { error: Some(error.to_string()), ..read },
     };
     for word in stream.take(leave.map_or(usize::MAX, usize::from)) {
         match word {
@@ -165,14 +165,10 @@ fn read(streams: &Streams, client: &Client, request: &Value, leave: Option<u16>,
                 read.text += &word;
                 tell(word.to_string());
             }
-            Err(error) => read.error = Some(with_source(&error)),
+            Err(error) => read.error = Some(error.to_string()),
         }
     }
     read
-}
-
-fn with_source(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 /// Waits until the provider has seen that its clients have gone.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::key::KeyError;
+use crate::shared_error::SharedError;
 
 /// Why a call gave no value; `E` is the error of the caller's own closure.
 ///
@@ -13,34 +14,19 @@ use crate::key::KeyError;
 ///
 /// # With `?`
 ///
-/// `CallError<E>` is a [`std::error::Error`] where `E` is one, with `E` as its [`source`](Error::source); printing it
-/// alone does not print `E`, so that reports which walk the sources do not say the same thing twice. `anyhow::Error`
-/// and boxed errors are not `Error`s themselves. [`map_failed`](CallError::map_failed) puts one into a type that is:
+/// Printing a `CallError` prints its cause too, in one line. So that reports which walk the sources do not repeat it,
+/// [`source`](Error::source) is the cause's own source; match on [`Failed`](CallError::Failed) for the cause itself.
+///
+/// `CallError<E>` is an [`Error`] if `E` is one. `anyhow::Error` and boxed errors are not: for them,
+/// [`into_shared`](CallError::into_shared) makes an error of it.
 ///
 /// ```
-/// use std::{error::Error, fmt, sync::Arc};
-/// use sync_coalesce::SyncCoalesce;
-///
-/// #[derive(Debug)]
-/// struct Shared(Arc<anyhow::Error>);
-///
-/// impl fmt::Display for Shared {
-///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-///         self.0.fmt(f)
-///     }
-/// }
-///
-/// impl Error for Shared {
-///     fn source(&self) -> Option<&(dyn Error + 'static)> {
-///         self.0.source()
-///     }
-/// }
+/// use std::sync::Arc;
+/// use sync_coalesce::{CallError, SyncCoalesce};
 ///
 /// fn ask(coalesce: &SyncCoalesce<String, String, anyhow::Error>) -> anyhow::Result<Arc<String>> {
-///     let answer = coalesce
-///         .try_call("question", || anyhow::bail!("no route to the provider"))
-///         .map_err(|error| error.map_failed(Shared))?;
-///     Ok(answer)
+///     let answer = coalesce.try_call("question", || anyhow::bail!("no route to the provider"));
+///     Ok(answer.map_err(CallError::into_shared)?)
 /// }
 ///
 /// let error = ask(&SyncCoalesce::new()).unwrap_err();
@@ -93,6 +79,15 @@ impl<E> CallError<E> {
         error
     }
 
+    /// The same error as an [`Error`], for an `E` that is not one itself: `anyhow::Error` or a boxed error.
+    #[must_use]
+    pub fn into_shared(self) -> CallError<SharedError>
+    where
+        E: AsRef<dyn Error + Send + Sync + 'static> + Send + Sync + 'static,
+    {
+        self.map_failed(SharedError::from)
+    }
+
     /// As [`map_failed`](CallError::map_failed), where what the closure returned may become something else altogether.
     pub(crate) fn try_map_failed<F, X>(self, map: impl FnOnce(Arc<E>) -> Result<F, X>) -> Result<CallError<F>, X> {
         let error = match self {
@@ -126,10 +121,21 @@ impl<E> Clone for CallError<E> {
     }
 }
 
-impl<E> fmt::Display for CallError<E> {
+/// Writes what happened, and its cause behind it.
+pub(crate) fn write_with_cause(
+    f: &mut fmt::Formatter<'_>,
+    what: fmt::Arguments<'_>,
+    cause: &dyn fmt::Display,
+) -> fmt::Result {
+    write!(f, "{what}: ")?;
+    // Not by `write!`: anyhow's alternate form would be lost.
+    cause.fmt(f)
+}
+
+impl<E: fmt::Display> fmt::Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(_) => f.write_str("the shared call failed"),
+            Self::Failed(error) => write_with_cause(f, format_args!("the shared call failed"), error),
             Self::LeaderPanicked { message } => write!(f, "the thread that ran the shared call panicked: {message}"),
             Self::TimedOut => f.write_str("timed out waiting for the shared call"),
             Self::Cancelled => f.write_str("the shared call was cancelled"),
@@ -140,9 +146,9 @@ impl<E> fmt::Display for CallError<E> {
                     write!(f, "{arrow} {flight}")
                 })
             }
-            Self::Overloaded => f.write_str("too many callers wait for the shared call already"),
+            Self::Overloaded => f.write_str("too many callers are already waiting"),
             Self::Closed => f.write_str("the coalescer is closed"),
-            Self::BadKey(_) => f.write_str("no key can be made of the request"),
+            Self::BadKey(error) => write_with_cause(f, format_args!("no key can be made of the request"), error),
             Self::WrongCount { expected, got } => {
                 write!(f, "the shared call was asked for {expected} values and returned {got}")
             }
@@ -153,8 +159,8 @@ impl<E> fmt::Display for CallError<E> {
 impl<E: Error + 'static> Error for CallError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Failed(error) => Some(&**error),
-            Self::BadKey(error) => Some(error),
+            Self::Failed(error) => error.source(),
+            Self::BadKey(error) => error.source(),
             Self::LeaderPanicked { .. }
             | Self::TimedOut
             | Self::Cancelled
@@ -163,5 +169,13 @@ impl<E: Error + 'static> Error for CallError<E> {
             | Self::Closed
             | Self::WrongCount { .. } => None,
         }
+    }
+}
+
+impl<E: AsRef<dyn Error + Send + Sync + 'static> + Send + Sync + 'static> From<CallError<E>>
+    for CallError<SharedError>
+{
+    fn from(error: CallError<E>) -> Self {
+        error.into_shared()
     }
 }

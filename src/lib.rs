@@ -382,6 +382,9 @@ mod shrink;
 #[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
 pub mod stack;
 
+mod shared_error;
+pub use shared_error::SharedError;
+
 mod stats;
 pub use stats::{FlightInfo, Stats};
 

@@ -212,7 +212,7 @@ impl fmt::Display for SendError {
 impl std::error::Error for SendError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            SendError::Transport(error) => Some(error),
+            SendError::Transport(error) => error.source(),
             SendError::Refused { .. } | SendError::Shape(_) => None,
         }
     }

@@ -4,12 +4,14 @@ use std::error::Error;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use crate::error::CallError;
+use crate::error::{CallError, write_with_cause};
+use crate::shared_error::SharedError;
 
 /// Why a reader of a [`Stream`](crate::Stream) gets no more; `E` is the error of the source.
 ///
 /// It is the last item that a reader gets, after all chunks that came before it. A stream that came to its end gives no
-/// such item.
+/// such item. It prints its cause too, as [`CallError`] does, and becomes an [`Error`] with
+/// [`into_shared`](StreamError::into_shared) where `E` is not one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StreamError<E> {
@@ -44,6 +46,29 @@ pub enum StreamError<E> {
 }
 
 impl<E> StreamError<E> {
+    /// The same error with another type for the error of the source.
+    #[must_use]
+    pub fn map_failed<F>(self, map: impl FnOnce(Arc<E>) -> F) -> StreamError<F> {
+        match self {
+            Self::Failed(error) => StreamError::Failed(Arc::new(map(error))),
+            Self::SourcePanicked { message } => StreamError::SourcePanicked { message },
+            Self::Lagged { missed } => StreamError::Lagged { missed },
+            Self::TimedOut => StreamError::TimedOut,
+            Self::Cancelled => StreamError::Cancelled,
+            Self::Deadlock { chain } => StreamError::Deadlock { chain },
+            Self::Closed => StreamError::Closed,
+        }
+    }
+
+    /// The same error as an [`Error`], for an `E` that is not one itself: `anyhow::Error` or a boxed error.
+    #[must_use]
+    pub fn into_shared(self) -> StreamError<SharedError>
+    where
+        E: AsRef<dyn Error + Send + Sync + 'static> + Send + Sync + 'static,
+    {
+        self.map_failed(SharedError::from)
+    }
+
     /// What it means for somebody who was waiting for the source to be opened.
     pub(super) fn while_opening(self) -> CallError<E> {
         match self {
@@ -72,10 +97,10 @@ impl<E> Clone for StreamError<E> {
     }
 }
 
-impl<E> fmt::Display for StreamError<E> {
+impl<E: fmt::Display> fmt::Display for StreamError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(_) => f.write_str("the source of the shared stream failed"),
+            Self::Failed(error) => write_with_cause(f, format_args!("the source of the shared stream failed"), error),
             Self::SourcePanicked { message } => write!(f, "the source of the shared stream panicked: {message}"),
             Self::Lagged { missed } => write!(f, "too far behind in the shared stream: {missed} chunks missed"),
             Self::TimedOut => f.write_str("timed out waiting for the next chunk of the shared stream"),
@@ -95,7 +120,7 @@ impl<E> fmt::Display for StreamError<E> {
 impl<E: Error + 'static> Error for StreamError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Failed(error) => Some(&**error),
+            Self::Failed(error) => error.source(),
             Self::SourcePanicked { .. }
             | Self::Lagged { .. }
             | Self::TimedOut
@@ -103,6 +128,14 @@ impl<E: Error + 'static> Error for StreamError<E> {
             | Self::Deadlock { .. }
             | Self::Closed => None,
         }
+    }
+}
+
+impl<E: AsRef<dyn Error + Send + Sync + 'static> + Send + Sync + 'static> From<StreamError<E>>
+    for StreamError<SharedError>
+{
+    fn from(error: StreamError<E>) -> Self {
+        error.into_shared()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who may wait for whom: a wait that would close a circle is refused, and no other.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, LazyLock};
@@ -12,7 +13,7 @@ use sync_coalesce::{BypassReason, CallError, OnDeadlock, OnFailure, Role, SyncCo
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 /// What the chain of a refusal names.
-fn chain<T, E>(result: Result<Arc<T>, CallError<E>>) -> Vec<String> {
+fn chain<T, E: fmt::Display>(result: Result<Arc<T>, CallError<E>>) -> Vec<String> {
     match result {
         Err(CallError::Deadlock { chain }) => chain.iter().map(ToString::to_string).collect(),
         Err(other) => panic!("{other}"),

@@ -6,21 +6,9 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 
-use sync_coalesce::{CallError, Key, SyncCoalesce};
+use sync_coalesce::{CallError, Key, SharedError, StreamCoalesce, StreamError, SyncCoalesce};
 
 use crate::support::assert_idle;
-
-/// What many own, as an error of its own.
-#[derive(Debug)]
-struct Shared<E>(Arc<E>);
-
-impl<E: fmt::Display> fmt::Display for Shared<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<E: fmt::Debug + fmt::Display> Error for Shared<E> {}
 
 /// Not an error, and not `Clone`.
 struct Opaque;
@@ -33,11 +21,10 @@ fn failed<E>(error: E) -> CallError<E> {
 }
 
 #[test]
-fn an_error_can_be_cloned_and_shown_whatever_the_closure_returned() {
+fn an_error_can_be_cloned_whatever_the_closure_returned() {
     let error = failed(Opaque);
     let (CallError::Failed(one), CallError::Failed(other)) = (error.clone(), &error) else { panic!("not a failure") };
     assert!(Arc::ptr_eq(&one, other));
-    assert_eq!(error.to_string(), "the shared call failed");
 }
 
 #[test]
@@ -45,56 +32,202 @@ fn each_error_says_what_happened_and_only_what_the_closure_returned_can_be_mappe
     let circle =
         |flights: &[&str]| CallError::Deadlock { chain: flights.iter().map(|&flight| flight.into()).collect() };
     let bad_key = Key::of(&f32::NAN).unwrap_err();
-    let cause = bad_key.to_string();
-    let cases: [(CallError<io::Error>, &str, Option<&str>); 10] = [
-        (CallError::Failed(Arc::new(io::Error::other("no route"))), "the shared call failed", Some("no route")),
-        (
-            CallError::LeaderPanicked { message: "boom".into() },
-            "the thread that ran the shared call panicked: boom",
-            None,
-        ),
-        (CallError::TimedOut, "timed out waiting for the shared call", None),
-        (CallError::Cancelled, "the shared call was cancelled", None),
-        (circle(&["a#1"]), "the call would wait for itself: a#1", None),
-        (circle(&["a#1", "b#2", "c#3"]), "the call would wait for itself: a#1 -> b#2 -> c#3", None),
-        (CallError::Overloaded, "too many callers wait for the shared call already", None),
-        (CallError::Closed, "the coalescer is closed", None),
-        (CallError::BadKey(bad_key), "no key can be made of the request", Some(&cause)),
-        (CallError::WrongCount { expected: 2, got: 3 }, "the shared call was asked for 2 values and returned 3", None),
+    let no_key = format!("no key can be made of the request: {bad_key}");
+    let cases: [(CallError<io::Error>, &str); 10] = [
+        (CallError::Failed(Arc::new(io::Error::other("no route"))), "the shared call failed: no route"),
+        (CallError::LeaderPanicked { message: "boom".into() }, "the thread that ran the shared call panicked: boom"),
+        (CallError::TimedOut, "timed out waiting for the shared call"),
+        (CallError::Cancelled, "the shared call was cancelled"),
+        (circle(&["a#1"]), "the call would wait for itself: a#1"),
+        (circle(&["a#1", "b#2", "c#3"]), "the call would wait for itself: a#1 -> b#2 -> c#3"),
+        (CallError::Overloaded, "too many callers are already waiting"),
+        (CallError::Closed, "the coalescer is closed"),
+        (CallError::BadKey(bad_key), &no_key),
+        (CallError::WrongCount { expected: 2, got: 3 }, "the shared call was asked for 2 values and returned 3"),
     ];
-    for (error, text, source) in cases {
+    for (error, text) in cases {
         let kind = mem::discriminant(&error);
         assert_eq!((error.to_string().as_str(), error.clone().to_string().as_str()), (text, text));
         assert!(!format!("{error:?}").is_empty());
-        assert_eq!(error.source().map(ToString::to_string).as_deref(), source, "{text}");
+        assert!(error.source().is_none(), "the text has the cause: {text}");
 
         let failed = matches!(error, CallError::Failed(_));
         let mut mapped = false;
         let same = error.map_failed(|error| {
             mapped = true;
-            io::Error::other(Shared(error))
+            io::Error::other(error.to_string())
         });
         assert_eq!((mem::discriminant(&same), same.to_string().as_str(), mapped), (kind, text, failed));
-        // What it is made of is still there.
-        assert_eq!(same.source().map(ToString::to_string).as_deref(), source, "{text}");
     }
 }
 
 #[test]
-fn the_source_of_a_failure_is_the_closures_own_error() {
-    let error = failed(io::Error::other("no route"));
-    assert_eq!(error.source().unwrap().to_string(), "no route");
+fn the_source_of_a_failure_is_that_of_the_closures_own_error() {
+    let error = failed(io::Error::other(io::Error::other("no route")));
+    assert_eq!(error.to_string(), "the shared call failed: no route");
+    assert!(error.source().is_none());
+    let CallError::Failed(cause) = error else { panic!("not a failure") };
+    assert!(cause.get_ref().is_some());
+}
+
+/// An error with a source, as `E` is where it is no error itself.
+#[derive(Debug)]
+struct Refused(io::Error);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("refused")
+    }
+}
+
+impl Error for Refused {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+fn refused() -> Refused {
+    Refused(io::Error::other("no route"))
+}
+
+type Boxed = Box<dyn Error + Send + Sync>;
+
+fn boxed() -> Boxed {
+    refused().into()
+}
+
+/// The errors of the whole chain, from the outermost one on.
+fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect()
 }
 
 #[test]
-fn a_boxed_error_travels_by_the_question_mark() {
-    fn ask() -> Result<Arc<u16>, Box<dyn Error + Send + Sync>> {
-        let coalesce: SyncCoalesce<String, u16, Box<dyn Error + Send + Sync>> = SyncCoalesce::new();
-        let port = coalesce.try_call("port", || Ok("http".parse()?));
-        assert_idle(&coalesce);
-        Ok(port.map_err(|error| error.map_failed(Shared))?)
+fn a_shared_error_prints_and_has_the_sources_of_what_it_was_made_from() {
+    for error in [
+        SharedError::from(Arc::new(boxed())),
+        SharedError::from(Arc::new(anyhow::Error::new(refused()))),
+        SharedError::from(Arc::new(anyhow::anyhow!("no route").context("refused"))),
+    ] {
+        assert_eq!(chain(&error), ["refused", "no route"]);
+        assert_eq!(chain(&error.clone()), ["refused", "no route"]);
+    }
+    let error = SharedError::from(Arc::new(boxed()));
+    assert_eq!(format!("{error:?}"), format!("{:?}", refused()));
+}
+
+#[test]
+fn what_a_shared_error_was_made_from_can_be_found_in_it() {
+    for error in [
+        SharedError::from(Arc::new(boxed())),
+        SharedError::from(Arc::new(anyhow::Error::new(refused()))),
+        SharedError::from(Arc::new(anyhow::Error::new(refused()).context("in the work"))),
+    ] {
+        assert!(error.downcast_ref::<Refused>().is_some());
+        assert_eq!(error.downcast_ref::<io::Error>().unwrap().to_string(), "no route");
+        assert!(error.downcast_ref::<fmt::Error>().is_none());
+    }
+}
+
+/// For an `E` that is no error: `?` in functions that return what people return, and what they see of it.
+macro_rules! travels {
+    ($name:ident, $E:ty, $make:expr, $Error:ident, $fails:expr, $text:literal) => {
+        #[test]
+        fn $name() {
+            fn fails() -> Result<(), $Error<$E>> {
+                $fails($make)
+            }
+
+            fn to_shared() -> Result<(), $Error<SharedError>> {
+                Ok(fails()?)
+            }
+
+            fn to_anyhow() -> anyhow::Result<()> {
+                fails().map_err($Error::into_shared)?;
+                Ok(())
+            }
+
+            fn to_boxed() -> Result<(), Boxed> {
+                Ok(fails().map_err($Error::into_shared)?)
+            }
+
+            fn through_both() -> anyhow::Result<()> {
+                Ok(to_shared()?)
+            }
+
+            // In the text the cause comes once, and then its sources.
+            let text = concat!($text, ": refused");
+            assert_eq!(chain(&to_shared().unwrap_err()), [text, "no route"]);
+            assert_eq!(chain(&*to_boxed().unwrap_err()), [text, "no route"]);
+            for error in [to_anyhow().unwrap_err(), through_both().unwrap_err()] {
+                assert_eq!(error.to_string(), text);
+                assert_eq!(format!("{error:#}"), format!("{text}: no route"));
+            }
+        }
+    };
+}
+
+fn call<E>(error: E) -> Result<(), CallError<E>> {
+    Err(failed(error))
+}
+
+travels!(a_calls_boxed_error_travels_by_the_question_mark, Boxed, boxed(), CallError, call, "the shared call failed");
+travels!(
+    a_calls_anyhow_error_travels_by_the_question_mark,
+    anyhow::Error,
+    anyhow::anyhow!("no route").context("refused"),
+    CallError,
+    call,
+    "the shared call failed"
+);
+
+fn stream<E: Send + Sync + 'static>(error: E) -> Result<(), StreamError<E>> {
+    let streams: StreamCoalesce<u8, (), E> = StreamCoalesce::new();
+    let mut stream = streams.stream(&1, || Ok([Err(error)])).ok().expect("it opens");
+    stream.next().expect("an item").map(drop)
+}
+
+travels!(
+    a_streams_boxed_error_travels_by_the_question_mark,
+    Boxed,
+    boxed(),
+    StreamError,
+    stream,
+    "the source of the shared stream failed"
+);
+travels!(
+    a_streams_anyhow_error_travels_by_the_question_mark,
+    anyhow::Error,
+    anyhow::anyhow!("no route").context("refused"),
+    StreamError,
+    stream,
+    "the source of the shared stream failed"
+);
+
+#[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
+mod stack {
+    use super::*;
+    use sync_coalesce::stack::{Stack, StackError};
+
+    fn stack<E>(error: E) -> Result<(), StackError<E>> {
+        let stack: Stack<u8, (), E> = Stack::builder().build();
+        let mut error = Some(error);
+        stack.try_call(&1, || Err(error.take().expect("one attempt"))).map(drop)
     }
 
-    let error = ask().unwrap_err();
-    assert_eq!(error.source().unwrap().to_string(), "invalid digit found in string");
+    travels!(a_stacks_boxed_error_travels_by_the_question_mark, Boxed, boxed(), StackError, stack, "the call failed");
+    travels!(
+        a_stacks_anyhow_error_travels_by_the_question_mark,
+        anyhow::Error,
+        anyhow::anyhow!("no route").context("refused"),
+        StackError,
+        stack,
+        "the call failed"
+    );
+}
+
+#[test]
+fn the_alternate_form_of_anyhow_goes_through() {
+    let error = failed(anyhow::anyhow!("no route").context("refused"));
+    assert_eq!(error.to_string(), "the shared call failed: refused");
+    assert_eq!(format!("{error:#}"), "the shared call failed: refused: no route");
 }

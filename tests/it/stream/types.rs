@@ -39,8 +39,9 @@ fn an_error_is_told_by_its_cause() {
     impl Error for Broken {}
 
     let failed = StreamError::Failed(Arc::new(Broken));
-    assert_eq!(failed.to_string(), "the source of the shared stream failed");
-    assert_eq!(failed.source().unwrap().to_string(), "broken pipe");
+    assert_eq!(failed.to_string(), "the source of the shared stream failed: broken pipe");
+    assert!(failed.source().is_none(), "the text has the cause");
+    assert_eq!(failed.clone().map_failed(|error| error.to_string()).to_string(), failed.to_string());
     let lagged: StreamError<Broken> = StreamError::Lagged { missed: 3 };
     assert_eq!(lagged.to_string(), "too far behind in the shared stream: 3 chunks missed");
     assert!(lagged.source().is_none());
@@ -53,6 +54,7 @@ fn an_error_is_told_by_its_cause() {
     for error in others {
         assert!(!error.to_string().is_empty() && error.source().is_none());
         assert_eq!(format!("{:?}", error.clone()), format!("{error:?}"));
+        assert_eq!(format!("{:?}", error.clone().map_failed(|error| error)), format!("{error:?}"));
     }
 }
 
