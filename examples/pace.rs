@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use sync_coalesce::stack::ManualClock;
-use sync_coalesce::stack::pace::{Adaptive, PaceError, Pacer};
+use sync_coalesce::stack::pace::{Adaptive, Pacer, PacerBuildError};
 
 const FULL: f64 = 10.0;
 const STEP: Duration = Duration::from_millis(10);
@@ -21,9 +21,9 @@ fn quota(line: u32) -> usize {
     if (2..6).contains(&line) { 4 } else { 10 }
 }
 
-fn main() -> Result<(), PaceError> {
-    let hands = ManualClock::new();
-    let pacer = Pacer::builder().per_second(FULL).adaptive(Adaptive::default()).clock(&hands).build()?;
+fn main() -> Result<(), PacerBuildError> {
+    let clock = ManualClock::new();
+    let pacer = Pacer::builder().per_second(FULL).adaptive(Adaptive::default()).clock(&clock).build()?;
     let (mut sent, mut answered): (VecDeque<Duration>, VecDeque<Duration>) = Default::default();
     let mut now = Duration::ZERO;
     let (mut pace, mut lowest) = (FULL, FULL);
@@ -50,10 +50,10 @@ fn main() -> Result<(), PaceError> {
                     refusals += 1;
                 }
             }
-            hands.advance(STEP);
+            clock.advance(STEP);
             now += STEP;
         }
-        pace = pacer.rate().unwrap_or(FULL);
+        pace = pacer.status().rate.unwrap_or(FULL);
         lowest = lowest.min(pace);
         let bar = "#".repeat((1..=20).filter(|half| f64::from(*half) / 2.0 <= pace).count());
         println!("{:>6}  {:>5}  {answers:>8}  {refusals:>7}  {most:>16}  {pace:>4.1} {bar}", line * LINE, quota(line));

@@ -377,13 +377,13 @@ mod panic;
 mod policy;
 pub use policy::{OnDeadlock, OnFailure, OnOverflow};
 
+mod shared_error;
+pub use shared_error::SharedError;
+
 mod shrink;
 
 #[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
 pub mod stack;
-
-mod shared_error;
-pub use shared_error::SharedError;
 
 mod stats;
 pub use stats::{FlightInfo, Stats};

@@ -8,9 +8,9 @@ use std::sync::Arc;
 /// An error that many callers share, as an [`Error`] of its own.
 ///
 /// `anyhow::Error` and `Box<dyn Error + Send + Sync>` do not implement [`Error`], so neither does a
-/// [`CallError`](crate::CallError) of them. With `SharedError` in their place it does: by `?` in a function that returns
-/// `CallError<SharedError>`, and by [`into_shared`](crate::CallError::into_shared) in one that returns any other error.
-/// It prints as the error that it was made from, and has the same [`source`](Error::source).
+/// [`CallError`](crate::CallError) of them. With `SharedError` in their place it does: by `?` in a function that
+/// returns `CallError<SharedError>`, and by [`into_shared`](crate::CallError::into_shared) in one that returns any
+/// other error. It prints as the error that it was made from, and has the same [`source`](Error::source).
 ///
 /// # Examples
 ///

@@ -7,7 +7,6 @@ use sync_coalesce::chat::AlternateError;
 use sync_coalesce::stack::StackError;
 
 use crate::support::client::SendError;
-use crate::upstream::in_full;
 
 /// Why there is no pair. Shared by all who asked together.
 #[derive(Debug)]
@@ -65,7 +64,7 @@ impl fmt::Display for Failure {
             Failure::OtherRequest => f.write_str("this Idempotency-Key was used for another message"),
             Failure::Conflict => f.write_str("something else was written to the conversation meanwhile"),
             Failure::Busy => f.write_str("the conversation is busy with earlier messages"),
-            Failure::Provider(error) => write!(f, "no answer: {}", in_full(error)),
+            Failure::Provider(error) => write!(f, "no answer: {error}"),
             Failure::Store(error) => write!(f, "the database failed: {error}"),
         }
     }

@@ -1,12 +1,11 @@
 //! The way to the provider: through the whole stack, but for the ledger. What was answered is in the database, which is
 //! written in one step with the answer; a ledger beside it would be written in another.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sync_coalesce::stack::budget::{Budget, BudgetBuilder, Spend};
+use sync_coalesce::stack::budget::{Budget, Spend};
 use sync_coalesce::stack::cache::Cache;
 use sync_coalesce::stack::pace::{Adaptive, Pacer};
 use sync_coalesce::stack::retry::{Retry, retry_after, retryable};
@@ -37,12 +36,12 @@ impl Upstream {
     pub(crate) fn new(client: Client, model: String, args: &Args) -> Result<Upstream, String> {
         let pacer = Pacer::builder().per_second(args.pace).burst(args.burst).concurrency(args.concurrency);
         let pacer = pacer.adaptive(Adaptive::default()).build().map_err(|error| error.to_string())?;
-        let retry = Retry::new(may_pass).timeout(args.patience()).retry_after(asked_to_wait);
+        let retry = Retry::builder(is_transient).timeout(args.patience()).retry_after(asked_to_wait).build();
         let mut stack = Stack::builder()
             .coalesce(SyncCoalesce::builder().name("calls").cost(|reply: &Arc<Reply>| reply.dollars))
             .pace(pacer)
             .pace_timeout(args.patience())
-            .pace_learns(|pacer, error| {
+            .on_error_throttle(|pacer, error| {
                 if let SendError::Refused { status: 429, .. } = error {
                     pacer.throttled(asked_to_wait(error));
                 }
@@ -53,8 +52,7 @@ impl Upstream {
             stack = stack.cache(cache.build().map_err(|error| error.to_string())?);
         }
         if let Some(dollars) = args.budget {
-            let budget = Budget::builder().dollars(dollars).and_then(BudgetBuilder::build);
-            let budget = budget.map_err(|error| error.to_string())?;
+            let budget = Budget::builder().dollars(dollars).build().map_err(|error| error.to_string())?;
             stack = stack.budget(budget, Spend::default(), |reply| spend(reply.dollars));
         }
         Ok(Upstream { client, model, stack: stack.build() })
@@ -95,7 +93,7 @@ impl Upstream {
 }
 
 /// Whether asking again can help.
-fn may_pass(error: &SendError) -> bool {
+fn is_transient(error: &SendError) -> bool {
     match error {
         SendError::Transport(_) => true,
         SendError::Refused { status, body, .. } => retryable::response(*status, body),
@@ -112,17 +110,5 @@ fn asked_to_wait(error: &SendError) -> Option<Duration> {
 
 fn spend(dollars: f64) -> Spend {
     // A price that is no amount of money was refused with the arguments.
-    Spend::of_dollars(dollars).unwrap_or_default()
-}
-
-/// An error of the stack and its reasons, in one line.
-pub(crate) fn in_full(error: &StackError<SendError>) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(reason) = source {
-        let _ = write!(text, ": {reason}");
-        // The client's errors name their own reasons.
-        source = if reason.is::<SendError>() { None } else { reason.source() };
-    }
-    text
+    Spend::from_dollars(dollars).unwrap_or_default()
 }

@@ -15,6 +15,8 @@ use super::lead::Pacing;
 #[cfg(feature = "budget")]
 use super::lead::Spending;
 use super::stats::Counters;
+use crate::coalesce::SyncCoalesce;
+use crate::coalesce::builder::Builder;
 #[cfg(feature = "ledger")]
 use crate::key::Key;
 #[cfg(feature = "budget")]
@@ -27,9 +29,9 @@ use crate::stack::ledger::Ledger;
 use crate::stack::pace::Pacer;
 #[cfg(feature = "retry")]
 use crate::stack::retry::Retry;
-use crate::{Builder, SyncCoalesce};
 
-/// Builds a [`Stack`]. Layers are given in any order, and always go in the same one; given twice, the last one counts.
+/// Builds a [`Stack`]. The order of the layers does not depend on the order of these calls. If a layer is given twice,
+/// the last one counts.
 #[must_use]
 pub struct StackBuilder<K, T, E> {
     stack: Stack<K, T, E>,
@@ -54,7 +56,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
         Self { stack }
     }
 
-    /// The coalescer, as this builder makes it; one with the defaults without this.
+    /// The coalescer, from its builder; one with the defaults if this is not called.
     ///
     /// # Examples
     ///
@@ -74,7 +76,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
         self
     }
 
-    /// The cache that is asked first, and filled by who leads.
+    /// The cache, which is asked first, and filled by the leader.
     #[cfg(feature = "cache")]
     #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
     pub fn cache(mut self, cache: Cache<K, T>) -> Self {
@@ -82,11 +84,10 @@ impl<K, T, E> StackBuilder<K, T, E> {
         self
     }
 
-    /// The ledger, and what a call is in it: under which key, and with which fingerprint, both made of the key of the
-    /// call. `None` leaves the call to the other layers. If `entry` panics, nothing was done, and the panic is the
-    /// work's.
+    /// The ledger; `entry` makes the ledger's key and fingerprint from the key of the call. If it returns `None`, the
+    /// call skips the ledger. A panic in `entry` counts as one in the work, before anything was done.
     ///
-    /// The call's key should hold both: calls that share a flight share the ledger's record.
+    /// The call's key should contain both, because calls that share a flight share the ledger's record.
     ///
     /// # Examples
     ///
@@ -95,7 +96,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
     /// use sync_coalesce::stack::ledger::{Ledger, LedgerError};
     /// use sync_coalesce::stack::{Stack, StackError};
     ///
-    /// // The header `Idempotency-Key`, and the request that came with it.
+    /// // The header `Idempotency-Key`, and the request that it came with.
     /// let stack: Stack<(String, Key), u32> = Stack::builder()
     ///     .ledger(Ledger::in_memory(), |(header, request): &(String, Key)| Some((header.clone(), *request)))
     ///     .build();
@@ -124,10 +125,10 @@ impl<K, T, E> StackBuilder<K, T, E> {
         self
     }
 
-    /// The budget; what a call may cost at most, unless its request [says](super::StackRequest::at_most) something
-    /// else; and what it did cost, from its value.
+    /// The budget; the most that a call may cost, unless its request [sets](super::StackRequest::at_most) another
+    /// maximum; and what a call did cost, computed from its value.
     ///
-    /// `most` is set aside for all attempts of a call together. If `cost` panics, `most` counts as spent.
+    /// `most` is reserved for all attempts of a call together. If `cost` panics, all of it counts as spent.
     #[cfg(feature = "budget")]
     #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
     pub fn budget(mut self, budget: Budget, most: Spend, cost: impl Fn(&T) -> Spend + Send + Sync + 'static) -> Self {
@@ -135,7 +136,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
         self
     }
 
-    /// What asks again after an error that may pass.
+    /// The retries after transient errors.
     #[cfg(feature = "retry")]
     #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
     pub fn retry(mut self, retry: Retry<E>) -> Self {
@@ -143,7 +144,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
         self
     }
 
-    /// What each attempt waits for, retries too.
+    /// The pacer that every attempt waits for.
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
     pub fn pace(mut self, pacer: Pacer) -> Self {
@@ -151,7 +152,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
         self
     }
 
-    /// How long an attempt waits for the pacer; without this, until it is let through.
+    /// The maximum time that an attempt waits for the pacer; unlimited by default.
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
     pub fn pace_timeout(mut self, timeout: Duration) -> Self {
@@ -159,8 +160,8 @@ impl<K, T, E> StackBuilder<K, T, E> {
         self
     }
 
-    /// What the pacer is to learn from the error of an attempt: a 429 should [throttle](Pacer::throttled) it. A panic
-    /// in it is dropped.
+    /// Called with the error of each failed attempt, to [throttle](Pacer::throttled) the pacer if the provider refused
+    /// the call for being too fast, as with a status 429. A panic in it is ignored.
     ///
     /// # Examples
     ///
@@ -171,19 +172,19 @@ impl<K, T, E> StackBuilder<K, T, E> {
     /// let pacer = Pacer::builder().per_second(10.0).adaptive(Adaptive::default()).build()?;
     /// let stack: Stack<String, String, u16> = Stack::builder()
     ///     .pace(pacer.clone())
-    ///     .pace_learns(|pacer, status| {
+    ///     .on_error_throttle(|pacer, status| {
     ///         if *status == 429 {
     ///             pacer.throttled(None);
     ///         }
     ///     })
     ///     .build();
     /// assert!(stack.try_call("question", || Err(429)).is_err());
-    /// assert_eq!(pacer.rate(), Some(7.0));
-    /// # Ok::<(), sync_coalesce::stack::pace::PaceError>(())
+    /// assert_eq!(pacer.status().rate, Some(7.0));
+    /// # Ok::<(), sync_coalesce::stack::pace::PacerBuildError>(())
     /// ```
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
-    pub fn pace_learns(mut self, on_error: impl Fn(&Pacer, &E) + Send + Sync + 'static) -> Self {
+    pub fn on_error_throttle(mut self, on_error: impl Fn(&Pacer, &E) + Send + Sync + 'static) -> Self {
         self.stack.pace.on_error = Some(Box::new(on_error));
         self
     }

@@ -1,4 +1,4 @@
-//! [`Clock`]: where the stack's layers take their time from, so that tests need not sleep.
+//! [`Clock`]: the time that the layers follow, so that tests need not sleep.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::sync::{self, Monitor, Mutex};
 
-/// Where a layer of the stack takes its time from: the system, unless it comes from a [`ManualClock`].
+/// The clock that a layer follows: the system's, unless it is made from a [`ManualClock`].
 #[derive(Clone, Default)]
-pub struct Clock(Option<Arc<Hands>>);
+pub struct Clock(Option<Arc<ManualTime>>);
 
-/// A clock whose time is moved by hand, for tests: who waits on it waits until somebody else [`advance`]s it.
+/// A clock for tests, whose time stands still until it is [advanced](ManualClock::advance). Threads that wait on it
+/// wait until another thread advances it.
 ///
 /// # Examples
 ///
@@ -18,60 +19,58 @@ pub struct Clock(Option<Arc<Hands>>);
 /// use std::time::Duration;
 /// use sync_coalesce::stack::{Clock, ManualClock};
 ///
-/// let hands = ManualClock::new();
-/// let clock = Clock::from(&hands);
+/// let manual = ManualClock::new();
+/// let clock = Clock::from(&manual);
 /// let before = clock.now();
-/// hands.advance(Duration::from_secs(3600));
+/// manual.advance(Duration::from_secs(3600));
 /// assert_eq!(clock.now() - before, Duration::from_secs(3600));
 /// ```
-///
-/// [`advance`]: ManualClock::advance
 #[derive(Clone)]
-pub struct ManualClock(Arc<Hands>);
+pub struct ManualClock(Arc<ManualTime>);
 
-/// Bells are rung under this lock, and it is taken under no bell's.
-struct Hands(Mutex<Face>);
+/// Lock order: waiters are notified under this lock, and it is never taken under a waiter's.
+struct ManualTime(Mutex<State>);
 
-struct Face {
+struct State {
     now: Instant,
-    /// Who waits until when.
-    asleep: Vec<(Instant, Arc<Bell>)>,
+    /// The threads that wait, and until when.
+    waiters: Vec<(Instant, Arc<Waiter>)>,
 }
 
-/// What one thread waits for: rung once, it lets one wait pass.
-pub(crate) struct Bell(Monitor<bool>);
+/// What one thread waits on. A notification ends one wait, the current one or the next.
+pub(crate) struct Waiter(Monitor<bool>);
 
-impl Bell {
+impl Waiter {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(Monitor::new(false)))
     }
 
-    pub(crate) fn ring(&self) {
+    pub(crate) fn notify(&self) {
         *self.0.lock() = true;
         self.0.notify_one();
     }
 }
 
 impl Clock {
-    /// This moment.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> Instant {
         match &self.0 {
             None => sync::now(),
-            Some(hands) => hands.0.lock().now,
+            Some(time) => time.0.lock().now,
         }
     }
 
-    /// Returns when `duration` has passed on this clock.
+    /// Returns after `duration` has passed on this clock.
     ///
     /// # Blocking
     ///
-    /// For `duration`; for ever if its end is beyond what an [`Instant`] can tell.
+    /// For `duration`; forever if its end is beyond what an [`Instant`] can represent.
     pub fn sleep(&self, duration: Duration) {
-        let bell = Bell::new();
+        let waiter = Waiter::new();
         let until = self.now().checked_add(duration);
         while until.is_none_or(|until| !self.has_passed(until)) {
-            self.wait(&bell, until);
+            self.wait(&waiter, until);
         }
     }
 
@@ -87,38 +86,38 @@ impl Clock {
         }
     }
 
-    /// Waits until the bell is rung or `until` has passed. A ring before the wait counts.
-    pub(crate) fn wait(&self, bell: &Arc<Bell>, until: Option<Instant>) {
+    /// Waits until `waiter` is notified or `until` has passed. A notification before the wait counts.
+    pub(crate) fn wait(&self, waiter: &Arc<Waiter>, until: Option<Instant>) {
         match &self.0 {
-            None => bell.wait(|rung| rung || until.is_some_and(sync::has_passed), until),
-            Some(hands) => hands.wait(bell, until),
+            None => waiter.wait(|is_notified| is_notified || until.is_some_and(sync::has_passed), until),
+            Some(time) => time.wait(waiter, until),
         }
     }
 }
 
-impl Bell {
+impl Waiter {
     fn wait(&self, is_over: impl Fn(bool) -> bool, until: Option<Instant>) {
-        let mut rung = self.0.lock();
-        while !is_over(*rung) {
-            rung = self.0.wait(rung, until);
+        let mut is_notified = self.0.lock();
+        while !is_over(*is_notified) {
+            is_notified = self.0.wait(is_notified, until);
         }
-        *rung = false;
+        *is_notified = false;
     }
 }
 
-impl Hands {
-    fn wait(&self, bell: &Arc<Bell>, until: Option<Instant>) {
+impl ManualTime {
+    fn wait(&self, waiter: &Arc<Waiter>, until: Option<Instant>) {
         if let Some(until) = until {
-            let mut face = self.0.lock();
-            if face.now >= until {
+            let mut state = self.0.lock();
+            if state.now >= until {
                 return;
             }
-            // From here on whoever moves the time past `until` rings, and a ring before the wait counts.
-            face.asleep.push((until, Arc::clone(bell)));
+            // From here on, advancing the clock past `until` notifies, and a notification before the wait counts.
+            state.waiters.push((until, Arc::clone(waiter)));
         }
-        bell.wait(|rung| rung, None);
-        // Rung by somebody else, it is still here.
-        self.0.lock().asleep.retain(|(_, sleeper)| !Arc::ptr_eq(sleeper, bell));
+        waiter.wait(|is_notified| is_notified, None);
+        // If something other than the clock notified it, the entry is still here.
+        self.0.lock().waiters.retain(|(_, other)| !Arc::ptr_eq(other, waiter));
     }
 }
 
@@ -126,36 +125,37 @@ impl ManualClock {
     /// A clock that stands still.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(Hands(Mutex::new(Face { now: sync::now(), asleep: Vec::new() }))))
+        Self(Arc::new(ManualTime(Mutex::new(State { now: sync::now(), waiters: Vec::new() }))))
     }
 
-    /// Moves the time on and wakes those whose time has come. What is too far away for an [`Instant`] moves nothing.
+    /// Moves the time forward and wakes the threads whose time has come. Does nothing if the new time is beyond what an
+    /// [`Instant`] can represent.
     pub fn advance(&self, duration: Duration) {
-        let mut face = self.0.0.lock();
-        let Some(now) = face.now.checked_add(duration) else { return };
-        face.now = now;
-        face.asleep.retain(|(until, bell)| {
+        let mut state = self.0.0.lock();
+        let Some(now) = state.now.checked_add(duration) else { return };
+        state.now = now;
+        state.waiters.retain(|(until, waiter)| {
             let sleeps_on = *until > now;
             if !sleeps_on {
-                bell.ring();
+                waiter.notify();
             }
             sleeps_on
         });
     }
 
-    /// How long from now until the first of those who wait would wake by themselves; `None` when nobody waits for the
-    /// time.
+    /// The time until the first waiting thread would wake without another notification; `None` if no thread waits for
+    /// the time.
     #[must_use]
     pub fn until_next(&self) -> Option<Duration> {
-        let face = self.0.0.lock();
-        let next = face.asleep.iter().map(|(until, _)| *until).min()?;
-        Some(next.saturating_duration_since(face.now))
+        let state = self.0.0.lock();
+        let next = state.waiters.iter().map(|(until, _)| *until).min()?;
+        Some(next.saturating_duration_since(state.now))
     }
 
-    /// How many threads wait for the time on this clock.
+    /// The number of threads that wait for the time on this clock.
     #[must_use]
     pub fn sleeping(&self) -> usize {
-        self.0.0.lock().asleep.len()
+        self.0.0.lock().waiters.len()
     }
 }
 
@@ -166,14 +166,14 @@ impl Default for ManualClock {
 }
 
 impl From<&ManualClock> for Clock {
-    fn from(hands: &ManualClock) -> Self {
-        Self(Some(Arc::clone(&hands.0)))
+    fn from(clock: &ManualClock) -> Self {
+        Self(Some(Arc::clone(&clock.0)))
     }
 }
 
 impl From<ManualClock> for Clock {
-    fn from(hands: ManualClock) -> Self {
-        Self(Some(hands.0))
+    fn from(clock: ManualClock) -> Self {
+        Self(Some(clock.0))
     }
 }
 

@@ -1,79 +1,109 @@
-//! Why a stack gives no value.
+//! Why a call through a stack returned no value.
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::CallError;
+use crate::error::{CallError, write_with_cause};
+use crate::shared_error::SharedError;
 #[cfg(feature = "budget")]
-use crate::stack::budget::BudgetError;
+use crate::stack::budget::BudgetExceeded;
 #[cfg(feature = "ledger")]
 use crate::stack::ledger::LedgerError;
 #[cfg(feature = "pace")]
-use crate::stack::pace::NotAcquired;
+use crate::stack::pace::AcquireError;
+#[cfg(feature = "retry")]
+use crate::stack::retry::Attempts;
 
-/// Which layer of a [`Stack`](super::Stack) refused, or what the work returned; `E` is the error of the work.
+/// Why a call through a [`Stack`](super::Stack) returned no value; `E` is the error of the work.
 ///
-/// All who share a flight have the same one.
+/// All callers that share a flight get the same error. It prints its cause too, as [`CallError`] does, and becomes an
+/// [`Error`] with [`into_shared`](StackError::into_shared) where `E` is not one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StackError<E> {
-    /// The work failed, in a way that is not retried.
+    /// The work failed with an error that is not retried.
     Failed {
-        /// How many attempts were made, that one included.
+        /// The number of attempts that were made, including that one.
         attempts: u32,
-        /// What it returned.
+        /// The error of that attempt.
         error: Arc<E>,
     },
     /// The work failed as often as the retries allow. Asking again later may help.
     #[cfg(feature = "retry")]
     #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
     Exhausted {
-        /// How many attempts were made.
+        /// The number of attempts that were made.
         attempts: u32,
-        /// What the last one returned.
-        last: Arc<E>,
+        /// The error of the last attempt.
+        error: Arc<E>,
     },
-    /// The pacer let nothing through in time. Asking again later may help.
+    /// The pacer gave no permit in time. Asking again later may help.
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
-    Pace(NotAcquired),
-    /// There is less in the budget than the call may cost, and it did not run. Asking again may help when others have
+    Pace(AcquireError),
+    /// The budget has less left than the call may cost, so the work did not run. Asking again may help once others have
     /// committed less than they reserved, or in the next period.
     #[cfg(feature = "budget")]
     #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
-    Budget(BudgetError),
-    /// The ledger knows of the call and has no result for it, and it did not run; the error says whether asking again
-    /// can help.
+    Budget(BudgetExceeded),
+    /// The ledger has a record of the call but no result for it, or it failed, so the work did not run. The error says
+    /// whether asking again can help.
     #[cfg(feature = "ledger")]
     #[cfg_attr(docsrs, doc(cfg(feature = "ledger")))]
     Ledger(LedgerError<Infallible>),
-    /// The coalescer refused the call, or it followed one that gave no result; the error says whether asking again can
-    /// help.
+    /// The coalescer refused the call, or the flight that the call followed had no result for it. The error says
+    /// whether asking again can help.
     Call(CallError<Infallible>),
 }
 
 impl<E> StackError<E> {
-    /// What the work returned, if that is what it is about.
+    /// The error of the work, if it is what failed.
     #[must_use]
     pub fn work(&self) -> Option<&Arc<E>> {
         match self {
             Self::Failed { error, .. } => Some(error),
             #[cfg(feature = "retry")]
-            Self::Exhausted { last, .. } => Some(last),
+            Self::Exhausted { error, .. } => Some(error),
             _ => None,
         }
     }
 
-    /// From what the coalescer says, in which the other layers' errors are those of its closure.
-    pub(super) fn of_call(error: CallError<Self>) -> Self {
+    /// The same error with another type for the error of the work.
+    #[must_use]
+    pub fn map_work<F>(self, map: impl FnOnce(Arc<E>) -> F) -> StackError<F> {
+        match self {
+            Self::Failed { attempts, error } => StackError::Failed { attempts, error: Arc::new(map(error)) },
+            #[cfg(feature = "retry")]
+            Self::Exhausted { attempts, error } => StackError::Exhausted { attempts, error: Arc::new(map(error)) },
+            #[cfg(feature = "pace")]
+            Self::Pace(error) => StackError::Pace(error),
+            #[cfg(feature = "budget")]
+            Self::Budget(error) => StackError::Budget(error),
+            #[cfg(feature = "ledger")]
+            Self::Ledger(error) => StackError::Ledger(error),
+            Self::Call(error) => StackError::Call(error),
+        }
+    }
+
+    /// The same error as an [`Error`], for an `E` that is not one itself: `anyhow::Error` or a boxed error.
+    #[must_use]
+    pub fn into_shared(self) -> StackError<SharedError>
+    where
+        E: AsRef<dyn Error + Send + Sync + 'static> + Send + Sync + 'static,
+    {
+        self.map_work(SharedError::from)
+    }
+
+    /// From an error of the coalescer, in which the other layers' errors are those of its closure.
+    pub(super) fn from_call(error: CallError<Self>) -> Self {
         error.try_map_failed(Err).map_or_else(|error: Arc<Self>| Self::clone(&error), Self::Call)
     }
 
-    /// From what the ledger says, in which the errors of the layers within are those of its work.
+    /// From an error of the ledger, in which the errors of the layers within are those of its work.
     #[cfg(feature = "ledger")]
-    pub(super) fn of_ledger(error: LedgerError<Self>) -> Self {
+    pub(super) fn from_ledger(error: LedgerError<Self>) -> Self {
         Self::Ledger(match error {
             LedgerError::Failed(error) => return error,
             LedgerError::InProgress => LedgerError::InProgress,
@@ -90,11 +120,11 @@ impl<E> Clone for StackError<E> {
         match self {
             Self::Failed { attempts, error } => Self::Failed { attempts: *attempts, error: Arc::clone(error) },
             #[cfg(feature = "retry")]
-            Self::Exhausted { attempts, last } => Self::Exhausted { attempts: *attempts, last: Arc::clone(last) },
+            Self::Exhausted { attempts, error } => Self::Exhausted { attempts: *attempts, error: Arc::clone(error) },
             #[cfg(feature = "pace")]
             Self::Pace(error) => Self::Pace(*error),
             #[cfg(feature = "budget")]
-            Self::Budget(error) => Self::Budget(error.clone()),
+            Self::Budget(error) => Self::Budget(*error),
             #[cfg(feature = "ledger")]
             Self::Ledger(error) => Self::Ledger(error.clone()),
             Self::Call(error) => Self::Call(error.clone()),
@@ -102,37 +132,49 @@ impl<E> Clone for StackError<E> {
     }
 }
 
-impl<E> fmt::Display for StackError<E> {
+impl<E: fmt::Display> fmt::Display for StackError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed { attempts: 1, .. } => f.write_str("the call failed"),
-            Self::Failed { attempts, .. } => write!(f, "the call failed for good at attempt {attempts}"),
+            Self::Failed { attempts: 1, error } => write_with_cause(f, format_args!("the call failed"), error),
+            Self::Failed { attempts, error } => {
+                write_with_cause(f, format_args!("the call failed at attempt {attempts}"), error)
+            }
             #[cfg(feature = "retry")]
-            Self::Exhausted { attempts, .. } => write!(f, "the call failed at each of {attempts} attempts"),
+            Self::Exhausted { attempts, error } => {
+                write_with_cause(f, format_args!("the call failed after {}", Attempts(*attempts)), error)
+            }
             #[cfg(feature = "pace")]
-            Self::Pace(_) => f.write_str("the call was not let through by its pacer"),
+            Self::Pace(error) => write_with_cause(f, format_args!("the call was refused"), error),
             #[cfg(feature = "budget")]
-            Self::Budget(_) => f.write_str("the call was refused by its budget"),
+            Self::Budget(error) => write_with_cause(f, format_args!("the call was refused"), error),
             #[cfg(feature = "ledger")]
-            Self::Ledger(_) => f.write_str("the call was refused by its ledger"),
-            Self::Call(_) => f.write_str("the call gave no result to share"),
+            Self::Ledger(error) => write_with_cause(f, format_args!("the call was refused"), error),
+            Self::Call(error) => error.fmt(f),
         }
     }
 }
 
 impl<E: Error + 'static> Error for StackError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(match self {
-            Self::Failed { error, .. } => &**error,
+        match self {
+            Self::Failed { error, .. } => error.source(),
             #[cfg(feature = "retry")]
-            Self::Exhausted { last, .. } => &**last,
+            Self::Exhausted { error, .. } => error.source(),
             #[cfg(feature = "pace")]
-            Self::Pace(error) => error,
+            Self::Pace(error) => error.source(),
             #[cfg(feature = "budget")]
-            Self::Budget(error) => error,
+            Self::Budget(error) => error.source(),
             #[cfg(feature = "ledger")]
-            Self::Ledger(error) => error,
-            Self::Call(error) => error,
-        })
+            Self::Ledger(error) => error.source(),
+            Self::Call(error) => error.source(),
+        }
+    }
+}
+
+impl<E: AsRef<dyn Error + Send + Sync + 'static> + Send + Sync + 'static> From<StackError<E>>
+    for StackError<SharedError>
+{
+    fn from(error: StackError<E>) -> Self {
+        error.into_shared()
     }
 }

@@ -1,4 +1,4 @@
-//! What a leader does: the layers from the outermost to the work itself.
+//! The layers that a leader goes through, from the outermost to the work itself.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -14,23 +14,23 @@ use crate::panic::catch_panic;
 #[cfg(feature = "budget")]
 use crate::stack::budget::{Budget, Spend};
 #[cfg(feature = "ledger")]
-use crate::stack::ledger::{LedgerError, Recorded};
+use crate::stack::ledger::{LedgerError, LedgerOutcome};
 #[cfg(feature = "pace")]
 use crate::stack::pace::Pacer;
 #[cfg(feature = "retry")]
 use crate::stack::retry::RetryError;
 
-/// All that is done once: within it the work may run several times.
+/// The work with its retries: it may run several attempts.
 #[cfg(any(feature = "budget", feature = "ledger"))]
 type Whole<'a, T, E> = &'a mut dyn FnMut() -> Result<T, StackError<E>>;
 
 /// One attempt.
 type Attempt<'a, T, E> = &'a mut dyn FnMut() -> Result<T, E>;
 
-/// A ledger that knows how to write a `T`. `None` if the key is not for the ledger, and nothing ran.
+/// A ledger that can write a `T`. `None` if the key skips the ledger, and then nothing ran.
 #[cfg(feature = "ledger")]
 pub(super) type Once<K, T, E> =
-    dyn Fn(&K, Whole<'_, T, E>) -> Option<Result<Recorded<T>, LedgerError<StackError<E>>>> + Send + Sync;
+    dyn Fn(&K, Whole<'_, T, E>) -> Option<Result<LedgerOutcome<T>, LedgerError<StackError<E>>>> + Send + Sync;
 
 #[cfg(feature = "budget")]
 pub(super) struct Spending<T> {
@@ -49,9 +49,9 @@ pub(super) struct Pacing<E> {
 #[cfg(feature = "pace")]
 type OnError<E> = dyn Fn(&Pacer, &E) + Send + Sync;
 
-/// What a leader has to tell of, besides its result.
+/// What a caller passes to the layers if it leads, and gets from them besides its result.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct LeadContext {
     #[cfg(feature = "cache")]
     pub(super) is_cached: bool,
     #[cfg(feature = "ledger")]
@@ -78,16 +78,16 @@ where
             not(any(feature = "budget", feature = "cache", feature = "ledger")),
             expect(unused_variables, reason = "for layers that are off")
         )]
-        told: &mut Told,
+        context: &mut LeadContext,
         mut work: impl FnMut() -> Result<T, E>,
     ) -> Result<Arc<T>, StackError<E>>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        // Between this caller's look and its flight, another flight may have begun, filled the cache and ended.
+        // Between this caller's miss and its flight, another flight may have filled the cache and ended.
         #[cfg(feature = "cache")]
-        if let Some(value) = self.cache.as_ref().and_then(|cache| cache.look_again(key)) {
-            told.is_cached = true;
+        if let Some(value) = self.cache.as_ref().and_then(|cache| cache.lookup_again(key)) {
+            context.is_cached = true;
             return Ok(value);
         }
         let mut attempt = || {
@@ -96,9 +96,9 @@ where
         };
         let mut whole = || self.retried(&mut attempt);
         #[cfg(feature = "budget")]
-        let mut whole = || self.within_budget(told.most, &mut told.spent, &mut whole);
+        let mut whole = || self.within_budget(context.most, &mut context.spent, &mut whole);
         #[cfg(feature = "ledger")]
-        let mut whole = || self.once(&key.to_owned(), &mut told.is_replay, &mut whole);
+        let mut whole = || self.once(&key.to_owned(), &mut context.is_replay, &mut whole);
         let value = Arc::new(whole()?);
         #[cfg(feature = "cache")]
         if let Some(cache) = &self.cache {
@@ -124,7 +124,7 @@ where
                 Ok(recorded.value)
             }
             Err(error) => {
-                let error = StackError::of_ledger(error);
+                let error = StackError::from_ledger(error);
                 if matches!(error, StackError::Ledger(_)) {
                     self.counters.refused_by_ledger.add();
                 }
@@ -147,7 +147,7 @@ where
             StackError::Budget(error)
         })?;
         let value = whole()?;
-        // It is done and will be billed: a cost that panics must not make it free.
+        // The call is done and will be billed: a panic in its cost must not make it free.
         let cost = catch_panic(|| Some((spending.cost)(&value))).unwrap_or(most);
         reservation.commit(cost);
         *spent = Some(cost);
@@ -157,15 +157,15 @@ where
     fn retried(&self, attempt: Attempt<'_, T, E>) -> Result<T, StackError<E>> {
         #[cfg(feature = "retry")]
         if let Some(retry) = &self.retry {
-            // That the pacer refuses is no error of the work: like a value, it ends the retries.
+            // A refusal by the pacer is not an error of the work: like a value, it ends the retries.
             let ended = retry.run(|| match self.paced(attempt) {
                 Ok(result) => result.map(Ok),
                 Err(refused) => Ok(Err(refused)),
             });
             return match ended {
                 Ok(result) => result,
-                Err(RetryError::Exhausted { attempts, last }) => {
-                    Err(StackError::Exhausted { attempts, last: Arc::new(last) })
+                Err(RetryError::Exhausted { attempts, error }) => {
+                    Err(StackError::Exhausted { attempts, error: Arc::new(error) })
                 }
                 Err(RetryError::NotRetryable { attempts, error }) => {
                     Err(StackError::Failed { attempts, error: Arc::new(error) })

@@ -1,9 +1,9 @@
 //! The layers that people put around a paid call besides coalescing: a cache, pacing, retries, a budget, a ledger. Each
 //! is a plain blocking object that can be used alone, in a module and behind a Cargo feature of its own.
 //!
-//! A [`Stack`] puts those that it is given around a call, in the one order in which they fit together: the cache, the
-//! coalescer, and then, for the call that leads, the ledger, the budget, retries, and in each attempt the pacer.
-//! Followers pass none of these, and so spend no pace and no money.
+//! A [`Stack`] puts any of them around a call, in the one order in which they fit together: the cache, the coalescer,
+//! and then, for the call that leads, the ledger, the budget, retries, and in each attempt the pacer. Followers pass
+//! through none of these, so they need no permit and spend no money.
 
 #[cfg(feature = "budget")]
 #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
@@ -56,50 +56,50 @@ use self::stats::Counters;
 pub use self::stats::StackStats;
 use crate::coalesce::SyncCoalesce;
 
-/// A paid call with all that goes around it: one builder, one call. Any layer may be missing.
+/// A paid call with all the layers around it: one builder, one call. Any layer may be missing.
 ///
 /// ```text
 /// cache → coalesce → [ leader: cache → ledger → reserve → retry ( pace → work ) → commit → ledger → cache ] → all
 /// ```
 ///
-/// Whoever finds its value in the cache, or follows, spends no pace and no money. The leader keeps the value before its
-/// followers are released, so there is no gap between a miss and a fill. A permit of the pacer is held for one attempt
-/// and not while a retry waits.
+/// A call that finds its value in the cache, or follows, needs no permit and spends no money. The leader fills the
+/// cache before its followers are released, so there is no gap between a miss and a fill. A permit of the pacer is held
+/// during one attempt, and not during the delay before a retry.
 ///
-/// `K` is the key, `T` the value, `E` the error of the work. The key says all that makes two calls the same: for two
-/// independent samples of one question, put a number into it.
+/// `K` is the key, `T` the value, `E` the error of the work. The key must hold everything that makes two calls the
+/// same: for two independent samples of one question, put a number into it.
 ///
 /// # What happens when something fails
 ///
-/// | what happens | budget | ledger | cache | who asked gets |
+/// | event | budget | ledger | cache | the caller gets |
 /// |---|---|---|---|---|
-/// | the ledger has the result | untouched | as it was | filled | the value |
-/// | the ledger refuses | untouched | as it was | as it was | [`StackError::Ledger`] |
-/// | the budget refuses | untouched | absent | as it was | [`StackError::Budget`] |
-/// | the pacer refuses, any attempt | given back | absent | as it was | [`StackError::Pace`] |
-/// | the work fails for good | given back | absent | as it was | [`StackError::Failed`] or `Exhausted` |
-/// | the work panics | given back | unknown | as it was | its own panic; followers [`LeaderPanicked`] |
-/// | it is done, and its cost panics | all that was reserved is spent | done | filled | the value |
-/// | it is done, and the ledger cannot be written | spent | unknown | filled | the value, and it is [counted] |
-/// | it is done, and `K: Clone` or a time to live panics | spent | done | as it was | the value |
-/// | the process dies during the work | gone | unknown | gone | |
+/// | the ledger has the result | unchanged | unchanged | filled | the value |
+/// | the ledger refuses | unchanged | unchanged | unchanged | [`StackError::Ledger`] |
+/// | the budget refuses | unchanged | absent | unchanged | [`StackError::Budget`] |
+/// | the pacer refuses an attempt | given back | absent | unchanged | [`StackError::Pace`] |
+/// | the work fails, and is not retried | given back | absent | unchanged | [`StackError::Failed`] or `Exhausted` |
+/// | the work panics | given back | unknown | unchanged | its own panic; followers [`LeaderPanicked`] |
+/// | the work succeeds, and its cost panics | all of the reservation spent | done | filled | the value |
+/// | the work succeeds, and the ledger cannot be written | spent | unknown | filled | the value, and it is [counted] |
+/// | the work succeeds, and `K: Clone` or a time to live panics | spent | done | unchanged | the value |
+/// | the process dies during the work | lost | unknown | lost | |
 /// | a follower leaves, or is cancelled | | | | its own error; the leader goes on |
 ///
 /// [`LeaderPanicked`]: crate::CallError::LeaderPanicked
 /// [counted]: StackStats::uncommitted
 ///
-/// An error of the work says that nothing was done: with a ledger it can be done again. Where that is not certain, as
-/// after a time-out, let the work panic, or ask the provider. A failed attempt counts as free of charge.
+/// An error of the work means that nothing was done, so with a ledger it can run again. Where that is not certain, as
+/// after a timeout, the work should panic or ask the provider. A failed attempt counts as free of charge.
 ///
 /// # Blocking
 ///
-/// The leader while its work runs, in the pacer's line, and between two attempts; a follower until the leader has
-/// ended. No lock is held meanwhile. The coalescer sees no wait in the pacer: where work asks the same pacer again,
-/// give it a [time-out](StackBuilder::pace_timeout).
+/// The leader blocks while its work runs, in the pacer's line, and between two attempts; a follower until its flight
+/// has ended. No lock is held meanwhile. The coalescer does not see waits for the pacer: if the work itself uses the
+/// same pacer, set a [timeout](StackBuilder::pace_timeout).
 ///
 /// # Examples
 ///
-/// Each layer stands behind the Cargo feature of its name.
+/// Each layer is behind the Cargo feature of its name.
 ///
 /// ```
 /// # #[cfg(all(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
@@ -114,12 +114,12 @@ use crate::coalesce::SyncCoalesce;
 /// use sync_coalesce::stack::{Stack, StackError};
 ///
 /// let pacer = Pacer::builder().per_second(50.0).burst(5).build()?;
-/// let budget = Budget::builder().dollars(1.0)?.build()?;
+/// let budget = Budget::builder().dollars(1.0).build()?;
 /// let stack: Stack<Key, String, u16> = Stack::builder()
 ///     .cache(Cache::builder(1_000).time_to_live(Duration::from_secs(60)).build()?)
 ///     .ledger(Ledger::in_memory(), |key: &Key| Some((*key.as_bytes(), *key)))
-///     .budget(budget.clone(), Spend::of_dollars(0.10)?, |answer: &String| Spend::of_tokens(answer.len() as u64))
-///     .retry(Retry::new(|status: &u16| *status == 503).base_delay(Duration::from_millis(1)))
+///     .budget(budget.clone(), Spend::from_dollars(0.10)?, |answer: &String| Spend::from_tokens(answer.len() as u64))
+///     .retry(Retry::builder(|status: &u16| *status == 503).base_delay(Duration::from_millis(1)).build())
 ///     .pace(pacer)
 ///     .build();
 ///
@@ -129,7 +129,7 @@ use crate::coalesce::SyncCoalesce;
 ///     assert_eq!(*stack.try_call(&question, || replies.next().unwrap()).unwrap(), "Lima");
 /// }
 /// assert_eq!(stack.stats().attempts, 2);
-/// assert_eq!(budget.status().total, Spend::of_tokens(4));
+/// assert_eq!(budget.status().total, Spend::from_tokens(4));
 ///
 /// let forbidden = stack.try_call(&Key::of("something else")?, || Err(403));
 /// assert!(matches!(forbidden, Err(StackError::Failed { attempts: 1, .. })));
@@ -154,20 +154,20 @@ pub struct Stack<K, T, E = Infallible> {
 }
 
 impl<K, T, E> Stack<K, T, E> {
-    /// What builds one: without any layer it coalesces and nothing else.
+    /// A builder of stacks. Without any layer, a stack only coalesces.
     pub fn builder() -> StackBuilder<K, T, E> {
         StackBuilder::new()
     }
 
-    /// The coalescer in the middle, to cancel, forget, close, drain and look at flights.
+    /// The coalescer in the middle, to cancel, forget, close, drain and inspect flights.
     ///
-    /// What is called by it goes past all layers.
+    /// Calls made through it bypass all other layers.
     #[must_use]
     pub fn coalescer(&self) -> &SyncCoalesce<K, Arc<T>, StackError<E>> {
         &self.coalesce
     }
 
-    /// A call with wishes of its own; see [`StackRequest`].
+    /// A call with options of its own; see [`StackRequest`].
     pub fn request<'a, Q: ?Sized>(&'a self, key: &'a Q) -> StackRequest<'a, Q, K, T, E> {
         StackRequest::new(self, key)
     }
@@ -198,7 +198,7 @@ where
         self.try_call(key, || Ok(work()))
     }
 
-    /// The value of `work`, through all layers. It runs once for each attempt.
+    /// The value of `work`, through all layers. `work` runs once per attempt.
     ///
     /// # Blocking
     ///
@@ -206,11 +206,11 @@ where
     ///
     /// # Panics
     ///
-    /// A panic in `work` goes on to the caller whose closure it was.
+    /// A panic in `work` is passed on to the caller whose closure it was.
     ///
     /// # Errors
     ///
-    /// [`StackError`] says which layer refused, or what the work returned.
+    /// [`StackError`] says which layer refused the call, or holds the error of the work.
     pub fn try_call<Q>(&self, key: &Q, work: impl FnMut() -> Result<T, E>) -> Result<Arc<T>, StackError<E>>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -218,7 +218,7 @@ where
         self.request(key).try_call(work).result
     }
 
-    /// What all layers have counted. Each layer is read at a moment of its own.
+    /// The counters of all layers. Each layer is read at a slightly different time.
     #[must_use]
     pub fn stats(&self) -> StackStats {
         StackStats::of(self)

@@ -1,4 +1,4 @@
-//! One caller's wishes for a call through the stack, and what came of it.
+//! The options of one call through the stack, and its outcome.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -10,21 +10,22 @@ use hashbrown::Equivalent;
 
 use super::Stack;
 use super::error::StackError;
-use super::lead::Told;
+use super::lead::LeadContext;
+use crate::coalesce::options::Request;
+use crate::outcome::Role;
 #[cfg(feature = "budget")]
 use crate::stack::budget::Spend;
-use crate::{Request, Role};
 
-/// One call with wishes of its own, made by [`Stack::request`]. Nothing happens until one of the two verbs at the end.
+/// One call with options of its own, made by [`Stack::request`]. Nothing happens until `call` or `try_call`.
 #[must_use = "a request does nothing until `call` or `try_call`"]
 pub struct StackRequest<'a, Q: ?Sized, K, T, E> {
     stack: &'a Stack<K, T, E>,
     key: &'a Q,
     request: Request<'a, Q, K, Arc<T>, StackError<E>, RandomState>,
-    told: Told,
+    context: LeadContext,
 }
 
-/// What came of one call made by a [`StackRequest`].
+/// The outcome of one call made by a [`StackRequest`].
 #[derive(Debug)]
 #[non_exhaustive]
 #[must_use]
@@ -39,18 +40,18 @@ pub struct StackOutcome<T, E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Via {
-    /// The cache had it, at the first look or at the leader's second.
+    /// The cache, at the first lookup or at the leader's second one.
     Cache,
-    /// This caller led, and the ledger had it.
+    /// The ledger; this caller led.
     Ledger,
-    /// The call in flight, in which this caller played this part.
+    /// A flight, in which this caller had this role.
     Flight(Role),
 }
 
 impl<'a, Q: ?Sized, K, T, E> StackRequest<'a, Q, K, T, E> {
     pub(super) fn new(stack: &'a Stack<K, T, E>, key: &'a Q) -> Self {
         let request = stack.coalesce.request(key);
-        Self { stack, key, request, told: Told::default() }
+        Self { stack, key, request, context: LeadContext::default() }
     }
 
     /// As [`Request::timeout`].
@@ -65,18 +66,18 @@ impl<'a, Q: ?Sized, K, T, E> StackRequest<'a, Q, K, T, E> {
         self
     }
 
-    /// As [`Request::patience`]. Who runs alone goes through all layers that a leader goes through; a ledger tells it
-    /// that the key is [in progress](crate::stack::ledger::LedgerError::InProgress).
+    /// As [`Request::patience`]. A caller that runs alone goes through all layers that a leader goes through, and a
+    /// ledger refuses it because the key is [in progress](crate::stack::ledger::LedgerError::InProgress).
     pub fn patience(mut self, patience: Duration) -> Self {
         self.request = self.request.patience(patience);
         self
     }
 
-    /// What the call may cost at most, in place of what the builder says.
+    /// The most that the call may cost, instead of the maximum set by the builder.
     #[cfg(feature = "budget")]
     #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
     pub fn at_most(mut self, most: Spend) -> Self {
-        self.told.most = Some(most);
+        self.context.most = Some(most);
         self
     }
 }
@@ -91,7 +92,7 @@ where
     ///
     /// # Blocking
     ///
-    /// See [`Stack`]; as a follower, by the timeout, deadline and patience of this request where it has them.
+    /// As [`Stack`] says; as a follower, within the timeout, deadline and patience of this request.
     ///
     /// # Panics
     ///
@@ -118,24 +119,25 @@ where
     ///
     /// In the outcome's [`result`](StackOutcome::result): those of [`Stack::try_call`].
     pub fn try_call(self, work: impl FnMut() -> Result<T, E>) -> StackOutcome<T, E> {
-        let Self { stack, key, request, mut told } = self;
+        let Self { stack, key, request, mut context } = self;
         #[cfg(feature = "cache")]
         if let Some(value) = stack.cache.as_ref().and_then(|cache| cache.get(key)) {
             return StackOutcome { result: Ok(value), via: Via::Cache };
         }
-        let outcome = request.try_call(|_| stack.lead(key, &mut told, work));
+        let outcome = request.try_call(|_| stack.lead(key, &mut context, work));
         let via = Via::Flight(outcome.role);
         #[cfg(feature = "ledger")]
-        let via = if told.is_replay { Via::Ledger } else { via };
+        let via = if context.is_replay { Via::Ledger } else { via };
         #[cfg(feature = "cache")]
-        let via = if told.is_cached { Via::Cache } else { via };
+        let via = if context.is_cached { Via::Cache } else { via };
         #[cfg(feature = "budget")]
-        if let (Some(spending), Some(spent), Role::Leader { followers }) = (&stack.budget, told.spent, outcome.role) {
+        if let (Some(spending), Some(spent), Role::Leader { followers }) = (&stack.budget, context.spent, outcome.role)
+        {
             spending.budget.count_saved(spent, followers);
         }
         let result = match outcome.result {
             Ok(shared) => Ok(Arc::clone(&*shared)),
-            Err(error) => Err(StackError::of_call(error)),
+            Err(error) => Err(StackError::from_call(error)),
         };
         StackOutcome { result, via }
     }

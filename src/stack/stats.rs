@@ -1,4 +1,4 @@
-//! What a stack and its layers have counted.
+//! The counters of a stack and its layers.
 
 use std::hash::Hash;
 
@@ -10,42 +10,42 @@ use crate::stack::budget::BudgetStatus;
 #[cfg(feature = "cache")]
 use crate::stack::cache::{Cache, CacheStats};
 #[cfg(feature = "pace")]
-use crate::stack::pace::{PaceStatus, Pacer};
+use crate::stack::pace::{Pacer, PacerStatus};
 use crate::stats::Stats;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 
-/// What a [`Stack`] and its layers have counted.
+/// The counters of a [`Stack`] and its layers.
 ///
 /// With `serde` it becomes one JSON object, with an object for each layer.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StackStats {
-    /// Runs of the work, those that failed too.
+    /// Runs of the work, including those that failed.
     pub attempts: u64,
     /// Calls that led and were refused by the budget.
     pub refused_by_budget: u64,
-    /// Calls that led and were not let through by the pacer in time.
+    /// Calls that led and were refused by the pacer.
     pub refused_by_pace: u64,
     /// Calls that led and were refused by the ledger.
     pub refused_by_ledger: u64,
     /// Calls that led and found their result in the ledger.
     pub replayed: u64,
-    /// Results that are in no ledger because it could not be written: their keys are unknown now.
+    /// Results that the ledger could not commit: their keys are unknown now.
     pub uncommitted: u64,
-    /// What the coalescer counted. Calls that the cache answered did not come to it.
+    /// The counters of the coalescer. It does not see calls that the cache answered.
     pub coalesce: Stats,
-    /// What the cache counted, for all who use it; `None` if there is none.
+    /// The counters of the cache, for all its users; `None` if there is no cache.
     #[cfg(feature = "cache")]
     #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
     pub cache: Option<CacheStats>,
-    /// What the budget has, for all who use it; `None` if there is none.
+    /// The status of the budget, for all its users; `None` if there is no budget.
     #[cfg(feature = "budget")]
     #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
     pub budget: Option<BudgetStatus>,
-    /// What the pacer does, for all who use it; `None` if there is none.
+    /// The status of the pacer, for all its users; `None` if there is no pacer.
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
-    pub pace: Option<PaceStatus>,
+    pub pace: Option<PacerStatus>,
 }
 
 pub(super) struct Counter(AtomicU64);

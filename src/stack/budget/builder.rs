@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::BudgetBuildError;
 use super::period::Period;
 use super::purse::Purse;
-use super::spend::from_dollars;
-use super::{Books, Budget, BudgetError, Shared, Spend};
+use super::spend::{Spend, to_nanodollars};
+use super::{Books, Budget, Shared};
 use crate::stack::clock::Clock;
 use crate::sync::Mutex;
 
@@ -15,7 +16,7 @@ use crate::sync::Mutex;
 #[must_use]
 pub struct BudgetBuilder {
     tokens: Option<u64>,
-    nanodollars: Option<u64>,
+    dollars: Option<f64>,
     period: Option<Duration>,
     carry: Spend,
     clock: Clock,
@@ -23,58 +24,55 @@ pub struct BudgetBuilder {
 
 impl BudgetBuilder {
     pub(super) fn new() -> Self {
-        Self { tokens: None, nanodollars: None, period: None, carry: Spend::default(), clock: Clock::default() }
+        Self { tokens: None, dollars: None, period: None, carry: Spend::default(), clock: Clock::default() }
     }
 
-    /// How many tokens may be spent, in each period if there are periods; without this, any number.
+    /// The maximum number of tokens in each period, or in total if there are no periods; unlimited by default.
     pub fn tokens(mut self, cap: u64) -> Self {
         self.tokens = Some(cap);
         self
     }
 
-    /// How many dollars may be spent, in each period if there are periods; without this, any number.
-    ///
-    /// # Errors
-    ///
-    /// [`BudgetError::Amount`] if it is NaN, negative, infinite, or above 18,000,000,000.
-    pub fn dollars(mut self, cap: f64) -> Result<Self, BudgetError> {
-        self.nanodollars = Some(from_dollars(cap)?);
-        Ok(self)
+    /// The maximum number of dollars in each period, or in total if there are no periods, from 0 to 18,000,000,000;
+    /// unlimited by default.
+    pub fn dollars(mut self, cap: f64) -> Self {
+        self.dollars = Some(cap);
+        self
     }
 
-    /// How long a period is. The first one begins when the budget is built, and each next one when the one before ends,
-    /// whether anybody looks or not. Without this there is one, and it does not end.
+    /// The length of a period, which is not 0. The first one begins when the budget is built, and each of the others
+    /// when the one before it ends. By default there are no periods.
     pub fn period(mut self, length: Duration) -> Self {
         self.period = Some(length);
         self
     }
 
-    /// How much of what one period leaves over is added to the next one, at most; without this, nothing.
+    /// The maximum that a period inherits of what the period before it left; nothing by default.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::time::Duration;
-    /// use sync_coalesce::stack::budget::{Budget, Spend};
     /// use sync_coalesce::stack::ManualClock;
+    /// use sync_coalesce::stack::budget::{Budget, Spend};
     ///
-    /// let hands = ManualClock::new();
+    /// let clock = ManualClock::new();
     /// let day = Duration::from_secs(24 * 60 * 60);
-    /// let daily = Budget::builder().tokens(1_000).period(day).clock(&hands);
-    /// let budget = daily.carry_over(Spend::of_tokens(400)).build()?;
-    /// budget.reserve(Spend::of_tokens(700))?.commit(Spend::of_tokens(700));
-    /// hands.advance(day);
+    /// let daily = Budget::builder().tokens(1_000).period(day).clock(&clock);
+    /// let budget = daily.carry_over(Spend::from_tokens(400)).build()?;
+    /// budget.reserve(Spend::from_tokens(700))?.commit(Spend::from_tokens(700));
+    /// clock.advance(day);
     /// assert_eq!(budget.status().tokens_left, Some(1_300));
-    /// hands.advance(day);
+    /// clock.advance(day);
     /// assert_eq!(budget.status().tokens_left, Some(1_400));
-    /// # Ok::<(), sync_coalesce::stack::budget::BudgetError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn carry_over(mut self, most: Spend) -> Self {
         self.carry = most;
         self
     }
 
-    /// The clock to go by; the system's by default.
+    /// The clock that periods follow; the system's by default.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();
         self
@@ -84,14 +82,15 @@ impl BudgetBuilder {
     ///
     /// # Errors
     ///
-    /// [`BudgetError::Period`] if periods have no length.
-    pub fn build(self) -> Result<Budget, BudgetError> {
+    /// [`BudgetBuildError`] for the first setting that is out of its range.
+    pub fn build(self) -> Result<Budget, BudgetBuildError> {
+        let nanodollars = self.dollars.map(to_nanodollars).transpose().map_err(BudgetBuildError::Dollars)?;
         if self.period.is_some_and(|period| period.is_zero()) {
-            return Err(BudgetError::Period);
+            return Err(BudgetBuildError::Period);
         }
         let books = Books {
             tokens: Purse::new(self.tokens, self.carry.tokens),
-            nanodollars: Purse::new(self.nanodollars, self.carry.nanodollars),
+            nanodollars: Purse::new(nanodollars, self.carry.nanodollars),
             period: self.period.map(|length| Period::new(self.clock.now(), length)),
             total: Spend::default(),
             saved: Spend::default(),

@@ -1,56 +1,64 @@
-//! What can be wrong with an amount, or with a budget.
+//! Why a budget cannot be built, and why it refuses a reservation.
 
 use std::error::Error;
 use std::fmt;
 
-use super::Spend;
+use super::spend::{InvalidAmount, Spend};
 
-/// Which cap it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Limit {
-    /// The cap on tokens.
-    Tokens,
-    /// The cap on money.
-    Dollars,
-}
-
-/// Why nothing was reserved, or an amount is none.
+/// Why a [`Budget`](super::Budget) cannot be built.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum BudgetError {
-    /// The budget has less left. Asking again may help when others have committed less than they reserved, or in the
-    /// next period.
-    Exceeded {
-        /// Which of the two was too little; tokens, if both were.
-        limit: Limit,
-        /// What was to be reserved.
-        wanted: Spend,
-        /// What is left; where there is no cap, the largest that there is.
-        left: Spend,
-    },
-    /// An amount of dollars is NaN, negative, infinite, or above 18,000,000,000.
-    Amount {
-        /// The amount.
-        dollars: f64,
-    },
-    /// A period of no length never ends, or always.
+pub enum BudgetBuildError {
+    /// The cap in dollars is not an amount that can be counted.
+    Dollars(InvalidAmount),
+    /// The length of a period is 0.
     Period,
 }
 
-impl fmt::Display for BudgetError {
+/// The two caps that a [`Budget`](super::Budget) can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cap {
+    /// The cap on tokens.
+    Tokens,
+    /// The cap on dollars.
+    Dollars,
+}
+
+/// The budget has less left than was requested, and nothing was reserved. Asking again may help once others have
+/// committed less than they reserved, or in the next period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BudgetExceeded {
+    /// The cap that would have been exceeded; [`Cap::Tokens`] if both would.
+    pub cap: Cap,
+    /// The amount that was requested.
+    pub requested: Spend,
+    /// The amount that is left. Where there is no cap, it is the largest that can be counted.
+    pub left: Spend,
+}
+
+impl fmt::Display for BudgetBuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exceeded { limit: Limit::Tokens, wanted, left } => {
-                write!(f, "the budget has {} tokens left, and {} were asked for", left.tokens, wanted.tokens)
-            }
-            Self::Exceeded { limit: Limit::Dollars, wanted, left } => {
-                write!(f, "the budget has ${} left, and ${} were asked for", left.dollars(), wanted.dollars())
-            }
-            Self::Amount { dollars } => write!(f, "{dollars} is no amount of dollars"),
-            Self::Period => f.write_str("a budget's period has to have a length"),
+            Self::Dollars(error) => error.fmt(f),
+            Self::Period => f.write_str("budget period must be longer than zero"),
         }
     }
 }
 
-impl Error for BudgetError {}
+impl Error for BudgetBuildError {}
+
+impl fmt::Display for BudgetExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cap, requested, left } = self;
+        match cap {
+            Cap::Tokens => {
+                write!(f, "budget exceeded: {} tokens requested, {} left", requested.tokens(), left.tokens())
+            }
+            Cap::Dollars => write!(f, "budget exceeded: ${} requested, ${} left", requested.dollars(), left.dollars()),
+        }
+    }
+}
+
+impl Error for BudgetExceeded {}

@@ -1,4 +1,4 @@
-//! [`Budget`]: a cap on tokens and money that callers together do not pass.
+//! [`Budget`]: a cap on the tokens and the money that all callers together spend.
 
 mod builder;
 mod error;
@@ -15,38 +15,39 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::builder::BudgetBuilder;
-pub use self::error::{BudgetError, Limit};
+pub use self::error::{BudgetBuildError, BudgetExceeded, Cap};
 use self::period::Period;
 pub use self::price::{CostModel, PriceError, PriceList, Usage};
 use self::purse::Purse;
-pub use self::spend::Spend;
+pub use self::spend::{InvalidAmount, Spend};
 use crate::stack::clock::Clock;
 use crate::sync::Mutex;
 
-/// A cap on the tokens and the money that its callers spend together, in all or in each period.
+/// A cap on the tokens and the money that all callers together spend, in total or in each period.
 ///
-/// A budget is a handle: its clones are one budget. Who is about to spend [reserves](Budget::reserve) what the call may
-/// cost at most, and [commits](Reservation::commit) what it did cost. As long as no call costs more than was reserved
-/// for it, no number of threads passes the cap together. What is reserved and not committed is given back when the
-/// reservation goes, by a panic too.
+/// A budget is a handle: its clones share one budget. Before a call, [reserve](Budget::reserve) the most that it may
+/// cost; after it, [commit](Reservation::commit) what it did cost. As long as no call costs more than was reserved for
+/// it, no number of threads exceeds the cap. A reservation that is dropped without a commit, by a panic too, is given
+/// back.
 ///
-/// Amounts are whole tokens and whole billionths of a dollar, so that sums are exact.
+/// Amounts are whole tokens and whole billionths of a dollar, so sums are exact.
 ///
 /// # Examples
 ///
 /// ```
-/// use sync_coalesce::stack::budget::{Budget, BudgetError, Spend};
+/// use sync_coalesce::stack::budget::{Budget, Spend};
 ///
-/// let budget = Budget::builder().dollars(0.10)?.tokens(20_000).build()?;
+/// let budget = Budget::builder().dollars(0.10).tokens(20_000).build()?;
 ///
 /// let reservation = budget.reserve(Spend::new(9_000, 0.08)?)?;
 /// // While the call runs, the rest is for the others.
-/// assert!(matches!(budget.reserve(Spend::of_dollars(0.03)?), Err(BudgetError::Exceeded { .. })));
+/// let refused = budget.reserve(Spend::from_dollars(0.03)?).unwrap_err();
+/// assert_eq!(refused.to_string(), "budget exceeded: $0.03 requested, $0.02 left");
 /// reservation.commit(Spend::new(4_000, 0.04)?);
 ///
 /// let status = budget.status();
 /// assert_eq!((status.dollars_left, status.tokens_left), (Some(0.06), Some(16_000)));
-/// # Ok::<(), BudgetError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Budget {
@@ -66,27 +67,28 @@ struct Books {
     saved: Spend,
 }
 
-/// What a budget has and what became of the rest.
+/// What a [`Budget`] has left, and where the rest went.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct BudgetStatus {
-    /// Spent in this period.
+    /// Spent in the current period.
     pub used: Spend,
-    /// Reserved and neither committed nor given back.
+    /// Reserved, and neither committed nor given back yet.
     pub reserved: Spend,
     /// Spent since the budget was built, or [reset](Budget::reset).
     pub total: Spend,
-    /// What followers would have spent since then, had they not shared a leader's call.
+    /// What followers would have spent since then if they had not shared a leader's call.
     pub saved: Spend,
     /// Tokens that can be reserved now; `None` if there is no cap on them.
     pub tokens_left: Option<u64>,
     /// Dollars that can be reserved now; `None` if there is no cap on them.
     pub dollars_left: Option<f64>,
-    /// After how long the next period begins; `None` if there is but one.
+    /// The time until the next period begins; `None` if there are no periods.
     pub period_ends_in: Option<Duration>,
 }
 
-/// A part of a [`Budget`] that is set aside for one call. It is given back when it is dropped, unless it is committed.
+/// A part of a [`Budget`] that is reserved for one call. Dropping it without a [commit](Reservation::commit) gives it
+/// back.
 #[must_use = "a reservation that is dropped is given back"]
 pub struct Reservation {
     shared: Arc<Shared>,
@@ -94,7 +96,7 @@ pub struct Reservation {
 }
 
 impl Shared {
-    /// Visits the books as they are now. The visit runs under the lock.
+    /// Visits the books after periods that have ended are accounted for. The visit runs under the lock.
     fn visit<R>(&self, visit: impl FnOnce(&mut Books) -> R) -> R {
         let now = self.clock.now();
         let mut books = self.books.lock();
@@ -115,34 +117,30 @@ impl Books {
 }
 
 impl Budget {
-    /// What builds one: without a cap, it only counts.
+    /// A builder of budgets. Without a cap, a budget only counts.
     pub fn builder() -> BudgetBuilder {
         BudgetBuilder::new()
     }
 
-    /// A part of the budget for one call that may cost so much at most.
+    /// A reservation of `most`, for one call that costs no more than that.
     ///
-    /// A reservation is kept over the end of a period, and takes its part of the next one until it is committed there
-    /// or given back.
-    ///
-    /// # Blocking
-    ///
-    /// Never: a budget that is used up says so.
+    /// A reservation that is held when a period ends counts against the next period, until it is committed there or
+    /// given back. Never blocks: a budget that is used up refuses at once.
     ///
     /// # Errors
     ///
-    /// [`BudgetError::Exceeded`] if less is left; nothing is set aside then.
-    pub fn reserve(&self, most: Spend) -> Result<Reservation, BudgetError> {
+    /// [`BudgetExceeded`] if less than `most` is left. Nothing is reserved then.
+    pub fn reserve(&self, most: Spend) -> Result<Reservation, BudgetExceeded> {
         self.shared.visit(|books| {
-            for (limit, purse, amount) in
-                [(Limit::Tokens, &books.tokens, most.tokens), (Limit::Dollars, &books.nanodollars, most.nanodollars)]
+            for (cap, purse, amount) in
+                [(Cap::Tokens, &books.tokens, most.tokens), (Cap::Dollars, &books.nanodollars, most.nanodollars)]
             {
                 if !purse.has_room_for(amount) {
                     let left = Spend {
                         tokens: books.tokens.left().unwrap_or(u64::MAX),
                         nanodollars: books.nanodollars.left().unwrap_or(u64::MAX),
                     };
-                    return Err(BudgetError::Exceeded { limit, wanted: most, left });
+                    return Err(BudgetExceeded { cap, requested: most, left });
                 }
             }
             books.tokens.reserved += most.tokens;
@@ -151,10 +149,10 @@ impl Budget {
         })
     }
 
-    /// Counts what `followers` followers would have spent, had each made the call that cost `spend` by itself. It does
-    /// not touch what is left.
+    /// Counts as saved what `followers` followers would have spent if each had made the call, which cost `spend`, on
+    /// its own. The amount that is left does not change.
     ///
-    /// A leader is told how many there were by [`Role::Leader`](crate::Role::Leader).
+    /// A leader learns the number of its followers from [`Role::Leader`](crate::Role::Leader).
     ///
     /// # Examples
     ///
@@ -162,9 +160,9 @@ impl Budget {
     /// use sync_coalesce::stack::budget::{Budget, Spend};
     /// use sync_coalesce::{Role, SyncCoalesce};
     ///
-    /// let budget = Budget::builder().dollars(1.0)?.build()?;
+    /// let budget = Budget::builder().dollars(1.0).build()?;
     /// let coalesce: SyncCoalesce<String, String> = SyncCoalesce::new();
-    /// let cost = Spend::of_dollars(0.25)?;
+    /// let cost = Spend::from_dollars(0.25)?;
     /// let outcome = coalesce.request("question").call(|_| {
     ///     budget.reserve(cost).expect("there is enough").commit(cost);
     ///     "answer".to_owned()
@@ -173,13 +171,13 @@ impl Budget {
     ///     budget.count_saved(cost, followers);
     /// }
     /// assert_eq!(budget.status().total, cost);
-    /// # Ok::<(), sync_coalesce::stack::budget::BudgetError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn count_saved(&self, spend: Spend, followers: u64) {
         self.shared.visit(|books| books.saved = books.saved.saturating_add(spend.saturating_mul(followers)));
     }
 
-    /// What there is now, all of one moment.
+    /// A consistent snapshot of the budget.
     #[must_use]
     pub fn status(&self) -> BudgetStatus {
         let now = self.shared.clock.now();
@@ -194,8 +192,8 @@ impl Budget {
         })
     }
 
-    /// Forgets what was spent and saved; what a period before has left over goes too. Reservations stay, for their
-    /// calls still run.
+    /// Sets what was spent and saved to zero, and discards what was carried over from earlier periods. Reservations
+    /// stay, because their calls still run.
     pub fn reset(&self) {
         self.shared.visit(|books| {
             books.tokens.reset();
@@ -207,16 +205,16 @@ impl Budget {
 }
 
 impl Reservation {
-    /// How much is set aside.
+    /// The amount that is reserved.
     #[must_use]
     pub fn amount(&self) -> Spend {
         self.held
     }
 
-    /// Counts what the call did cost as spent, and gives back the rest.
+    /// Counts `actual` as spent, and gives back the rest of the reservation.
     ///
-    /// What was spent is spent: more than was reserved is counted too, and may pass the cap, after which nothing can be
-    /// reserved. Reserve what a call costs at most.
+    /// If `actual` is more than was reserved, all of it is counted. That may exceed the cap, and then nothing more can
+    /// be reserved. So reserve the most that a call may cost.
     pub fn commit(mut self, actual: Spend) {
         let held = mem::take(&mut self.held);
         self.shared.visit(|books| {

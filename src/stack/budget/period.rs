@@ -1,4 +1,4 @@
-//! Periods of one length, one after the other.
+//! Consecutive periods of equal length.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,13 @@ pub(super) struct Period {
 }
 
 impl Period {
-    /// The length is not 0.
+    /// `length` must not be 0.
     pub(super) fn new(began: Instant, length: Duration) -> Self {
         Self { began, length }
     }
 
-    /// How many periods have ended since the last look. A clock that was read before another thread's look ends none.
+    /// The number of periods that have ended since the last call; 0 for a `now` that was read before another thread's
+    /// call.
     pub(super) fn roll(&mut self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.began).as_nanos();
         let passed = u64::try_from(elapsed / self.length.as_nanos()).unwrap_or(u64::MAX);

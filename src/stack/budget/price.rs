@@ -1,4 +1,4 @@
-//! [`CostModel`]: what a call costs; and price lists in the format that `LiteLLM` publishes.
+//! [`CostModel`]: the price of a call; and price lists in the format that `LiteLLM` publishes.
 
 use std::error::Error;
 use std::fmt;
@@ -6,39 +6,38 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{BudgetError, Spend};
+use super::spend::{InvalidAmount, Spend};
 
-/// How many tokens a call used, each counted once.
+/// The number of tokens that a call used, each counted once.
 ///
-/// Anthropic counts like this. OpenAI's `prompt_tokens` hold those that were read from the cache, which are to be taken
-/// off there.
+/// Anthropic counts this way. OpenAI's `prompt_tokens` include those that were read from the cache: subtract them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the request that were neither read from a cache nor written to one.
     pub input_tokens: u64,
     /// Tokens of the answer.
     pub output_tokens: u64,
-    /// Tokens of the request that the provider had in its cache.
+    /// Tokens of the request that the provider read from its cache.
     pub cache_read_tokens: u64,
     /// Tokens of the request that the provider wrote to its cache.
     pub cache_creation_tokens: u64,
 }
 
-/// Says what calls cost.
+/// Computes the price of calls.
 pub trait CostModel {
-    /// What a call to `model` that used so many tokens costs, and how many tokens that are in all.
+    /// The price of a call to `model` with this usage, and its total number of tokens.
     ///
     /// # Errors
     ///
-    /// [`PriceError`] if the model or one of its prices is not known: nothing is free by mistake.
+    /// [`PriceError`] if the model or a price that is needed is unknown, so that nothing is free by mistake.
     fn cost(&self, model: &str, usage: &Usage) -> Result<Spend, PriceError>;
 }
 
-/// Prices for each model, in the format of the file `model_prices_and_context_window.json` that `LiteLLM` publishes.
+/// A price list by model, in the format of the file `model_prices_and_context_window.json` that `LiteLLM` publishes.
 ///
-/// Of each model these are read: `input_cost_per_token`, `output_cost_per_token`, `cache_read_input_token_cost` and
-/// `cache_creation_input_token_cost`, in dollars. Without the last two, such tokens cost what input costs. Everything
-/// else is ignored, prices for long contexts, batches and pictures too.
+/// For each model it reads `input_cost_per_token`, `output_cost_per_token`, `cache_read_input_token_cost` and
+/// `cache_creation_input_token_cost`, in dollars. Without one of the last two, such tokens cost the same as input.
+/// Everything else is ignored, including prices for long contexts, batches and images.
 ///
 /// # Examples
 ///
@@ -67,24 +66,24 @@ pub enum PriceError {
     NotAList(Arc<serde_json::Error>),
     /// The list does not have the model.
     UnknownModel {
-        /// Its name.
+        /// The model's name.
         model: String,
     },
-    /// The list has the model, but no such price, which the call would need.
+    /// The list has the model, but not a price that the call needs.
     NoPrice {
         /// The model's name.
         model: String,
         /// The price's name in the list.
         price: &'static str,
     },
-    /// The price is not a number, negative, or not finite.
+    /// A price is not a finite number of at least 0.
     BadPrice {
         /// The model's name.
         model: String,
         /// The price's name in the list.
         price: &'static str,
     },
-    /// The call would cost more than can be counted.
+    /// The call would cost more than a [`Spend`] can hold.
     TooMuch {
         /// The model's name.
         model: String,
@@ -97,12 +96,12 @@ const CACHE_READ: &str = "cache_read_input_token_cost";
 const CACHE_CREATION: &str = "cache_creation_input_token_cost";
 
 impl PriceList {
-    /// Reads a price list.
+    /// The price list in `json`.
     ///
     /// # Errors
     ///
-    /// [`PriceError::NotAList`] if it is not a JSON object. What is wrong with one model is told to those who ask for
-    /// that model.
+    /// [`PriceError::NotAList`] if `json` is not a JSON object. An error in one model's entry is reported by
+    /// [`cost`](CostModel::cost) for that model.
     pub fn from_litellm(json: &str) -> Result<Self, PriceError> {
         let mut models: Map<String, Value> =
             serde_json::from_str(json).map_err(|error| PriceError::NotAList(Arc::new(error)))?;
@@ -111,7 +110,7 @@ impl PriceList {
                 fields.retain(|name, _| [INPUT, OUTPUT, CACHE_READ, CACHE_CREATION].contains(&&**name));
             }
         }
-        // It explains the format.
+        // An entry that documents the format.
         models.remove("sample_spec");
         Ok(Self { models })
     }
@@ -128,17 +127,17 @@ impl CostModel for PriceList {
             (usage.cache_read_tokens, &[CACHE_READ, INPUT]),
             (usage.cache_creation_tokens, &[CACHE_CREATION, INPUT]),
         ] {
-            // What is not used needs no price: models that only embed have none for output.
+            // Tokens that were not used need no price: embedding models have none for output.
             if count > 0 {
                 dollars += price(model, fields, names)? * to_double(count);
                 tokens = tokens.saturating_add(count);
             }
         }
-        Spend::new(tokens, dollars).map_err(|_: BudgetError| PriceError::TooMuch { model: model.to_owned() })
+        Spend::new(tokens, dollars).map_err(|_: InvalidAmount| PriceError::TooMuch { model: model.to_owned() })
     }
 }
 
-/// The first price that there is, in dollars for one token.
+/// The first of `names` that has a price, in dollars per token.
 fn price(model: &str, fields: &Value, names: &[&'static str]) -> Result<f64, PriceError> {
     let set = names.iter().find_map(|name| Some((*name, fields.get(name).filter(|value| !value.is_null())?)));
     match set {
@@ -158,13 +157,11 @@ fn to_double(count: u64) -> f64 {
 impl fmt::Display for PriceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAList(_) => f.write_str("the price list is not a JSON object"),
-            Self::UnknownModel { model } => write!(f, "the price list does not have the model `{model}`"),
-            Self::NoPrice { model, price } => write!(f, "the model `{model}` has no `{price}` in the price list"),
-            Self::BadPrice { model, price } => {
-                write!(f, "`{price}` of the model `{model}` is not a price: a number that is finite and not negative")
-            }
-            Self::TooMuch { model } => write!(f, "a call to the model `{model}` costs more than can be counted"),
+            Self::NotAList(error) => write!(f, "the price list is not a JSON object: {error}"),
+            Self::UnknownModel { model } => write!(f, "model `{model}` is not in the price list"),
+            Self::NoPrice { model, price } => write!(f, "model `{model}` has no `{price}` in the price list"),
+            Self::BadPrice { model, price } => write!(f, "invalid `{price}` of model `{model}` in the price list"),
+            Self::TooMuch { model } => write!(f, "a call to model `{model}` costs more than can be counted"),
         }
     }
 }
@@ -172,7 +169,7 @@ impl fmt::Display for PriceError {
 impl Error for PriceError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::NotAList(error) => Some(&**error),
+            Self::NotAList(error) => error.source(),
             _ => None,
         }
     }

@@ -1,11 +1,11 @@
-//! One kind of what a budget holds: tokens, or billionths of a dollar.
+//! One side of a budget: its tokens, or its billionths of a dollar.
 
 pub(super) struct Purse {
-    /// What each period adds; `None` is no cap.
+    /// The allowance of each period; `None` without a cap.
     cap: Option<u64>,
-    /// How much of a period's rest the next one gets.
+    /// The maximum that a period inherits from the one before it.
     carry: u64,
-    /// The cap with what the period before left over.
+    /// The cap, and what this period inherited.
     allowance: u64,
     pub(super) used: u64,
     pub(super) reserved: u64,
@@ -17,7 +17,6 @@ impl Purse {
     }
 
     pub(super) fn has_room_for(&self, amount: u64) -> bool {
-        // Without a cap there is room for all that can be counted.
         self.rest() >= amount
     }
 
@@ -34,7 +33,7 @@ impl Purse {
         self.used = self.used.saturating_add(amount);
     }
 
-    /// `passed` periods have ended, all but the first of them unused.
+    /// Accounts for `passed` periods that have ended, all but the first of them unused.
     pub(super) fn begin_period(&mut self, passed: u64) {
         if let Some(cap) = self.cap {
             let most = cap.saturating_add(self.carry);

@@ -1,27 +1,34 @@
 //! [`Spend`]: tokens and money.
 
+use std::error::Error;
 use std::fmt;
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::BudgetError;
-
 const PER_DOLLAR: f64 = 1e9;
 
-/// So many tokens and so much money, which is kept in whole billionths of a dollar.
+/// A number of tokens and an amount of money, which is kept in whole billionths of a dollar.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spend {
     pub(super) tokens: u64,
     pub(super) nanodollars: u64,
 }
 
+/// An amount of dollars is NaN, negative, infinite, or above 18,000,000,000.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct InvalidAmount {
+    /// The amount, in dollars.
+    pub dollars: f64,
+}
+
 impl Spend {
-    /// So many tokens that cost so many dollars, to the nearest billionth.
+    /// An amount of tokens and of dollars, which are rounded to the nearest billionth.
     ///
     /// # Errors
     ///
-    /// [`BudgetError::Amount`] if the dollars are NaN, negative, infinite, or above 18,000,000,000.
+    /// [`InvalidAmount`] if `dollars` is NaN, negative, infinite, or above 18,000,000,000.
     ///
     /// # Examples
     ///
@@ -31,15 +38,15 @@ impl Spend {
     /// let spend = Spend::new(1_000, 0.0015)?;
     /// assert_eq!((spend.tokens(), spend.nanodollars()), (1_000, 1_500_000));
     /// assert!(Spend::new(1_000, f64::NAN).is_err());
-    /// # Ok::<(), sync_coalesce::stack::budget::BudgetError>(())
+    /// # Ok::<(), sync_coalesce::stack::budget::InvalidAmount>(())
     /// ```
-    pub fn new(tokens: u64, dollars: f64) -> Result<Self, BudgetError> {
-        Ok(Self { tokens, nanodollars: from_dollars(dollars)? })
+    pub fn new(tokens: u64, dollars: f64) -> Result<Self, InvalidAmount> {
+        Ok(Self { tokens, nanodollars: to_nanodollars(dollars)? })
     }
 
-    /// Tokens without a price.
+    /// Tokens without money.
     #[must_use]
-    pub const fn of_tokens(tokens: u64) -> Self {
+    pub const fn from_tokens(tokens: u64) -> Self {
         Self { tokens, nanodollars: 0 }
     }
 
@@ -48,23 +55,23 @@ impl Spend {
     /// # Errors
     ///
     /// As [`new`](Spend::new).
-    pub fn of_dollars(dollars: f64) -> Result<Self, BudgetError> {
+    pub fn from_dollars(dollars: f64) -> Result<Self, InvalidAmount> {
         Self::new(0, dollars)
     }
 
-    /// How many tokens.
+    /// The number of tokens.
     #[must_use]
     pub const fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    /// How many billionths of a dollar.
+    /// The money, in billionths of a dollar.
     #[must_use]
     pub const fn nanodollars(&self) -> u64 {
         self.nanodollars
     }
 
-    /// How many dollars, as near as a double comes.
+    /// The money in dollars, to the nearest `f64`.
     #[must_use]
     pub fn dollars(&self) -> f64 {
         to_dollars(self.nanodollars)
@@ -83,16 +90,16 @@ impl Spend {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just before")]
-pub(super) fn from_dollars(dollars: f64) -> Result<u64, BudgetError> {
-    // `contains` says no to NaN. A -0.0 is a 0.
+pub(super) fn to_nanodollars(dollars: f64) -> Result<u64, InvalidAmount> {
+    // `contains` is false for NaN, and true for -0.0.
     if (0.0..=18e9).contains(&dollars) {
         Ok((dollars * PER_DOLLAR).round() as u64)
     } else {
-        Err(BudgetError::Amount { dollars })
+        Err(InvalidAmount { dollars })
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "as near as a double comes")]
+#[expect(clippy::cast_precision_loss, reason = "the nearest f64 is what is promised")]
 pub(super) fn to_dollars(nanodollars: u64) -> f64 {
     nanodollars as f64 / PER_DOLLAR
 }
@@ -118,3 +125,11 @@ impl fmt::Debug for Spend {
         write!(f, "Spend({self})")
     }
 }
+
+impl fmt::Display for InvalidAmount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid dollar amount: {}", self.dollars)
+    }
+}
+
+impl Error for InvalidAmount {}

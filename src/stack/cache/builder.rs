@@ -1,6 +1,5 @@
 //! What is fixed when a cache is built.
 
-use std::error::Error;
 use std::fmt;
 use std::hash::Hash;
 use std::marker::PhantomData;
@@ -11,6 +10,7 @@ use moka::Expiry;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 
+use super::error::CacheBuildError;
 use super::stats::Counters;
 use super::{Cache, Entry, Shared, TimeToLive};
 use crate::stack::clock::Clock;
@@ -25,19 +25,9 @@ pub struct CacheBuilder<K, T> {
     keys: PhantomData<fn(K)>,
 }
 
-/// Why there is no cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CacheError {
-    /// A capacity of 0 keeps nothing.
-    Capacity,
-    /// A time to live of 0 keeps nothing.
-    TimeToLive,
-}
-
-/// Tells `moka` when to sweep out an entry that nobody asks for.
+/// Tells `moka` when to remove an entry that nobody asks for.
 struct Sweep {
-    /// A clock that is moved by hand is not `moka`'s.
+    /// False for a manual clock, which `moka` does not know.
     is_timed: bool,
 }
 
@@ -61,13 +51,13 @@ where
         Self { capacity, time_to_live, time_to_live_of, clock: Clock::default(), keys: PhantomData }
     }
 
-    /// How long a value is kept, from when it came; without this, as long as there is room for it.
+    /// How long a value is kept after its insertion, longer than 0; by default, as long as there is room for it.
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = Some(time_to_live);
         self
     }
 
-    /// How long this value is kept; `None` for as long as the others, and no time for not at all.
+    /// How long an individual value is kept: `None` for the time that applies to all, and 0 for not at all.
     ///
     /// # Examples
     ///
@@ -75,22 +65,22 @@ where
     /// use std::time::Duration;
     /// use sync_coalesce::stack::cache::Cache;
     ///
-    /// // What was not found may be there soon.
+    /// // A value that was not found may exist soon.
     /// let cache = Cache::builder(100)
     ///     .time_to_live(Duration::from_secs(3600))
     ///     .time_to_live_of(|found: &Option<String>| found.is_none().then_some(Duration::from_secs(5)))
     ///     .build()?;
     /// cache.insert(17, None);
     /// assert_eq!(*cache.get(&17).unwrap(), None);
-    /// # Ok::<(), sync_coalesce::stack::cache::CacheError>(())
+    /// # Ok::<(), sync_coalesce::stack::cache::CacheBuildError>(())
     /// ```
     pub fn time_to_live_of(mut self, of: impl Fn(&T) -> Option<Duration> + Send + Sync + 'static) -> Self {
         self.time_to_live_of = Some(Box::new(of));
         self
     }
 
-    /// The clock to go by; the system's by default. With a [`ManualClock`](crate::stack::ManualClock) what has passed
-    /// is no longer found, and stays in memory until it is replaced or evicted.
+    /// The clock for times to live; the system's by default. With a [`ManualClock`](crate::stack::ManualClock), expired
+    /// values are no longer found, but stay in memory until they are replaced or evicted.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();
         self
@@ -100,24 +90,24 @@ where
     ///
     /// # Errors
     ///
-    /// [`CacheError`] if the capacity or the time to live is 0.
-    pub fn build(self) -> Result<Cache<K, T>, CacheError> {
+    /// [`CacheBuildError`] if the capacity or the time to live is 0.
+    pub fn build(self) -> Result<Cache<K, T>, CacheBuildError> {
         if self.capacity == 0 {
-            return Err(CacheError::Capacity);
+            return Err(CacheBuildError::Capacity);
         }
         if self.time_to_live.is_some_and(|time| time.is_zero()) {
-            return Err(CacheError::TimeToLive);
+            return Err(CacheBuildError::TimeToLive);
         }
         let counters = Arc::new(Counters::new());
-        let told = Arc::clone(&counters);
+        let listening = Arc::clone(&counters);
         let entries = moka::sync::Cache::builder()
             .max_capacity(self.capacity)
-            // Its default policy may turn away a value that has just come.
+            // The default policy may reject a value that was just inserted.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(Sweep { is_timed: self.clock.is_system() })
             .eviction_listener(move |_, entry: Arc<Entry<T>>, cause| match cause {
-                RemovalCause::Size => told.count_eviction(),
-                RemovalCause::Expired => told.count_expiration(&entry.expired),
+                RemovalCause::Size => listening.count_eviction(),
+                RemovalCause::Expired => listening.count_expiration(&entry.expired),
                 RemovalCause::Explicit | RemovalCause::Replaced => {}
             })
             .build();
@@ -135,14 +125,3 @@ impl<K, T> fmt::Debug for CacheBuilder<K, T> {
             .finish_non_exhaustive()
     }
 }
-
-impl fmt::Display for CacheError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Capacity => "a cache needs room for one value",
-            Self::TimeToLive => "a cache has to keep its values for some time",
-        })
-    }
-}
-
-impl Error for CacheError {}

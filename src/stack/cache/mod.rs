@@ -1,6 +1,7 @@
-//! [`Cache`]: values that are kept for the calls to come.
+//! [`Cache`]: keeps values for later calls.
 
 mod builder;
+mod error;
 mod stats;
 
 use std::fmt;
@@ -10,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use hashbrown::Equivalent;
 
-pub use self::builder::{CacheBuilder, CacheError};
+pub use self::builder::CacheBuilder;
+pub use self::error::CacheBuildError;
 pub use self::stats::CacheStats;
 use self::stats::{Counters, Once};
 use crate::coalesce::SyncCoalesce;
@@ -18,13 +20,13 @@ use crate::error::CallError;
 use crate::panic::catch_panic;
 use crate::stack::clock::Clock;
 
-/// Keeps values: so many, and each for so long.
+/// Keeps values, up to a capacity and each for a limited time.
 ///
-/// A cache is a handle: its clones are one cache. Where there is no room, the value goes that was asked for least
-/// recently. Any value can be kept, a `None` too, and errors are not.
+/// A cache is a handle: its clones share one cache. A full cache evicts the least recently used value. Any value can be
+/// kept, including a `None`; errors are not kept.
 ///
-/// What is above the capacity goes a moment later, in the thread of one of the next callers. There it can be dropped
-/// under a lock of the cache, so the `Drop` of a key or a value must not call back.
+/// Eviction happens shortly after an insertion, in the thread of one of the next callers. It may drop keys and values
+/// under a lock of the cache, so their `Drop` must not call back.
 ///
 /// # Examples
 ///
@@ -33,17 +35,17 @@ use crate::stack::clock::Clock;
 /// use sync_coalesce::stack::cache::Cache;
 /// use sync_coalesce::stack::ManualClock;
 ///
-/// let hands = ManualClock::new();
-/// let cache = Cache::builder(1_000).time_to_live(Duration::from_secs(60)).clock(&hands).build()?;
+/// let clock = ManualClock::new();
+/// let cache = Cache::builder(1_000).time_to_live(Duration::from_secs(60)).clock(&clock).build()?;
 /// cache.insert("capital of Peru", Some("Lima"));
 /// cache.insert("capital of the sea", None);
 /// assert_eq!(*cache.get("capital of the sea").unwrap(), None);
 ///
-/// hands.advance(Duration::from_secs(60));
+/// clock.advance(Duration::from_secs(60));
 /// assert!(cache.get("capital of Peru").is_none());
 /// let stats = cache.stats();
 /// assert_eq!((stats.hits, stats.misses, stats.expirations), (1, 1, 1));
-/// # Ok::<(), sync_coalesce::stack::cache::CacheError>(())
+/// # Ok::<(), sync_coalesce::stack::cache::CacheBuildError>(())
 /// ```
 pub struct Cache<K, T> {
     entries: moka::sync::Cache<K, Arc<Entry<T>>>,
@@ -62,7 +64,7 @@ type TimeToLive<T> = dyn Fn(&T) -> Option<Duration> + Send + Sync;
 struct Entry<T> {
     value: Arc<T>,
     lives: Option<Duration>,
-    /// By the cache's clock. What is beyond it never ends.
+    /// By the cache's clock; `None` if it never expires.
     ends: Option<Instant>,
     expired: Once,
 }
@@ -72,37 +74,37 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     T: Send + Sync + 'static,
 {
-    /// What builds one that keeps this many values at most.
+    /// A builder of caches that keep at most `capacity` values.
     pub fn builder(capacity: u64) -> CacheBuilder<K, T> {
         CacheBuilder::new(capacity)
     }
 
-    /// The value under `key`, if there is one and its time has not passed.
+    /// The value under `key`, if there is one that has not expired.
     pub fn get<Q>(&self, key: &Q) -> Option<Arc<T>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let value = self.look(key);
-        self.shared.counters.count_look(value.is_some());
+        let value = self.lookup(key);
+        self.shared.counters.count_lookup(value.is_some());
         value
     }
 
-    /// As [`get`](Cache::get), for a leader whose miss is counted already.
-    pub(super) fn look_again<Q>(&self, key: &Q) -> Option<Arc<T>>
+    /// As [`get`](Cache::get), for a leader whose miss is already counted.
+    pub(super) fn lookup_again<Q>(&self, key: &Q) -> Option<Arc<T>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let value = self.look(key)?;
+        let value = self.lookup(key)?;
         self.shared.counters.count_late_hit();
         Some(value)
     }
 
-    /// The value of `work`, from the cache, from the same call in flight, or from running it.
+    /// The value of `work`: from the cache, from the same call in flight, or from running `work`.
     ///
-    /// Whoever leads the flight looks again before it runs `work`, and keeps the value before its followers are
-    /// released. So there is no moment at which a value is neither in flight nor in the cache, and of any number of
-    /// callers `work` runs once for as long as the value is kept. An error is shared with who waits for it, and not
-    /// kept.
+    /// The leader of the flight looks into the cache again before it runs `work`, and fills it before its followers are
+    /// released. So there is no gap in which a value is neither in flight nor in the cache, and `work` runs once for as
+    /// long as the value is kept, however many callers there are. An error is shared with the followers of the flight,
+    /// and not kept.
     ///
     /// # Blocking
     ///
@@ -110,8 +112,8 @@ where
     ///
     /// # Panics
     ///
-    /// A panic in `work` goes on to the caller whose closure it was. One in `K: Clone`, or in the time to live of the
-    /// value, loses the place in the cache and not the value.
+    /// A panic in `work` is passed on to the caller whose closure it was. After a panic in `K: Clone`, or in the
+    /// closure for the time to live, the value is returned but not kept.
     ///
     /// # Errors
     ///
@@ -131,7 +133,7 @@ where
     ///     assert_eq!(*port.unwrap(), 80);
     /// }
     /// assert_eq!(coalesce.stats().underlying_calls, 1);
-    /// # Ok::<(), sync_coalesce::stack::cache::CacheError>(())
+    /// # Ok::<(), sync_coalesce::stack::cache::CacheBuildError>(())
     /// ```
     pub fn get_or_call<Q, E, S>(
         &self,
@@ -147,8 +149,8 @@ where
             return Ok(value);
         }
         let shared = coalesce.try_call(key, || {
-            // Between this caller's look and its flight, another flight may have begun, filled the cache and ended.
-            if let Some(value) = self.look_again(key) {
+            // Between this caller's miss and its flight, another flight may have filled the cache and ended.
+            if let Some(value) = self.lookup_again(key) {
                 return Ok(value);
             }
             let value = Arc::new(work()?);
@@ -158,25 +160,25 @@ where
         Ok(Arc::clone(&shared))
     }
 
-    /// Keeps a value, in place of the one that is there, for as long as the builder says.
+    /// Keeps a value, replacing any other under `key`, for the time to live that the builder sets.
     pub fn insert(&self, key: K, value: impl Into<Arc<T>>) {
         let value = value.into();
         let lives = self.time_to_live_of(&value);
         self.put(key, value, lives);
     }
 
-    /// Keeps a value, in place of the one that is there, for this long. No time at all removes what is there, and
-    /// `Duration::MAX` does not end.
+    /// Keeps a value, replacing any other under `key`, for this time to live. A time of 0 only removes the other value;
+    /// `Duration::MAX` never ends.
     pub fn insert_for(&self, key: K, value: impl Into<Arc<T>>, time_to_live: Duration) {
         self.put(key, value.into(), Some(time_to_live));
     }
 
-    /// Keeps what was paid for, if user code lets it: its panic must not cost the value.
+    /// Keeps a value that was paid for. A panic in user code here must not lose the value for the caller.
     pub(super) fn fill(&self, key: impl FnOnce() -> K, value: &Arc<T>) {
         catch_panic(|| self.insert(key(), Arc::clone(value)));
     }
 
-    /// Removes the value under `key`, and returns it if its time has not passed.
+    /// The value that was under `key`, which is now removed; `None` if there was none, or it had expired.
     pub fn remove<Q>(&self, key: &Q) -> Option<Arc<T>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -185,33 +187,33 @@ where
         self.is_alive(&entry).then(|| Arc::clone(&entry.value))
     }
 
-    /// Removes all values. What was counted stays.
+    /// Removes all values. The counters stay.
     pub fn clear(&self) {
         self.entries.invalidate_all();
     }
 
-    /// What was counted up to now.
+    /// The counters.
     ///
     /// # Blocking
     ///
-    /// While it sweeps out what is above the capacity or past its time.
+    /// While it removes values that are above the capacity or have expired.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         self.entries.run_pending_tasks();
         self.shared.counters.stats(self.entries.entry_count())
     }
 
-    /// Sets the counters to zero, and leaves the values.
+    /// Sets the counters to zero. The values stay.
     pub fn reset_stats(&self) {
         self.shared.counters.reset();
     }
 
-    fn look<Q>(&self, key: &Q) -> Option<Arc<T>>
+    fn lookup<Q>(&self, key: &Q) -> Option<Arc<T>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let entry = self.entries.get(key)?;
-        // An entry whose time has passed is left to be swept or replaced: to remove it here could hit its successor.
+        // An expired entry is left to be swept or replaced: removing it here could remove its successor.
         self.is_alive(&entry).then(|| Arc::clone(&entry.value))
     }
 

@@ -1,4 +1,4 @@
-//! What a cache has counted.
+//! The counters of a cache.
 
 use serde::Serialize;
 
@@ -8,28 +8,28 @@ use crate::sync::{AtomicU64, Ordering::Relaxed};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CacheStats {
-    /// Looks that found a value.
+    /// Lookups that found a value.
     pub hits: u64,
-    /// Looks that found none.
+    /// Lookups that found none.
     pub misses: u64,
-    /// Part of the misses: a leader's second look found a value that another flight had left meanwhile.
+    /// Part of the misses: the leader's second lookup found a value that another flight had inserted meanwhile.
     pub late_hits: u64,
-    /// Values that went to make room.
+    /// Values that were removed to make room.
     pub evictions: u64,
-    /// Values whose time had passed when they were asked for, or swept out.
+    /// Values that had expired when they were looked up or removed.
     pub expirations: u64,
-    /// Live: values that are kept. One whose time has passed counts until it is swept out or replaced.
+    /// Live: values that are kept now. An expired value counts until it is removed or replaced.
     pub entries: u64,
 }
 
 impl CacheStats {
-    /// Hits, late ones too, for each look; 0 if there was none.
+    /// Hits, including late ones, divided by lookups; 0 if there were no lookups.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "as near as a double comes")]
+    #[expect(clippy::cast_precision_loss, reason = "a ratio need not be exact")]
     pub fn hit_ratio(&self) -> f64 {
         match self.hits + self.misses {
             0 => 0.0,
-            looks => (self.hits + self.late_hits) as f64 / looks as f64,
+            lookups => (self.hits + self.late_hits) as f64 / lookups as f64,
         }
     }
 }
@@ -42,7 +42,7 @@ pub(super) struct Counters {
     expirations: AtomicU64,
 }
 
-/// What is counted once, whoever sees it first.
+/// An event that is counted once, by the first thread that sees it.
 pub(super) struct Once(AtomicU64);
 
 impl Once {
@@ -57,7 +57,7 @@ impl Counters {
         Self { hits, misses, late_hits, evictions, expirations }
     }
 
-    pub(super) fn count_look(&self, has_found: bool) {
+    pub(super) fn count_lookup(&self, has_found: bool) {
         let counter = if has_found { &self.hits } else { &self.misses };
         counter.fetch_add(1, Relaxed);
     }

@@ -1,26 +1,27 @@
-//! Why a ledger gives no result.
+//! Why a ledger returns no result.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::StoreError;
+use super::store::StoreError;
+use crate::error::write_with_cause;
 
-/// Why a [`Ledger`](super::Ledger) gives no result; `E` is the error of the work itself.
+/// Why a [`Ledger`](super::Ledger) returns no result; `E` is the error of the work.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LedgerError<E> {
-    /// The work ran and returned this error. Nothing is kept of it: asking again runs it again.
+    /// The work ran and returned this error, which is not recorded. Asking again runs the work again.
     Failed(E),
-    /// Another thread is about this key. Asking again when it has ended gives its result.
+    /// Another thread is running this key. Asking again after it has ended returns its result.
     InProgress,
-    /// The work was begun, and then the process died, the work panicked, or the result could not be committed: nobody
-    /// knows whether it was done. Asking again is answered the same, until the key is
+    /// The work was begun, and then the process died, the work panicked, or the result could not be committed. It is
+    /// not known whether the work was done. Asking again gives the same error, until the key is
     /// [resolved](super::Ledger::resolve) or [forgotten](super::Ledger::forget).
     Unknown,
-    /// The key belongs to another request. Asking again cannot help.
+    /// The key was used for a request with another fingerprint. Asking again cannot help.
     OtherRequest,
-    /// What was committed is not a result of this type. Asking again cannot help.
+    /// The committed result is not of the type that was asked for. Asking again cannot help.
     Unreadable(Arc<serde_json::Error>),
     /// The store failed before the work could begin. Asking again may help.
     Store(StoreError),
@@ -32,25 +33,25 @@ impl<E> From<StoreError> for LedgerError<E> {
     }
 }
 
-impl<E> fmt::Display for LedgerError<E> {
+impl<E: fmt::Display> fmt::Display for LedgerError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Failed(_) => "the work failed, and can be done again",
-            Self::InProgress => "another thread is doing what this key stands for",
-            Self::Unknown => "it is not known whether what this key stands for was done",
-            Self::OtherRequest => "the key was used for another request before",
-            Self::Unreadable(_) => "what the ledger holds under the key is not a result of this type",
-            Self::Store(_) => "the ledger cannot be read or written",
-        })
+        match self {
+            Self::Failed(error) => write_with_cause(f, format_args!("the work failed"), error),
+            Self::InProgress => f.write_str("another thread is running this ledger key"),
+            Self::Unknown => f.write_str("it is not known whether the work under this ledger key was done"),
+            Self::OtherRequest => f.write_str("this ledger key was used for a different request"),
+            Self::Unreadable(error) => write!(f, "the result under this ledger key is not of this type: {error}"),
+            Self::Store(error) => error.fmt(f),
+        }
     }
 }
 
 impl<E: Error + 'static> Error for LedgerError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Failed(error) => Some(error),
-            Self::Unreadable(error) => Some(&**error),
-            Self::Store(error) => Some(error),
+            Self::Failed(error) => error.source(),
+            Self::Unreadable(error) => error.source(),
+            Self::Store(error) => error.source(),
             Self::InProgress | Self::Unknown | Self::OtherRequest => None,
         }
     }

@@ -1,19 +1,19 @@
-//! [`MemoryStore`]: records that live as long as the process.
+//! [`MemoryStore`]: records in memory.
 
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{Record, Store, StoreError};
+use super::store::{Record, Store, StoreError};
 use crate::key::Key;
 use crate::sync::Mutex;
 
-/// A [`Store`] in memory: a ledger upon it knows nothing of what was done before a restart.
+/// A [`Store`] in memory. Its records are lost on a restart.
 pub struct MemoryStore {
     records: Mutex<HashMap<Box<[u8]>, Record>>,
 }
 
 impl MemoryStore {
-    /// A store without records.
+    /// An empty store.
     #[must_use]
     pub fn new() -> Self {
         Self { records: Mutex::new(HashMap::new()) }
@@ -42,7 +42,7 @@ impl Store for MemoryStore {
 
     fn commit(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let mut records = self.records.lock();
-        let record = records.get_mut(key).ok_or_else(|| StoreError::new("there is no record to commit to"))?;
+        let record = records.get_mut(key).ok_or_else(|| StoreError::new("no record was begun under this key"))?;
         record.value = Some(value.to_vec());
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! [`Ledger`]: what was done once is not done again, after a restart neither.
+//! [`Ledger`]: work recorded under a key never runs twice, not even across restarts.
 
 mod error;
 mod memory;
@@ -22,25 +22,24 @@ pub use self::store::{Record, Store, StoreError};
 use crate::key::Key;
 use crate::sync::Mutex;
 
-/// Remembers what was done under which key, so that it is done once.
+/// Records what was done under each key, so that it is done only once.
 ///
-/// A ledger is a handle: its clones are one ledger. The key names the intention, as an order's number does, or the
-/// header `Idempotency-Key`; the fingerprint is the request that goes with it, and shows when a key is used again for
-/// something else.
+/// A ledger is a handle: its clones share one ledger. The key identifies the intention, like an order number or the
+/// header `Idempotency-Key`. The fingerprint identifies the request, and shows when a key is reused for a different
+/// one.
 ///
-/// | the key is | [`run_once`](Ledger::run_once) |
+/// | state of the key | [`run_once`](Ledger::run_once) |
 /// |---|---|
-/// | absent | notes that it begins, runs the work, commits the result |
+/// | absent | records the beginning, runs the work, commits the result |
 /// | done | returns the committed result |
-/// | running in another thread | [`LedgerError::InProgress`] |
-/// | unknown: begun, and the process died, or the work panicked | [`LedgerError::Unknown`] |
-/// | of another request | [`LedgerError::OtherRequest`] |
+/// | in progress in another thread | [`LedgerError::InProgress`] |
+/// | unknown: it was begun, and then the process died or the work panicked | [`LedgerError::Unknown`] |
+/// | used for another request | [`LedgerError::OtherRequest`] |
 ///
-/// An unknown key stays so until somebody has found out, and [resolves](Ledger::resolve) or [forgets](Ledger::forget)
-/// it.
+/// An unknown key stays unknown until it is [resolved](Ledger::resolve) or [forgotten](Ledger::forget).
 ///
-/// Results are kept as JSON until they are forgotten: nothing is removed by itself. With [`MemoryStore`] they live as
-/// long as the ledger; with `RedbStore`, behind the feature `redb`, they are on disk when `run_once` returns.
+/// Results are kept as JSON until they are forgotten: nothing expires. With [`MemoryStore`] they live as long as the
+/// ledger. With `RedbStore`, behind the feature `redb`, they are on disk when `run_once` returns.
 ///
 /// # Examples
 ///
@@ -73,49 +72,49 @@ pub struct Ledger {
 
 struct Shared {
     store: Box<dyn Store>,
-    /// The keys that a thread of this ledger is about. A record that is begun and not among them is of a process that
-    /// died, or of work that panicked.
+    /// The keys in progress in threads of this ledger. A record that is begun and not in this set was left by a process
+    /// that died, or by work that panicked.
     running: Mutex<HashSet<Box<[u8]>>>,
 }
 
-/// A result that is in the ledger.
+/// What [`Ledger::run_once`] returns: a result, and how it came about.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Recorded<T> {
+pub struct LedgerOutcome<T> {
     /// The result.
     pub value: T,
-    /// Whether it was there already, so that nothing was done this time.
+    /// Whether the result was already recorded, so that nothing ran this time.
     pub is_replay: bool,
-    /// Whether it was committed. If not, the work was done and this is its result, but the ledger does not have it: the
-    /// key is unknown, and not done again.
+    /// Whether the result is committed. If not, the work was done and `value` is its result, but the ledger does not
+    /// have it: the key is unknown, and its work does not run again.
     pub committed: Result<(), StoreError>,
 }
 
-/// What a ledger knows of a key.
+/// The state of a key in a [`Ledger`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LedgerState {
-    /// Nothing: it was never begun, failed, or was forgotten.
+    /// Never begun, failed, or forgotten.
     Absent,
-    /// A thread is about it.
+    /// A thread of this ledger is running it.
     InProgress,
-    /// It was begun, and nobody knows whether it was done.
+    /// It was begun, and it is not known whether it was done.
     Unknown,
     /// Its result is committed.
     Done,
 }
 
-/// A key that this thread is about, until it is dropped.
+/// A key that this thread has in progress, until this is dropped.
 struct Running<'a> {
     shared: &'a Shared,
     key: &'a [u8],
 }
 
 impl<'a> Running<'a> {
-    /// `None` if another thread is about it.
+    /// `None` if another thread has it in progress.
     fn enter(shared: &'a Shared, key: &'a [u8]) -> Option<Self> {
         let is_free = shared.running.lock().insert(key.into());
-        // Not `then_some`, which would make one, and drop it, in either case.
+        // Not `then_some`, which would make one in either case, and drop it.
         is_free.then(|| Self { shared, key })
     }
 }
@@ -127,48 +126,48 @@ impl Drop for Running<'_> {
 }
 
 impl Ledger {
-    /// A ledger that keeps its records in this store.
+    /// A ledger that keeps its records in `store`.
     pub fn new(store: impl Store + 'static) -> Self {
         Self { shared: Arc::new(Shared { store: Box::new(store), running: Mutex::new(HashSet::new()) }) }
     }
 
-    /// A ledger that keeps its records in memory, and forgets them with the process.
+    /// A ledger that keeps its records in memory, for as long as it lives.
     #[must_use]
     pub fn in_memory() -> Self {
         Self::new(MemoryStore::new())
     }
 
-    /// The result that is committed under `key`; if there is none, `work` runs and its result is committed.
+    /// The result committed under `key`; if there is none, `work` runs and its result is committed.
     ///
-    /// That the work begins is noted durably before it does. An error of `work` says that nothing was done: it is not
-    /// kept, and the key is absent again. Where that is not certain, as after a time-out, `work` should panic, or ask
-    /// the provider; a panic leaves the key unknown.
+    /// The beginning is recorded durably before `work` runs. An error of `work` means that nothing was done: it is not
+    /// recorded, and the key is absent again. Where that is not certain, as after a timeout, `work` should panic or ask
+    /// the provider. A panic leaves the key unknown.
     ///
-    /// A committed result is read back from JSON: a `T` that does not come back as it went is another one then.
+    /// A committed result is read back from JSON, so `T` should survive the round trip.
     ///
     /// # Blocking
     ///
-    /// While `work` runs, and as long as the store takes. No lock of the ledger is held.
+    /// While `work` runs, and while the store reads and writes. No lock of the ledger is held meanwhile.
     ///
     /// # Panics
     ///
-    /// A panic in `work` goes on to the caller.
+    /// A panic in `work` is passed on to the caller.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Failed`] when `work` fails. All other errors say that it did not run.
+    /// [`LedgerError::Failed`] if `work` fails. With any other error, `work` did not run.
     pub fn run_once<T, E>(
         &self,
         key: impl AsRef<[u8]>,
         fingerprint: &Key,
         work: impl FnOnce() -> Result<T, E>,
-    ) -> Result<Recorded<T>, LedgerError<E>>
+    ) -> Result<LedgerOutcome<T>, LedgerError<E>>
     where
         T: Serialize + DeserializeOwned,
     {
         let (store, key) = (&self.shared.store, key.as_ref());
         let Some(_running) = Running::enter(&self.shared, key) else {
-            // Whoever is about it may be reading a result that has been there for long.
+            // That thread may be reading a result that was committed long ago.
             return match store.get(key)? {
                 Some(record) => replay(&record, fingerprint, LedgerError::InProgress),
                 None => Err(LedgerError::InProgress),
@@ -177,33 +176,33 @@ impl Ledger {
         if let Some(record) = store.begin(key, fingerprint)? {
             return replay(&record, fingerprint, LedgerError::Unknown);
         }
-        // Returns Ok: committed. Returns Err: the record goes. Panics, or the process ends: the record stays, begun.
-        // Re-enters with this key: in progress. The key is released by the guard in each case.
+        // Returns Ok: committed. Returns Err: the record is removed. Panics, or the process ends: the record stays
+        // begun. Re-enters with this key: in progress. The guard releases the key in each case.
         match work() {
             Ok(value) => {
                 let json = serde_json::to_vec(&value).map_err(StoreError::new);
                 let committed = json.and_then(|json| store.commit(key, &json));
-                Ok(Recorded { value, is_replay: false, committed })
+                Ok(LedgerOutcome { value, is_replay: false, committed })
             }
             Err(error) => {
-                // If the store fails now, the key is unknown, which is no worse than what the store's failure says.
+                // If the store fails here, the key is unknown, which errs on the safe side.
                 let _ = store.remove(key);
                 Err(LedgerError::Failed(error))
             }
         }
     }
 
-    /// What is known of `key` now.
+    /// The current state of `key`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the store cannot say.
+    /// [`StoreError`] if the store cannot be read.
     pub fn state(&self, key: impl AsRef<[u8]>) -> Result<LedgerState, StoreError> {
         let (store, key) = (&self.shared.store, key.as_ref());
         let mut record = store.get(key)?;
         let is_running = self.shared.running.lock().contains(key);
         if !is_running && record.as_ref().is_some_and(|record| record.value.is_none()) {
-            // The thread that had begun it may have ended between the two looks.
+            // The thread that had it in progress may have ended between the two reads.
             record = store.get(key)?;
         }
         Ok(match record {
@@ -214,11 +213,12 @@ impl Ledger {
         })
     }
 
-    /// Commits the result of an unknown key, once somebody has found out that it was done; whether it was unknown.
+    /// Whether `key` was unknown; if so, `value` is now committed as its result. For work that turned out to have been
+    /// done.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::InProgress`] if a thread is about it, [`LedgerError::Store`] if the store fails.
+    /// [`LedgerError::InProgress`] if a thread is running it, [`LedgerError::Store`] if the store fails.
     ///
     /// # Examples
     ///
@@ -234,7 +234,7 @@ impl Ledger {
     /// let _ = catch_unwind(AssertUnwindSafe(send));
     /// assert!(matches!(send(), Err(LedgerError::Unknown)));
     ///
-    /// // The provider says that it did get the order, and gave it this number.
+    /// // The provider confirms that it received the order, under this number.
     /// assert!(ledger.resolve("order 17", &4711)?);
     /// assert_eq!(send()?.value, 4711);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -250,12 +250,12 @@ impl Ledger {
         Ok(is_unknown)
     }
 
-    /// Removes what is recorded under `key`, so that it can be done again: an unknown key that was not done, or a
-    /// result that is no longer needed; whether there was anything.
+    /// Whether there was a record under `key`, which is now removed, so that its work can run again. For an unknown key
+    /// whose work turned out not to have been done, or a result that is no longer needed.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::InProgress`] if a thread is about it, [`LedgerError::Store`] if the store fails.
+    /// [`LedgerError::InProgress`] if a thread is running it, [`LedgerError::Store`] if the store fails.
     pub fn forget(&self, key: impl AsRef<[u8]>) -> Result<bool, LedgerError<Infallible>> {
         let key = key.as_ref();
         let Some(_running) = Running::enter(&self.shared, key) else { return Err(LedgerError::InProgress) };
@@ -263,18 +263,18 @@ impl Ledger {
     }
 }
 
-/// What a record says to one who asks again; `begun` if it is not committed.
+/// The result in a record; the error `begun` if it has none yet.
 fn replay<T: DeserializeOwned, E>(
     record: &Record,
     fingerprint: &Key,
     begun: LedgerError<E>,
-) -> Result<Recorded<T>, LedgerError<E>> {
+) -> Result<LedgerOutcome<T>, LedgerError<E>> {
     if record.fingerprint != *fingerprint {
         return Err(LedgerError::OtherRequest);
     }
     let json = record.value.as_ref().ok_or(begun)?;
     let value = serde_json::from_slice(json).map_err(|error| LedgerError::Unreadable(Arc::new(error)))?;
-    Ok(Recorded { value, is_replay: true, committed: Ok(()) })
+    Ok(LedgerOutcome { value, is_replay: true, committed: Ok(()) })
 }
 
 impl fmt::Debug for Ledger {

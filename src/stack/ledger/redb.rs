@@ -5,28 +5,27 @@ use std::path::Path;
 
 use redb::{Builder, Database, ReadableTable, TableDefinition};
 
-use super::{Record, Store, StoreError};
+use super::store::{Record, Store, StoreError};
 use crate::key::Key;
 
-/// Under each key the 32 bytes of the fingerprint; then, once it is committed, a byte 1 and the value.
+/// The 32 bytes of the fingerprint; then, once the record is committed, a byte 1 and the value.
 const RECORDS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("ledger");
 
 const COMMITTED: u8 = 1;
 
-/// A [`Store`] in a file, by `redb`: what is written is on disk before anybody hears of it. One process at a time has
-/// it open.
+/// A [`Store`] in a file, by `redb`. Every change is on disk when the method that makes it returns. Only one process at
+/// a time can have the file open.
 pub struct RedbStore {
     database: Database,
 }
 
 impl RedbStore {
-    /// The store in the file at `path`, which is made if it is not there.
-    ///
-    /// A file that a process died with is repaired first.
+    /// The store in the file at `path`, which is created if it does not exist, and repaired if a process died while it
+    /// had it open.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the file cannot be opened, is of another kind, or another process has it open.
+    /// [`StoreError`] if the file cannot be opened or is not a store, or another process has it open.
     ///
     /// # Examples
     ///
@@ -40,7 +39,7 @@ impl RedbStore {
     ///
     /// let request = Key::of("request")?;
     /// for run in 0..2 {
-    ///     // As after a restart.
+    ///     // A new ledger on the same file, as after a restart.
     ///     let ledger = Ledger::new(RedbStore::open(&path)?);
     ///     let recorded = ledger.run_once("order 17", &request, || Ok::<_, Infallible>(run))?;
     ///     assert_eq!((recorded.value, recorded.is_replay), (0, run == 1));
@@ -50,15 +49,15 @@ impl RedbStore {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        // The newer of redb's two formats, which its later versions read too.
+        // The newer of redb's two formats, which its later versions can read.
         let database = Builder::new().create_with_file_format_v3(true).create(path).map_err(failed)?;
         let store = Self { database };
-        // So that who reads first finds the table.
+        // Creates the table, which a read would not.
         store.write(|_| Ok(((), true)))?;
         Ok(store)
     }
 
-    /// Visits the table, and commits if the visit says so.
+    /// Visits the table, and commits if the visit returns `true`.
     fn write<R>(
         &self,
         visit: impl FnOnce(&mut redb::Table<'_, &'static [u8], &'static [u8]>) -> Result<(R, bool), StoreError>,
@@ -106,7 +105,7 @@ impl Store for RedbStore {
             let was_begun = fingerprint.is_some();
             Ok((was_begun, was_begun))
         })?;
-        if was_begun { Ok(()) } else { Err(StoreError::new("there is no record to commit to")) }
+        if was_begun { Ok(()) } else { Err(StoreError::new("no record was begun under this key")) }
     }
 
     fn remove(&self, key: &[u8]) -> Result<bool, StoreError> {
@@ -126,7 +125,7 @@ fn decode(bytes: &[u8]) -> Result<Record, StoreError> {
         };
         Some(Record { fingerprint: Key::from_bytes(*fingerprint), value })
     });
-    record.ok_or_else(|| StoreError::new("a record of the ledger is damaged"))
+    record.ok_or_else(|| StoreError::new("damaged record"))
 }
 
 fn failed(error: impl Into<redb::Error>) -> StoreError {

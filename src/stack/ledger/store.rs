@@ -8,73 +8,78 @@ use crate::key::Key;
 
 /// Where a [`Ledger`](super::Ledger) keeps its records.
 ///
-/// Each method is one step: what another thread does comes before it or after it. What a method has written is durable
-/// when it returns, in the sense in which the store is at all. A store serves one process at a time: a record that is
-/// begun and of no thread of its ledger counts as left behind.
+/// Each method is atomic with respect to other threads, and what it writes is as durable as the store can make it when
+/// the method returns. A store serves one process at a time: a record that was begun by no thread of its ledger counts
+/// as left behind.
 pub trait Store: Send + Sync {
-    /// The record under `key`; if there is none, it is begun now, without a value.
+    /// The record under `key`; `None` if there was none, and then one is begun: the fingerprint without a value.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it cannot be read or written. The work does not run then.
+    /// [`StoreError`] if the record cannot be read or written. The work does not run then.
     fn begin(&self, key: &[u8], fingerprint: &Key) -> Result<Option<Record>, StoreError>;
 
     /// The record under `key`, if there is one.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it cannot be read.
+    /// [`StoreError`] if the record cannot be read.
     fn get(&self, key: &[u8]) -> Result<Option<Record>, StoreError>;
 
-    /// Gives the record under `key`, which was begun, its value.
+    /// Adds the value to the record under `key`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if there is no record, or it cannot be written.
+    /// [`StoreError`] if there is no such record, or it cannot be written.
     fn commit(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
 
-    /// Removes the record under `key`, and says whether there was one.
+    /// Whether there was a record under `key`, which is now removed.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it cannot be removed.
+    /// [`StoreError`] if the record cannot be removed.
     fn remove(&self, key: &[u8]) -> Result<bool, StoreError>;
 }
 
-/// What a [`Store`] keeps under one key.
+/// What a [`Store`] keeps under each key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The request that the key belongs to.
+    /// The fingerprint of the request that the key belongs to.
     pub fingerprint: Key,
-    /// The result, or nothing as long as it is only begun.
+    /// The result as JSON; `None` while the work is only begun.
     pub value: Option<Vec<u8>>,
 }
 
-/// Why a [`Store`] failed. Asking again may help if what is beneath recovers.
+/// Why a [`Store`] failed. Asking again may help if the cause is temporary.
 #[derive(Clone)]
 pub struct StoreError(Arc<dyn Error + Send + Sync>);
 
 impl StoreError {
-    /// An error of what is beneath the store; it becomes this one's [`source`](Error::source).
+    /// An error with this cause.
     ///
     /// # Examples
     ///
     /// ```
-    /// use std::error::Error;
     /// use sync_coalesce::stack::ledger::StoreError;
     ///
     /// let error = StoreError::new("the disk is full");
-    /// assert_eq!(error.source().unwrap().to_string(), "the disk is full");
+    /// assert_eq!(error.to_string(), "the ledger's store failed: the disk is full");
     /// ```
     #[must_use]
-    pub fn new(beneath: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(Arc::from(beneath.into()))
+    pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Arc::from(cause.into()))
+    }
+
+    /// The cause, to downcast.
+    #[must_use]
+    pub fn inner(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the ledger's store failed")
+        write!(f, "the ledger's store failed: {}", self.0)
     }
 }
 
@@ -86,6 +91,6 @@ impl fmt::Debug for StoreError {
 
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.0)
+        self.0.source()
     }
 }

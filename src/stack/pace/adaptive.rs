@@ -1,14 +1,14 @@
-//! [`Adaptive`]: slower when the provider says that it was too fast, faster again after a calm.
+//! [`Adaptive`]: slower when the provider says that calls were too fast, faster again after a calm.
 
 use std::time::{Duration, Instant};
 
-use super::PaceError;
 use super::bucket::RATES;
+use super::error::PacerBuildError;
 
-/// How a pacer changes its rate by what the provider says: a product down, sums up again.
+/// How a pacer adapts its rate: additive increase, multiplicative decrease.
 ///
-/// Each [`throttled`](super::Pacer::throttled) multiplies the rate. When the calm has passed without another one, each
-/// quiet interval adds to it, up to the rate that the pacer was built with.
+/// Each [`throttled`](super::Pacer::throttled) multiplies the rate by a factor. After a calm without another one, each
+/// quiet interval adds to the rate, up to the one that the pacer was built with.
 ///
 /// # Examples
 ///
@@ -17,13 +17,13 @@ use super::bucket::RATES;
 /// use sync_coalesce::stack::pace::{Adaptive, Pacer};
 /// use sync_coalesce::stack::ManualClock;
 ///
-/// let hands = ManualClock::new();
-/// let pacer = Pacer::builder().per_second(10.0).adaptive(Adaptive::default()).clock(&hands).build()?;
+/// let clock = ManualClock::new();
+/// let pacer = Pacer::builder().per_second(10.0).adaptive(Adaptive::default()).clock(&clock).build()?;
 /// pacer.throttled(None);
-/// assert_eq!(pacer.rate(), Some(7.0));
-/// hands.advance(Duration::from_secs(60 + 5));
-/// assert_eq!(pacer.rate(), Some(7.5));
-/// # Ok::<(), sync_coalesce::stack::pace::PaceError>(())
+/// assert_eq!(pacer.status().rate, Some(7.0));
+/// clock.advance(Duration::from_secs(60 + 5));
+/// assert_eq!(pacer.status().rate, Some(7.5));
+/// # Ok::<(), sync_coalesce::stack::pace::PacerBuildError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
@@ -36,7 +36,8 @@ pub struct Adaptive {
 }
 
 impl Default for Adaptive {
-    /// × 0.7, not below 0.2 calls per second; after 60 seconds of calm + 0.1 calls per second for each second.
+    /// A factor of 0.7, a floor of 0.2 calls per second, and after a calm of 60 seconds 0.1 calls per second more each
+    /// second.
     fn default() -> Self {
         Self {
             decrease: 0.7,
@@ -49,38 +50,38 @@ impl Default for Adaptive {
 }
 
 impl Adaptive {
-    /// What the rate is multiplied by each time that the provider says it was too fast: above 0 and below 1.
+    /// The factor by which each report of a refusal multiplies the rate: above 0 and below 1.
     pub fn decrease(mut self, factor: f64) -> Self {
         self.decrease = factor;
         self
     }
 
-    /// The rate, in calls per second, that it does not fall below. Where the pacer's own rate is lower, that one.
+    /// The lowest rate, in calls per second. If the pacer's own rate is lower, that is the floor.
     pub fn floor(mut self, per_second: f64) -> Self {
         self.floor = per_second;
         self
     }
 
-    /// What each quiet interval adds to the rate, in calls per second: above 0.
+    /// The increase of the rate after each quiet interval, in calls per second: above 0.
     pub fn increase(mut self, per_second: f64) -> Self {
         self.increase = per_second;
         self
     }
 
-    /// How long a quiet interval is: not 0.
+    /// The length of a quiet interval: not 0.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// How long it has to be quiet before the first such interval begins.
+    /// The time without a refusal before the first quiet interval begins.
     pub fn calm(mut self, calm: Duration) -> Self {
         self.calm = calm;
         self
     }
 
-    pub(super) fn check(self) -> Result<Self, PaceError> {
-        let wrong = |setting| Err(PaceError::Adaptive { setting });
+    pub(super) fn check(self) -> Result<Self, PacerBuildError> {
+        let wrong = |setting| Err(PacerBuildError::Adaptive { setting });
         if !(self.decrease > 0.0 && self.decrease < 1.0) {
             wrong("decrease")
         } else if !RATES.contains(&self.floor) {
@@ -95,11 +96,11 @@ impl Adaptive {
     }
 }
 
-/// The rate of one pacer. Nothing happens as time passes: it is worked out when it is asked for.
+/// The rate of one pacer. It is computed when it is asked for; nothing happens as time passes.
 pub(super) struct Throttle {
     adaptive: Adaptive,
     full: f64,
-    /// The last cut, and the rate just after it.
+    /// When the rate was last cut, and the rate just after that.
     cut: Option<(Instant, f64)>,
 }
 

@@ -1,21 +1,21 @@
-//! `ratelimit`'s token bucket, told the time and the rate at each look.
+//! `ratelimit`'s token bucket, which gets the time and the rate with each call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ratelimit::{Builder, Ratelimiter, TryWaitError};
 
-use super::PaceError;
+use super::error::PacerBuildError;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Rates from one call in eleven days to one in a microsecond. The lower bound keeps ratelimit's rate, which is a whole
-/// number, above the 0 that it takes for no limit.
+/// From one call in eleven days to one in a microsecond. The lower end keeps ratelimit's rate, which is a whole number,
+/// above 0, which would mean no limit.
 pub(super) const RATES: std::ops::RangeInclusive<f64> = 0.000_001..=1_000_000.0;
 
-/// The rate is given to ratelimit as tokens in this time, so that it may have six decimals.
+/// Rates are given to ratelimit as tokens per this time, so that they may have six decimals.
 const PERIOD: Duration = Duration::from_secs(1_000_000);
 
-/// ratelimit fills no sooner after it has filled last.
+/// The shortest time after which ratelimit refills.
 const SHORTEST_WAIT: Duration = Duration::from_micros(1);
 
 pub(super) struct Bucket {
@@ -24,7 +24,7 @@ pub(super) struct Bucket {
     began: Instant,
 }
 
-/// Nanoseconds since the bucket was made, as its owner last told.
+/// Nanoseconds since the bucket was made, as of the last call.
 struct Elapsed(Arc<AtomicU64>);
 
 impl ratelimit::Clock for Elapsed {
@@ -35,9 +35,9 @@ impl ratelimit::Clock for Elapsed {
 
 impl Bucket {
     /// Full at the beginning.
-    pub(super) fn new(per_second: f64, burst: u32, began: Instant) -> Result<Self, PaceError> {
+    pub(super) fn new(per_second: f64, burst: u32, began: Instant) -> Result<Self, PacerBuildError> {
         if !RATES.contains(&per_second) {
-            return Err(PaceError::Rate { per_second });
+            return Err(PacerBuildError::Rate { per_second });
         }
         let elapsed = Arc::new(AtomicU64::new(0));
         let limiter = Builder::with_clock(tokens_per_period(per_second), Elapsed(Arc::clone(&elapsed)))
@@ -45,21 +45,21 @@ impl Bucket {
             .max_tokens(burst.into())
             .initial_available(burst.into())
             .build()
-            .map_err(|_| PaceError::Burst)?;
+            .map_err(|_| PacerBuildError::Burst)?;
         Ok(Self { limiter, elapsed, began })
     }
 
-    /// Takes one token, or says after how long to ask again.
+    /// Takes one token, or returns after how long to ask again.
     ///
-    /// What flowed in since the last look is counted at the new rate: too little after a cut, and after a recovery too
-    /// much by the last steps, but never more than the full rate gives.
+    /// Tokens since the last call are counted at the new rate: too few after a cut, and slightly too many after a
+    /// recovery, but never more than at the full rate.
     pub(super) fn take(&self, now: Instant, per_second: f64) -> Result<(), Duration> {
         let elapsed = now.saturating_duration_since(self.began).as_nanos();
         self.elapsed.store(u64::try_from(elapsed).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.limiter.set_rate(tokens_per_period(per_second));
         self.limiter.try_wait().map_err(|error| match error {
             TryWaitError::Insufficient(wait) => wait.max(SHORTEST_WAIT),
-            // Not for one token of a bucket that holds one.
+            // Cannot happen for one token of a bucket that holds at least one.
             _ => PERIOD,
         })
     }

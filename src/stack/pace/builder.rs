@@ -1,15 +1,14 @@
-//! What is fixed when a pacer is built, and what can be wrong with it.
+//! What is fixed when a pacer is built.
 
 use std::env;
-use std::error::Error;
 use std::ffi::OsString;
-use std::fmt;
 use std::str::FromStr;
 
-use super::adaptive::Throttle;
+use super::Pacer;
+use super::adaptive::{Adaptive, Throttle};
 use super::bucket::{Bucket, RATES};
+use super::error::PacerBuildError;
 use super::gate::{Gate, Pace};
-use super::{Adaptive, Pacer};
 use crate::stack::clock::Clock;
 
 /// Builds a [`Pacer`].
@@ -21,79 +20,55 @@ pub struct PacerBuilder {
     concurrency: u32,
     adaptive: Option<Adaptive>,
     clock: Clock,
-}
-
-/// Why there is no pacer.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum PaceError {
-    /// The rate is no number, or not between 0.000001 and 1,000,000 calls per second.
-    Rate {
-        /// The rate that was asked for.
-        per_second: f64,
-    },
-    /// A burst of 0 lets nothing through.
-    Burst,
-    /// A bound of 0 on calls at once lets nothing through.
-    Concurrency,
-    /// A setting of [`Adaptive`] is outside the range that its own documentation gives.
-    Adaptive {
-        /// Which one.
-        setting: &'static str,
-    },
-    /// The pacer should be adaptive and has no rate to adapt.
-    NoRate,
-    /// A variable of the environment is not a number in the range that its setting has.
-    Environment {
-        /// The variable's name.
-        name: String,
-        /// What it says, with what is no Unicode replaced.
-        value: String,
-    },
+    /// The first variable that could not be read.
+    bad_variable: Option<PacerBuildError>,
 }
 
 impl PacerBuilder {
     pub(super) fn new() -> Self {
-        Self { per_second: None, burst: 1, concurrency: u32::MAX, adaptive: None, clock: Clock::default() }
+        Self {
+            per_second: None,
+            burst: 1,
+            concurrency: u32::MAX,
+            adaptive: None,
+            clock: Clock::default(),
+            bad_variable: None,
+        }
     }
 
-    /// How many calls per second are let through, 0.000001 to 1,000,000; without this, there is no limit.
+    /// The maximum rate in calls per second, from 0.000001 to 1,000,000; unlimited by default.
     pub fn per_second(mut self, rate: f64) -> Self {
         self.per_second = Some(rate);
         self
     }
 
-    /// How many calls may go at once after a pause that was long enough; 1 by default.
+    /// The maximum number of calls that may start at once after a pause, at least 1; 1 by default.
     pub fn burst(mut self, calls: u32) -> Self {
         self.burst = calls;
         self
     }
 
-    /// How many calls may run at once; without this, there is no limit.
+    /// The maximum number of concurrent calls, at least 1; unlimited by default.
     pub fn concurrency(mut self, calls: u32) -> Self {
         self.concurrency = calls;
         self
     }
 
-    /// Lets the rate follow what the provider says; without this, it stays as it is.
+    /// Adapts the rate to the refusals of the provider; the rate is constant by default.
     pub fn adaptive(mut self, adaptive: Adaptive) -> Self {
         self.adaptive = Some(adaptive);
         self
     }
 
-    /// The clock to go by; the system's by default.
+    /// The clock that the rate and all deadlines follow; the system's by default.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();
         self
     }
 
-    /// Takes the rate from the variable `NAME_RPS`, the burst from `NAME_BURST`, and how many may run at once from
-    /// `NAME_CONCURRENCY`, with `name` in the place of `NAME` as it is given. Where a variable is not set, what was
-    /// said before stays.
-    ///
-    /// # Errors
-    ///
-    /// [`PaceError::Environment`] for the first variable that says no number in range; an empty one says none.
+    /// Reads the rate from the environment variable `NAME_RPS`, the burst from `NAME_BURST`, and the limit on
+    /// concurrent calls from `NAME_CONCURRENCY`, where `NAME` stands for `name` exactly as given. A variable that is
+    /// not set changes nothing. [`build`](PacerBuilder::build) fails if one is set and is not a number in range.
     ///
     /// # Examples
     ///
@@ -101,39 +76,49 @@ impl PacerBuilder {
     /// use sync_coalesce::stack::pace::Pacer;
     ///
     /// // PROVIDER_RPS=0.5 in the environment would make it one call in two seconds.
-    /// let pacer = Pacer::builder().per_second(2.0).env("PROVIDER")?.build()?;
-    /// assert_eq!(pacer.rate(), Some(2.0));
-    /// # Ok::<(), sync_coalesce::stack::pace::PaceError>(())
+    /// let pacer = Pacer::builder().per_second(2.0).env("PROVIDER").build()?;
+    /// assert_eq!(pacer.status().rate, Some(2.0));
+    /// # Ok::<(), sync_coalesce::stack::pace::PacerBuildError>(())
     /// ```
-    pub fn env(self, name: &str) -> Result<Self, PaceError> {
+    pub fn env(self, name: &str) -> Self {
         self.variables(name, |name| env::var_os(name))
     }
 
-    fn variables(mut self, name: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, PaceError> {
-        let at_least_one = |calls: &u32| *calls > 0;
-        if let Some(rate) = read(&variable, format!("{name}_RPS"), |rate| RATES.contains(rate))? {
-            self.per_second = Some(rate);
+    fn variables(mut self, name: &str, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        if let Err(error) = self.read(name, variable) {
+            self.bad_variable.get_or_insert(error);
         }
-        if let Some(burst) = read(&variable, format!("{name}_BURST"), at_least_one)? {
-            self.burst = burst;
-        }
-        if let Some(concurrency) = read(&variable, format!("{name}_CONCURRENCY"), at_least_one)? {
-            self.concurrency = concurrency;
-        }
-        Ok(self)
+        self
     }
 
-    /// The pacer, with its whole burst to give.
+    fn read(&mut self, name: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<(), PacerBuildError> {
+        let at_least_one = |calls: &u32| *calls > 0;
+        if let Some(rate) = parse(&variable, format!("{name}_RPS"), |rate| RATES.contains(rate))? {
+            self.per_second = Some(rate);
+        }
+        if let Some(burst) = parse(&variable, format!("{name}_BURST"), at_least_one)? {
+            self.burst = burst;
+        }
+        if let Some(concurrency) = parse(&variable, format!("{name}_CONCURRENCY"), at_least_one)? {
+            self.concurrency = concurrency;
+        }
+        Ok(())
+    }
+
+    /// The pacer, with its whole burst available.
     ///
     /// # Errors
     ///
-    /// [`PaceError`] for the first setting that is out of its range.
-    pub fn build(self) -> Result<Pacer, PaceError> {
+    /// [`PacerBuildError`] for the first setting that is out of its range.
+    pub fn build(self) -> Result<Pacer, PacerBuildError> {
+        if let Some(error) = self.bad_variable {
+            return Err(error);
+        }
         if self.burst == 0 {
-            return Err(PaceError::Burst);
+            return Err(PacerBuildError::Burst);
         }
         if self.concurrency == 0 {
-            return Err(PaceError::Concurrency);
+            return Err(PacerBuildError::Concurrency);
         }
         let adaptive = self.adaptive.map(Adaptive::check).transpose()?;
         let pace = match self.per_second {
@@ -142,7 +127,7 @@ impl PacerBuilder {
                 per_second,
                 throttle: adaptive.map(|adaptive| Throttle::new(adaptive, per_second)),
             }),
-            None if adaptive.is_some() => return Err(PaceError::NoRate),
+            None if adaptive.is_some() => return Err(PacerBuildError::NoRate),
             None => None,
         };
         let gate = Gate { pace, concurrency: self.concurrency, running: 0, paused_until: None };
@@ -150,43 +135,24 @@ impl PacerBuilder {
     }
 }
 
-fn read<N: FromStr>(
+fn parse<N: FromStr>(
     variable: impl Fn(&str) -> Option<OsString>,
     name: String,
     is_in_range: impl Fn(&N) -> bool,
-) -> Result<Option<N>, PaceError> {
+) -> Result<Option<N>, PacerBuildError> {
     let Some(value) = variable(&name) else { return Ok(None) };
     let value = value.to_string_lossy();
     match value.parse() {
         Ok(number) if is_in_range(&number) => Ok(Some(number)),
-        _ => Err(PaceError::Environment { name, value: value.into_owned() }),
+        _ => Err(PacerBuildError::Environment { name, value: value.into_owned() }),
     }
 }
-
-impl fmt::Display for PaceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rate { per_second } => {
-                write!(f, "a pacer's rate is between 0.000001 and 1,000,000 calls per second, not {per_second}")
-            }
-            Self::Burst => f.write_str("a burst of 0 would let nothing through"),
-            Self::Concurrency => f.write_str("a bound of 0 calls at once would let nothing through"),
-            Self::Adaptive { setting } => write!(f, "`{setting}` of an adaptive pacer is out of its range"),
-            Self::NoRate => f.write_str("an adaptive pacer needs a rate to begin with"),
-            Self::Environment { name, value } => {
-                write!(f, "the environment variable {name} is not a number in range: `{value}`")
-            }
-        }
-    }
-}
-
-impl Error for PaceError {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn builder(variables: &[(&str, &str)]) -> Result<PacerBuilder, PaceError> {
+    fn builder(variables: &[(&str, &str)]) -> PacerBuilder {
         PacerBuilder::new().per_second(9.0).variables("MISTRAL", |name| {
             let (_, value) = variables.iter().find(|(variable, _)| *variable == name)?;
             Some(OsString::from(value))
@@ -194,19 +160,19 @@ mod tests {
     }
 
     #[test]
-    fn variables_override_what_was_said_before() {
-        let read = builder(&[("MISTRAL_RPS", "0.2"), ("MISTRAL_BURST", "2"), ("MISTRAL_CONCURRENCY", "3")]).unwrap();
+    fn variables_override_earlier_settings() {
+        let read = builder(&[("MISTRAL_RPS", "0.2"), ("MISTRAL_BURST", "2"), ("MISTRAL_CONCURRENCY", "3")]);
         assert_eq!((read.per_second, read.burst, read.concurrency), (Some(0.2), 2, 3));
     }
 
     #[test]
-    fn what_no_variable_says_stays() {
-        let read = builder(&[("OTHER_RPS", "1"), ("MISTRAL_BURST", "2")]).unwrap();
+    fn a_setting_without_a_variable_stays() {
+        let read = builder(&[("OTHER_RPS", "1"), ("MISTRAL_BURST", "2")]);
         assert_eq!((read.per_second, read.burst, read.concurrency), (Some(9.0), 2, u32::MAX));
     }
 
     #[test]
-    fn a_variable_that_is_no_number_in_range_is_named() {
+    fn a_variable_that_is_not_a_number_in_range_is_named() {
         for (name, value) in [
             ("MISTRAL_RPS", ""),
             ("MISTRAL_RPS", "fast"),
@@ -218,10 +184,17 @@ mod tests {
             ("MISTRAL_BURST", "1.5"),
             ("MISTRAL_CONCURRENCY", "-3"),
         ] {
-            let error = builder(&[(name, value)]).unwrap_err();
-            assert_eq!(error, PaceError::Environment { name: name.to_owned(), value: value.to_owned() });
-            let text = format!("the environment variable {name} is not a number in range: `{value}`");
+            let error = builder(&[(name, value)]).build().unwrap_err();
+            assert_eq!(error, PacerBuildError::Environment { name: name.to_owned(), value: value.to_owned() });
+            let text = format!("environment variable {name} is not a number in range: `{value}`");
             assert_eq!(error.to_string(), text);
         }
+        let twice = builder(&[("MISTRAL_RPS", "fast")]).variables("OTHER", |_| Some(OsString::from("fast")));
+        let name = "MISTRAL_RPS".to_owned();
+        assert_eq!(
+            twice.per_second(1.0).build().unwrap_err(),
+            PacerBuildError::Environment { name, value: "fast".to_owned() },
+            "the first one, whatever comes after it"
+        );
     }
 }

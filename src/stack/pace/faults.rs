@@ -5,11 +5,11 @@ use crate::sync::faults;
 faults! {
     /// A step done wrong, named after what goes wrong.
     pub(crate) enum Fault {
-        /// Who goes through a pacer does not tell the next in line.
+        /// A caller that is let through does not notify the next in line.
         PacedTellsNobody,
-        /// Who leaves a pacer's line at its deadline does not tell the next.
+        /// A caller that leaves the line at its deadline does not notify the next.
         LineLeaverTellsNobody,
-        /// A place at a pacer that becomes free is told to nobody.
-        PlaceToldToNobody,
+        /// A permit that is dropped notifies nobody.
+        PermitDropIsMissed,
     }
 }

@@ -1,14 +1,14 @@
-//! What lets calls through, asked by one at a time.
+//! The limits of a pacer, asked by one thread at a time.
 
 use std::time::{Duration, Instant};
 
 use super::adaptive::Throttle;
 use super::bucket::Bucket;
 
-/// A provider that asks for more is not believed: waiters without a deadline would hang.
+/// A longer pause is cut to this, so that waiters without a deadline do not hang.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Where the rate comes from.
+/// The limit on the rate.
 pub(super) struct Pace {
     pub(super) bucket: Bucket,
     pub(super) per_second: f64,
@@ -22,11 +22,11 @@ pub(super) struct Gate {
     pub(super) paused_until: Option<Instant>,
 }
 
-/// What the gate says to the one who asks.
-pub(super) enum Look {
-    /// It is through, and charged.
-    Go,
-    /// It should ask again then, or when it is rung for.
+/// The answer of the gate.
+pub(super) enum Admission {
+    /// The caller is let through, and charged.
+    Granted,
+    /// The caller should ask again then, or when it is notified.
     Wait(Option<Instant>),
 }
 
@@ -37,21 +37,21 @@ impl Pace {
 }
 
 impl Gate {
-    /// The bucket is asked last, for it charges.
-    pub(super) fn look(&mut self, now: Instant) -> Look {
+    /// Asks the bucket last, because that one charges.
+    pub(super) fn try_admit(&mut self, now: Instant) -> Admission {
         if let Some(until) = self.paused_until.filter(|until| now < *until) {
-            return Look::Wait(Some(until));
+            return Admission::Wait(Some(until));
         }
         if self.running >= self.concurrency {
-            return Look::Wait(None);
+            return Admission::Wait(None);
         }
         if let Some(pace) = &self.pace {
             if let Err(wait) = pace.bucket.take(now, pace.rate(now)) {
-                return Look::Wait(now.checked_add(wait));
+                return Admission::Wait(now.checked_add(wait));
             }
         }
         self.running += 1;
-        Look::Go
+        Admission::Granted
     }
 
     pub(super) fn leave(&mut self) {

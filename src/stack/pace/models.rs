@@ -1,4 +1,4 @@
-//! The real pacer under the model checker: nobody in its line is forgotten.
+//! The real pacer under the model checker: no waiter in its line is forgotten.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +14,8 @@ fn build(builder: PacerBuilder) -> Pacer {
 }
 
 fn assert_idle(pacer: &Pacer) {
-    assert_eq!((pacer.waiting(), pacer.running()), (0, 0), "something is left");
+    let status = pacer.status();
+    assert_eq!((status.waiting, status.running), (0, 0), "something is left");
 }
 
 /// ```text
@@ -51,7 +52,7 @@ fn a_place_that_becomes_free_is_taken() {
 
 #[test]
 fn a_place_that_becomes_free_unheard_is_caught() {
-    catches(Fault::PlaceToldToNobody, "deadlock", one_place);
+    catches(Fault::PermitDropIsMissed, "deadlock", one_place);
 }
 
 /// ```text

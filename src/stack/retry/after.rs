@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-/// After how long a provider wants to be asked again, from the value of its header `Retry-After`: a number of seconds,
-/// or a date by the system's clock. `None` if it is neither.
+/// The delay that a provider asks for in its header `Retry-After`: a number of seconds, or a date, which is compared
+/// with the system's clock. `None` if `value` is neither.
 ///
-/// A date that has passed is no wait at all. Seconds may have a fraction, which the standard does not know but some
+/// A date in the past gives a delay of 0. Seconds may have a fraction, which the standard does not allow but some
 /// providers send.
 ///
 /// # Examples
@@ -23,7 +23,7 @@ pub fn retry_after(value: &str) -> Option<Duration> {
     retry_after_at(value, SystemTime::now())
 }
 
-/// As [`retry_after`], for an answer that came at `now`, for instance by the provider's own header `Date`.
+/// As [`retry_after`], for a response received at `now`, such as the time in its header `Date`.
 ///
 /// # Examples
 ///
@@ -37,7 +37,7 @@ pub fn retry_after(value: &str) -> Option<Duration> {
 #[must_use]
 pub fn retry_after_at(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
-    // Only digits and one point: `f64` would also read "inf", "nan", "-1" and "1e9".
+    // Only digits and a point: `f64` would also parse "inf", "nan", "-1" and "1e9".
     if value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Duration::try_from_secs_f64(value.parse().ok()?).ok();
     }

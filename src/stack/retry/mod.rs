@@ -1,6 +1,7 @@
-//! [`Retry`]: asking again after errors that may pass, ever more seldom.
+//! [`Retry`]: transient errors are retried, with exponential backoff and jitter.
 
 mod after;
+mod builder;
 mod error;
 pub mod retryable;
 
@@ -8,14 +9,16 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::after::{retry_after, retry_after_at};
+pub use self::builder::RetryBuilder;
+pub(in crate::stack) use self::error::Attempts;
 pub use self::error::RetryError;
 use crate::stack::clock::Clock;
 
-/// Calls again when a call fails in a way that may pass.
+/// Retries calls that fail with a transient error.
 ///
-/// What may pass is for the predicate to say that it is [made](Retry::new) with; [`retryable`] has some to build it
-/// from. The waits in between double from one to the next, up to a bound, and are random below that, so that callers
-/// who failed together do not come back together.
+/// The predicate that it is [built](Retry::builder) with says which errors are transient; [`retryable`] has predicates
+/// to build on. The delays between attempts double, up to a maximum, and are random below that, so that callers that
+/// failed together do not come back together.
 ///
 /// # Examples
 ///
@@ -29,14 +32,15 @@ use crate::stack::clock::Clock;
 ///     Forbidden,
 /// }
 ///
-/// let retry = Retry::new(|error: &Refused| matches!(error, Refused::Busy { .. }))
+/// let retry = Retry::builder(|error: &Refused| matches!(error, Refused::Busy { .. }))
 ///     .attempts(3)
 ///     .timeout(Duration::from_secs(60))
 ///     .retry_after(|error| match error {
 ///         Refused::Busy { retry_after } => *retry_after,
 ///         Refused::Forbidden => None,
 ///     })
-///     .sleep_with(|wait| assert!(wait <= Duration::from_secs(1)));
+///     .sleep_with(|delay| assert!(delay <= Duration::from_secs(1)))
+///     .build();
 ///
 /// let mut answers = [Err(Refused::Busy { retry_after: None }), Ok(42)].into_iter();
 /// assert_eq!(retry.run(|| answers.next().unwrap()), Ok(42));
@@ -44,7 +48,6 @@ use crate::stack::clock::Clock;
 /// let given_up = retry.run(|| Err::<(), _>(Refused::Forbidden));
 /// assert_eq!(given_up, Err(RetryError::NotRetryable { attempts: 1, error: Refused::Forbidden }));
 /// ```
-#[must_use]
 pub struct Retry<E> {
     attempts: u32,
     base_delay: Duration,
@@ -60,110 +63,40 @@ pub struct Retry<E> {
 
 type AskError<E, R> = Box<dyn Fn(&E) -> R + Send + Sync>;
 
-/// How much of a wait is left to chance.
+/// How much of a delay is random.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Jitter {
-    /// All of it: from nothing to the whole wait.
+    /// All of it: the delay is from 0 to the whole.
     #[default]
     Full,
-    /// Half of it: from one half of the wait to the whole.
+    /// Half of it: the delay is from one half to the whole.
     Equal,
-    /// Nothing: the whole wait.
+    /// None of it: the delay is the whole.
     None,
 }
 
 impl<E> Retry<E> {
-    /// Retries the errors of which `is_retryable` says yes: 6 attempts, waits of 500 ms doubling up to 30 s, with full
-    /// jitter and no bound on the time in all.
-    pub fn new(is_retryable: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
-        Self {
-            attempts: 6,
-            base_delay: Duration::from_millis(500),
-            max_delay: Duration::from_secs(30),
-            jitter: Jitter::Full,
-            timeout: None,
-            is_retryable: Box::new(is_retryable),
-            ask_floor: None,
-            sleep: None,
-            random: Box::new(fastrand::f64),
-            clock: Clock::default(),
-        }
-    }
-
-    /// How many attempts are made at most, the first one included; 0 counts as 1.
-    pub fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts.max(1);
-        self
-    }
-
-    /// The wait after the first attempt, before jitter. Each later one is twice the one before.
-    pub fn base_delay(mut self, delay: Duration) -> Self {
-        self.base_delay = delay;
-        self
-    }
-
-    /// What no wait exceeds, unless the provider [asks](Retry::retry_after) for more.
-    pub fn max_delay(mut self, delay: Duration) -> Self {
-        self.max_delay = delay;
-        self
-    }
-
-    /// How much of each wait is left to chance; all of it by default.
-    pub fn jitter(mut self, jitter: Jitter) -> Self {
-        self.jitter = jitter;
-        self
-    }
-
-    /// How long attempts and waits may take together; without this, as long as they do.
-    ///
-    /// A wait that would end later is not begun: the last error comes back at once. An attempt that runs is never
-    /// interrupted.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// What the provider asked for with an error, as by the header `Retry-After`, which
-    /// [`retry_after`](self::retry_after()) reads: no wait is shorter. Without a [timeout](Retry::timeout) it can be as
-    /// long as the provider likes.
-    pub fn retry_after(mut self, ask: impl Fn(&E) -> Option<Duration> + Send + Sync + 'static) -> Self {
-        self.ask_floor = Some(Box::new(ask));
-        self
-    }
-
-    /// What waits between attempts; by default the thread sleeps, by the [clock](Retry::clock).
-    pub fn sleep_with(mut self, sleep: impl Fn(Duration) + Send + Sync + 'static) -> Self {
-        self.sleep = Some(Box::new(sleep));
-        self
-    }
-
-    /// Where chance comes from: numbers from 0 to 1. What is outside counts as the nearer end, and NaN as 1.
-    pub fn random_with(mut self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
-        self.random = Box::new(random);
-        self
-    }
-
-    /// The clock to go by; the system's by default.
-    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
-        self.clock = clock.into();
-        self
+    /// A builder of retries for the errors that `is_retryable` accepts: 6 attempts, with delays of 500 ms that double
+    /// up to 30 s, full jitter, and no limit on the total time.
+    pub fn builder(is_retryable: impl Fn(&E) -> bool + Send + Sync + 'static) -> RetryBuilder<E> {
+        RetryBuilder::new(is_retryable)
     }
 
     /// The first value that `work` returns.
     ///
     /// # Blocking
     ///
-    /// While `work` runs, and in between for as long as the waits take. No lock is held.
+    /// While `work` runs, and during the delays in between. No lock is held.
     ///
     /// # Panics
     ///
-    /// A panic in `work` or in any closure that was given goes on to the caller, and nothing is tried again.
+    /// A panic in `work`, or in a closure given to the builder, is passed on to the caller, and nothing is retried.
     ///
     /// # Errors
     ///
-    /// [`RetryError::NotRetryable`] when the predicate says so, and [`RetryError::Exhausted`] when there are no
-    /// attempts or no time left.
+    /// [`RetryError::NotRetryable`] if the predicate rejects an error, and [`RetryError::Exhausted`] if no attempts or
+    /// no time are left.
     pub fn run<T>(&self, mut work: impl FnMut() -> Result<T, E>) -> Result<T, RetryError<E>> {
         let end = self.timeout.and_then(|timeout| self.clock.now().checked_add(timeout));
         let mut attempts = 0;
@@ -177,18 +110,18 @@ impl<E> Retry<E> {
                 return Err(RetryError::NotRetryable { attempts, error });
             }
             if attempts >= self.attempts {
-                return Err(RetryError::Exhausted { attempts, last: error });
+                return Err(RetryError::Exhausted { attempts, error });
             }
             let asked = self.ask_floor.as_ref().and_then(|ask| ask(&error));
             let wait = self.delay(attempts).max(asked.unwrap_or_default());
             let ends_in_time = match (self.clock.now().checked_add(wait), end) {
                 (Some(wakes), Some(end)) => wakes <= end,
                 (Some(_), None) => true,
-                // Longer than any clock tells is for ever.
+                // Beyond what an `Instant` can represent.
                 (None, _) => false,
             };
             if !ends_in_time {
-                return Err(RetryError::Exhausted { attempts, last: error });
+                return Err(RetryError::Exhausted { attempts, error });
             }
             match &self.sleep {
                 Some(sleep) => sleep(wait),
@@ -197,7 +130,7 @@ impl<E> Retry<E> {
         }
     }
 
-    /// The wait after so many attempts.
+    /// The delay after this many attempts.
     fn delay(&self, attempts: u32) -> Duration {
         let doubled = 2_u32.checked_pow(attempts - 1).and_then(|factor| self.base_delay.checked_mul(factor));
         let whole = doubled.unwrap_or(Duration::MAX).min(self.max_delay);
@@ -213,7 +146,7 @@ impl<E> Retry<E> {
     }
 }
 
-/// `part` of `whole`, from 0 to 1. Rounding may carry the longest durations past what a `Duration` holds.
+/// A `part` of `whole`, from 0 to 1. Rounding may carry the longest durations past what a `Duration` holds.
 fn part(whole: Duration, part: f64) -> Duration {
     Duration::try_from_secs_f64(whole.as_secs_f64() * part).map_or(whole, |product| product.min(whole))
 }

@@ -1,9 +1,9 @@
-//! Which failures of providers may pass: predicates to build that of a [`Retry`](super::Retry) from.
+//! Which failures of providers are transient: predicates to build that of a [`Retry`](super::Retry) from.
 
 use serde_json::Value;
 
-/// Names that pass, whatever the status: the provider is too busy, or failed by itself.
-const PASSES: [&str; 23] = [
+/// Names of transient failures, whatever the status: the provider is too busy, or failed internally.
+const TRANSIENT: [&str; 23] = [
     // OpenAI
     "rate_limit_exceeded",
     "server_error",
@@ -34,8 +34,8 @@ const PASSES: [&str; 23] = [
     "service_unavailable",
 ];
 
-/// Names that stay, whatever the status: money, rights, or the request itself.
-const STAYS: [&str; 20] = [
+/// Names of permanent failures, whatever the status: billing, permissions, or the request itself.
+const PERMANENT: [&str; 20] = [
     // OpenAI
     "insufficient_quota",
     "billing_hard_limit_reached",
@@ -62,8 +62,8 @@ const STAYS: [&str; 20] = [
     "AccessDeniedException",
 ];
 
-/// Whether a failure with this HTTP status may pass: 408, 425, 429, 500, 502, 503, 504, and 529, which Anthropic sends
-/// when it is overloaded.
+/// Whether a failure with this HTTP status is transient: 408, 425, 429, 500, 502, 503, 504, and 529, which Anthropic
+/// sends when it is overloaded.
 ///
 /// # Examples
 ///
@@ -78,10 +78,11 @@ pub fn status(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 529)
 }
 
-/// Whether the failure that a provider names in an error's body may pass; `None` if it names none that is known here.
+/// Whether the failure that a provider names in the body of an error response is transient; `None` if it names no known
+/// failure.
 ///
-/// It knows the names that OpenAI, Anthropic, Gemini and Bedrock give, in the members where they put them. The text for
-/// people is not looked at. Of two names in one body, one that stays outweighs one that passes.
+/// It knows the names that OpenAI, Anthropic, Gemini and Bedrock use, in the members where they put them. It does not
+/// read messages meant for people. If a body has two names, a permanent failure outweighs a transient one.
 ///
 /// # Examples
 ///
@@ -95,29 +96,29 @@ pub fn status(status: u16) -> bool {
 #[must_use]
 pub fn body(body: &str) -> Option<bool> {
     let body: Value = serde_json::from_str(body).ok()?;
-    // Gemini's streams, and some proxies, put the answer into an array of one.
+    // Gemini's streams and some proxies wrap the response in an array of one.
     let body = body.get(0).unwrap_or(&body);
     let names = ["/error/type", "/error/code", "/error/status", "/__type", "/code", "/type"]
         .into_iter()
         .filter_map(|place| body.pointer(place)?.as_str())
-        // AWS puts its name space in front, or an address behind.
+        // AWS may put a namespace before the name, or an address after it.
         .map(|name| name.rsplit('#').next().unwrap_or(name))
         .map(|name| name.split(':').next().unwrap_or(name));
-    let mut passes = None;
+    let mut is_transient = None;
     for name in names {
-        if STAYS.contains(&name) {
+        if PERMANENT.contains(&name) {
             return Some(false);
         }
-        if PASSES.contains(&name) {
-            passes = Some(true);
+        if TRANSIENT.contains(&name) {
+            is_transient = Some(true);
         }
     }
-    passes
+    is_transient
 }
 
-/// Whether a failure may pass by what its body names, and if that is nothing known, by its status.
+/// Whether a failure is transient, by the failure that its body names, or by its status if it names no known one.
 ///
-/// So a 429 for want of money stays, and an error inside the stream of a 200 may pass.
+/// So a 429 because of an exhausted quota is permanent, and an error inside the stream of a 200 may be transient.
 ///
 /// # Examples
 ///

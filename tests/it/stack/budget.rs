@@ -1,6 +1,5 @@
 //! Budgets and prices.
 
-use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
@@ -9,7 +8,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sync_coalesce::stack::ManualClock;
 use sync_coalesce::stack::budget::{
-    Budget, BudgetBuilder, BudgetError, CostModel, Limit, PriceError, PriceList, Spend, Usage,
+    Budget, BudgetBuildError, BudgetBuilder, BudgetExceeded, Cap, CostModel, InvalidAmount, PriceError, PriceList,
+    Spend, Usage,
 };
 use sync_coalesce::{Role, SyncCoalesce};
 
@@ -18,11 +18,11 @@ use crate::support::{bounded, crowd, join, until_following};
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn tokens(count: u64) -> Spend {
-    Spend::of_tokens(count)
+    Spend::from_tokens(count)
 }
 
 fn dollars(amount: f64) -> Spend {
-    Spend::of_dollars(amount).unwrap()
+    Spend::from_dollars(amount).unwrap()
 }
 
 fn of_tokens(cap: u64) -> Budget {
@@ -35,7 +35,7 @@ fn spend(budget: &Budget, amount: Spend) {
 
 #[test]
 fn a_new_budget_has_spent_nothing() {
-    let status = Budget::builder().tokens(10).dollars(1.5).unwrap().build().unwrap().status();
+    let status = Budget::builder().tokens(10).dollars(1.5).build().unwrap().status();
     assert_eq!((status.used, status.reserved, status.total, status.saved), Default::default());
     assert_eq!((status.tokens_left, status.dollars_left, status.period_ends_in), (Some(10), Some(1.5), None));
 }
@@ -57,15 +57,19 @@ fn without_a_cap_it_only_counts() {
 
 #[test]
 fn the_cap_can_be_reached_and_not_passed() {
-    let budget = Budget::builder().tokens(100).dollars(1.0).unwrap().build().unwrap();
+    let budget = Budget::builder().tokens(100).dollars(1.0).build().unwrap();
     spend(&budget, Spend::new(60, 0.9).unwrap());
-    let wanted = Spend::new(41, 0.1).unwrap();
+    let requested = Spend::new(41, 0.1).unwrap();
     let left = Spend::new(40, 0.1).unwrap();
-    assert_eq!(budget.reserve(wanted).unwrap_err(), BudgetError::Exceeded { limit: Limit::Tokens, wanted, left });
-    let wanted = Spend::new(40, 0.100_000_001).unwrap();
-    let error = budget.reserve(wanted).unwrap_err();
-    assert_eq!(error, BudgetError::Exceeded { limit: Limit::Dollars, wanted, left });
-    assert_eq!(error.to_string(), "the budget has $0.1 left, and $0.100000001 were asked for");
+    let refused = |requested| {
+        let error: BudgetExceeded = budget.reserve(requested).unwrap_err();
+        assert_eq!((error.requested, error.left), (requested, left));
+        (error.cap, error.to_string())
+    };
+    assert_eq!(refused(requested), (Cap::Tokens, "budget exceeded: 41 tokens requested, 40 left".to_owned()));
+    let requested = Spend::new(40, 0.100_000_001).unwrap();
+    let text = "budget exceeded: $0.100000001 requested, $0.1 left";
+    assert_eq!(refused(requested), (Cap::Dollars, text.to_owned()));
     assert_eq!(budget.status().reserved, Spend::default(), "a refusal sets nothing aside");
     spend(&budget, left);
     assert_eq!((budget.status().tokens_left, budget.status().dollars_left), (Some(0), Some(0.0)));
@@ -113,21 +117,26 @@ fn a_panic_gives_the_reservation_back() {
 }
 
 #[test]
-fn what_is_no_amount_is_refused() {
+fn an_invalid_amount_is_refused() {
     for amount in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, -1e-300, 18_000_000_001.0] {
-        let is_refused =
-            |error| matches!(error, BudgetError::Amount { dollars } if dollars.to_bits() == amount.to_bits());
+        let is_refused = |error: InvalidAmount| error.dollars.to_bits() == amount.to_bits();
         assert!(is_refused(Spend::new(1, amount).unwrap_err()), "{amount}");
-        assert!(is_refused(Spend::of_dollars(amount).unwrap_err()), "{amount}");
-        assert!(is_refused(Budget::builder().dollars(amount).unwrap_err()), "{amount}");
+        assert!(is_refused(Spend::from_dollars(amount).unwrap_err()), "{amount}");
+        let error = Budget::builder().dollars(amount).build().unwrap_err();
+        assert_eq!(error.to_string(), format!("invalid dollar amount: {amount}"));
+        assert!(matches!(error, BudgetBuildError::Dollars(error) if is_refused(error)), "{amount}");
     }
-    assert_eq!(Spend::of_dollars(-0.0).unwrap(), Spend::default());
-    assert_eq!(Budget::builder().period(Duration::ZERO).build().unwrap_err(), BudgetError::Period);
+    assert_eq!(Spend::from_dollars(-0.0).unwrap(), Spend::default());
+    let error = Budget::builder().period(Duration::ZERO).build().unwrap_err();
+    assert_eq!(
+        (error.to_string().as_str(), error),
+        ("budget period must be longer than zero", BudgetBuildError::Period)
+    );
 }
 
 #[test]
 fn small_amounts_add_up_exactly() {
-    let budget = Budget::builder().dollars(1.0).unwrap().build().unwrap();
+    let budget = Budget::builder().dollars(1.0).build().unwrap();
     let ten_millionth = dollars(1e-7);
     (0..10_000).for_each(|_| spend(&budget, ten_millionth));
     assert_eq!(budget.status().used, dollars(0.001));
@@ -159,7 +168,7 @@ fn racing_threads_do_not_pass_the_cap() {
 #[test]
 fn the_leaders_spend_counts_once_and_the_followers_as_saved() {
     bounded(|| {
-        let budget = Budget::builder().dollars(1.0).unwrap().build().unwrap();
+        let budget = Budget::builder().dollars(1.0).build().unwrap();
         let coalesce: SyncCoalesce<u8, u8> = SyncCoalesce::new();
         let cost = Spend::new(10, 0.5).unwrap();
         thread::scope(|scope| {
@@ -301,23 +310,15 @@ fn calls_are_priced_by_the_list() {
 fn what_has_no_price_is_an_error_that_says_which() {
     let list = PriceList::from_litellm(LIST).unwrap();
     for (model, used, expected) in [
-        ("nobody", usage(0, 0, 0, 0), "the price list does not have the model `nobody`"),
-        ("sample_spec", usage(1, 0, 0, 0), "the price list does not have the model `sample_spec`"),
-        ("embeds", usage(1, 1, 0, 0), "the model `embeds` has no `output_cost_per_token` in the price list"),
-        ("paints", usage(1, 0, 0, 0), "the model `paints` has no `input_cost_per_token` in the price list"),
-        ("odd", usage(1, 0, 0, 0), "the model `odd` has no `input_cost_per_token` in the price list"),
-        (
-            "negative",
-            usage(1, 0, 0, 0),
-            "`input_cost_per_token` of the model `negative` is not a price: a number that is finite and not negative",
-        ),
-        (
-            "text",
-            usage(0, 0, 1, 0),
-            "`input_cost_per_token` of the model `text` is not a price: a number that is finite and not negative",
-        ),
-        ("dear", usage(1, 0, 0, 0), "a call to the model `dear` costs more than can be counted"),
-        ("chat", usage(u64::MAX, 1, 0, 0), "a call to the model `chat` costs more than can be counted"),
+        ("nobody", usage(0, 0, 0, 0), "model `nobody` is not in the price list"),
+        ("sample_spec", usage(1, 0, 0, 0), "model `sample_spec` is not in the price list"),
+        ("embeds", usage(1, 1, 0, 0), "model `embeds` has no `output_cost_per_token` in the price list"),
+        ("paints", usage(1, 0, 0, 0), "model `paints` has no `input_cost_per_token` in the price list"),
+        ("odd", usage(1, 0, 0, 0), "model `odd` has no `input_cost_per_token` in the price list"),
+        ("negative", usage(1, 0, 0, 0), "invalid `input_cost_per_token` of model `negative` in the price list"),
+        ("text", usage(0, 0, 1, 0), "invalid `input_cost_per_token` of model `text` in the price list"),
+        ("dear", usage(1, 0, 0, 0), "a call to model `dear` costs more than can be counted"),
+        ("chat", usage(u64::MAX, 1, 0, 0), "a call to model `chat` costs more than can be counted"),
     ] {
         assert_eq!(list.cost(model, &used).unwrap_err().to_string(), expected);
     }
@@ -328,7 +329,8 @@ fn what_is_no_list_says_so() {
     for text in ["", "[]", "7", "{\"chat\": "] {
         let error = PriceList::from_litellm(text).unwrap_err();
         assert!(matches!(error, PriceError::NotAList(_)), "{text:?}");
-        assert!(error.source().is_some());
+        let text = error.to_string();
+        assert!(text.starts_with("the price list is not a JSON object: ") && text.contains(" at line 1 "), "{text}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::stack::ManualClock;
-use sync_coalesce::stack::cache::{Cache, CacheError, CacheStats};
+use sync_coalesce::stack::cache::{Cache, CacheBuildError, CacheStats};
 use sync_coalesce::{CallError, Ended, FlightId, Observer, SyncCoalesce};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following};
@@ -62,9 +62,9 @@ fn what_is_got_is_what_was_put() {
 
 #[test]
 fn no_room_and_no_time_are_errors() {
-    assert_eq!(Cache::<u32, u32>::builder(0).build().unwrap_err(), CacheError::Capacity);
+    assert_eq!(Cache::<u32, u32>::builder(0).build().unwrap_err(), CacheBuildError::Capacity);
     let no_time = Cache::<u32, u32>::builder(1).time_to_live(Duration::ZERO).build();
-    assert_eq!(no_time.unwrap_err(), CacheError::TimeToLive);
+    assert_eq!(no_time.unwrap_err(), CacheBuildError::TimeToLive);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use sync_coalesce::stack::pace::{Adaptive, PaceError, Pacer, PacerBuilder};
+use sync_coalesce::stack::pace::{Adaptive, Pacer, PacerBuildError, PacerBuilder};
 use sync_coalesce::stack::{Clock, ManualClock};
 
 use crate::support::{Gate, Random, bounded, join, until};
@@ -48,7 +48,7 @@ impl Crowd {
 
     /// Waits until each of them is through or waits.
     fn settle(&self, count: usize) {
-        until("the callers to come to rest", || self.through().len() + self.pacer.waiting() == count);
+        until("the callers to come to rest", || self.through().len() + self.pacer.status().waiting == count);
     }
 
     fn through(&self) -> Vec<(usize, Duration)> {
@@ -212,7 +212,7 @@ fn a_waiter_that_leaves_at_its_deadline_is_charged_nothing_and_delays_nobody() {
             hands.advance(50 * MS);
             assert_eq!(second.join().unwrap(), 100 * MS);
         });
-        assert_eq!((pacer.waiting(), pacer.running()), (0, 0));
+        assert_eq!((pacer.status().waiting, pacer.status().running), (0, 0));
     });
 }
 
@@ -228,7 +228,7 @@ fn one_that_leaves_from_the_middle_of_the_line_changes_nothing() {
             let middle = scope.spawn(|| pacer.acquire_timeout(50 * MS).map(drop));
             until("the middle one to wait", || hands.sleeping() == 2);
             let last = scope.spawn(|| pacer.acquire().waited());
-            until("the last to wait", || pacer.waiting() == 3);
+            until("the last to wait", || pacer.status().waiting == 3);
             hands.advance(50 * MS);
             assert!(middle.join().unwrap().is_err());
             hands.advance(50 * MS);
@@ -259,7 +259,7 @@ fn no_more_run_at_once_than_the_bound() {
                 .map(|_| {
                     scope.spawn(|| {
                         let _permit = pacer.acquire_timeout(Duration::MAX).unwrap();
-                        let running = pacer.running();
+                        let running = pacer.status().running;
                         let mut most = most.lock().unwrap();
                         *most = running.max(*most);
                         drop(most);
@@ -267,13 +267,15 @@ fn no_more_run_at_once_than_the_bound() {
                     })
                 })
                 .collect();
-            until("three that run and the others in line", || (pacer.running(), pacer.waiting()) == (3, 17));
+            until("three that run and the others in line", || {
+                (pacer.status().running, pacer.status().waiting) == (3, 17)
+            });
             assert!(pacer.try_acquire().is_err());
             (0..20).for_each(|_| gate.open());
             join(callers);
         });
         assert_eq!(most.into_inner().unwrap(), 3);
-        assert_eq!((pacer.waiting(), pacer.running()), (0, 0));
+        assert_eq!((pacer.status().waiting, pacer.status().running), (0, 0));
     });
 }
 
@@ -290,7 +292,7 @@ fn a_place_that_becomes_free_goes_to_the_first_in_line() {
                     let _permit = pacer.acquire();
                     order.lock().unwrap().push(number);
                 });
-                until("it to wait", || pacer.waiting() == number + 1);
+                until("it to wait", || pacer.status().waiting == number + 1);
             }
             // Nobody overtakes, though a place is free for a moment.
             drop(held);
@@ -329,11 +331,11 @@ fn retry_after_is_honoured_exactly() {
             let waits = scope.spawn(|| pacer.acquire().waited());
             until("it to wait", || hands.until_next() == Some(7 * SECOND));
             hands.advance(Duration::from_nanos(6_999_999_999));
-            assert_eq!((hands.sleeping(), pacer.waiting()), (1, 1));
+            assert_eq!((hands.sleeping(), pacer.status().waiting), (1, 1));
             hands.advance(Duration::from_nanos(1));
             assert_eq!(waits.join().unwrap(), 7 * SECOND);
         });
-        assert_eq!(pacer.rate(), Some(10.0), "it is not adaptive");
+        assert_eq!(pacer.status().rate, Some(10.0), "it is not adaptive");
     });
 }
 
@@ -372,7 +374,7 @@ fn no_pause_lasts_longer_than_a_day() {
 
 #[track_caller]
 fn assert_rate(pacer: &Pacer, expected: f64) {
-    let rate = pacer.rate().unwrap();
+    let rate = pacer.status().rate.unwrap();
     assert!((rate - expected).abs() < 1e-9, "{rate} and not {expected} calls per second");
 }
 
@@ -435,12 +437,12 @@ fn calls_keep_the_pace_that_the_refusals_have_left() {
 fn what_would_let_nothing_through_is_refused() {
     let rate = |per_second| Pacer::builder().per_second(per_second).build().unwrap_err();
     for per_second in [0.0, -1.0, f64::INFINITY, 1e-7, 2e6] {
-        assert_eq!(rate(per_second), PaceError::Rate { per_second });
+        assert_eq!(rate(per_second), PacerBuildError::Rate { per_second });
     }
-    assert!(matches!(rate(f64::NAN), PaceError::Rate { per_second } if per_second.is_nan()));
-    assert_eq!(Pacer::builder().burst(0).build().unwrap_err(), PaceError::Burst);
-    assert_eq!(Pacer::builder().concurrency(0).build().unwrap_err(), PaceError::Concurrency);
-    assert_eq!(Pacer::builder().adaptive(Adaptive::default()).build().unwrap_err(), PaceError::NoRate);
+    assert!(matches!(rate(f64::NAN), PacerBuildError::Rate { per_second } if per_second.is_nan()));
+    assert_eq!(Pacer::builder().burst(0).build().unwrap_err(), PacerBuildError::Burst);
+    assert_eq!(Pacer::builder().concurrency(0).build().unwrap_err(), PacerBuildError::Concurrency);
+    assert_eq!(Pacer::builder().adaptive(Adaptive::default()).build().unwrap_err(), PacerBuildError::NoRate);
 }
 
 #[test]
@@ -457,7 +459,7 @@ fn settings_that_cannot_adapt_are_named() {
         (plan.interval(Duration::ZERO), "interval"),
     ] {
         let error = Pacer::builder().per_second(1.0).adaptive(adaptive).build().unwrap_err();
-        assert_eq!(error, PaceError::Adaptive { setting });
+        assert_eq!(error, PacerBuildError::Adaptive { setting });
     }
 }
 
@@ -483,7 +485,7 @@ proptest! {
             if is_refused {
                 pacer.throttled(None);
             }
-            let rate = pacer.rate().unwrap();
+            let rate = pacer.status().rate.unwrap();
             prop_assert!((0.2..=full).contains(&rate), "{rate}");
         }
     }

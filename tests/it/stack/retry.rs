@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use sync_coalesce::stack::ManualClock;
-use sync_coalesce::stack::retry::{Jitter, Retry, RetryError, retry_after, retry_after_at, retryable};
+use sync_coalesce::stack::retry::{Jitter, Retry, RetryBuilder, RetryError, retry_after, retry_after_at, retryable};
 
 use crate::support::{bounded, until};
 
@@ -39,9 +39,13 @@ struct Noted {
 }
 
 fn noted() -> Noted {
+    noted_with(|retry| retry)
+}
+
+fn noted_with(build: impl FnOnce(RetryBuilder<Failure>) -> RetryBuilder<Failure>) -> Noted {
     let hands = ManualClock::new();
     let waits = Arc::<Mutex<Vec<_>>>::default();
-    let retry = Retry::new(|failure| *failure != Failure::Final)
+    let retry = Retry::builder(|failure| *failure != Failure::Final)
         .jitter(Jitter::None)
         .retry_after(|failure| match failure {
             Failure::Asks(wait) => Some(*wait),
@@ -55,15 +59,10 @@ fn noted() -> Noted {
                 hands.advance(wait);
             }
         });
-    Noted { retry, waits, hands }
+    Noted { retry: build(retry).build(), waits, hands }
 }
 
 impl Noted {
-    fn with(mut self, build: impl FnOnce(Retry<Failure>) -> Retry<Failure>) -> Self {
-        self.retry = build(self.retry);
-        self
-    }
-
     /// The result of calls that fail like this one after the other, and the waits in between, in milliseconds.
     fn run(&self, failures: &[Failure]) -> (Result<usize, RetryError<Failure>>, Vec<u128>) {
         let mut calls = 0;
@@ -88,19 +87,19 @@ fn it_is_tried_until_it_succeeds() {
 
 #[test]
 fn by_default_there_are_six_attempts() {
-    let exhausted = RetryError::Exhausted { attempts: 6, last: Failure::Busy };
+    let exhausted = RetryError::Exhausted { attempts: 6, error: Failure::Busy };
     assert_eq!(noted().run(&[Failure::Busy; 9]), (Err(exhausted), vec![500, 1000, 2000, 4000, 8000]));
 }
 
 #[test]
 fn waits_double_up_to_the_bound() {
-    let noted = noted().with(|retry| retry.attempts(7).base_delay(SECOND).max_delay(8 * SECOND));
+    let noted = noted_with(|retry| retry.attempts(7).base_delay(SECOND).max_delay(8 * SECOND));
     assert_eq!(noted.run(&[Failure::Busy; 9]).1, [1000, 2000, 4000, 8000, 8000, 8000]);
 }
 
 #[test]
 fn by_default_no_wait_is_longer_than_thirty_seconds_however_many_there_are() {
-    let (result, waits) = noted().with(|retry| retry.attempts(100)).run(&[Failure::Busy; 200]);
+    let (result, waits) = noted_with(|retry| retry.attempts(100)).run(&[Failure::Busy; 200]);
     assert_eq!(result.unwrap_err().attempts(), 100);
     assert_eq!(waits[5..8], [16_000, 30_000, 30_000]);
     assert_eq!(*waits.last().unwrap(), 30_000);
@@ -112,24 +111,24 @@ fn an_error_that_stays_is_told_with_the_attempt_that_it_came_on() {
     let error = result.unwrap_err();
     assert_eq!(error, RetryError::NotRetryable { attempts: 3, error: Failure::Final });
     assert_eq!((error.attempts(), waits.len()), (3, 2));
-    assert_eq!(error.to_string(), "attempt 3 failed in a way that does not pass");
-    assert_eq!(error.source().unwrap().to_string(), "refused");
+    assert_eq!(error.to_string(), "attempt 3 failed and is not retried: refused");
+    assert!(error.source().is_none(), "the text has the cause");
     assert_eq!(error.into_inner(), Failure::Final);
 }
 
 #[test]
 fn the_last_attempt_tells_an_error_that_stays_as_such() {
-    let (result, _) = noted().with(|retry| retry.attempts(2)).run(&[Failure::Busy, Failure::Final]);
+    let (result, _) = noted_with(|retry| retry.attempts(2)).run(&[Failure::Busy, Failure::Final]);
     assert_eq!(result.unwrap_err(), RetryError::NotRetryable { attempts: 2, error: Failure::Final });
 }
 
 #[test]
 fn no_attempts_are_one() {
-    let (result, waits) = noted().with(|retry| retry.attempts(0)).run(&[Failure::Busy]);
+    let (result, waits) = noted_with(|retry| retry.attempts(0)).run(&[Failure::Busy]);
     let error = result.unwrap_err();
     assert_eq!((error.attempts(), waits.len()), (1, 0));
-    assert_eq!(error.to_string(), "gave up after 1 attempts");
-    assert_eq!(error.source().unwrap().to_string(), "refused");
+    assert_eq!(error.to_string(), "gave up after 1 attempt: refused");
+    assert!(error.source().is_none(), "the text has the cause");
 }
 
 #[test]
@@ -141,8 +140,8 @@ fn what_the_provider_asks_for_is_a_floor_and_not_bounded_by_the_longest_wait() {
 
 #[test]
 fn a_wait_that_would_end_after_the_time_is_not_begun() {
-    let with = |timeout| noted().with(|retry| retry.timeout(timeout));
-    let exhausted = |attempts| Err(RetryError::Exhausted { attempts, last: Failure::Busy });
+    let with = |timeout| noted_with(|retry| retry.timeout(timeout));
+    let exhausted = |attempts| Err(RetryError::Exhausted { attempts, error: Failure::Busy });
     // 500, 1000 and 2000 ms: the third would end at 3500.
     assert_eq!(with(3499 * MS).run(&[Failure::Busy; 9]), (exhausted(3), vec![500, 1000]));
     assert_eq!(with(3500 * MS).run(&[Failure::Busy; 9]), (exhausted(4), vec![500, 1000, 2000]));
@@ -152,7 +151,7 @@ fn a_wait_that_would_end_after_the_time_is_not_begun() {
 
 #[test]
 fn the_time_that_attempts_take_counts() {
-    let noted = noted().with(|retry| retry.timeout(10 * SECOND));
+    let noted = noted_with(|retry| retry.timeout(10 * SECOND));
     let mut calls = 0;
     let result = noted.retry.run(|| {
         calls += 1;
@@ -166,13 +165,14 @@ fn the_time_that_attempts_take_counts() {
 fn waits_and_times_beyond_all_clocks_hang_nobody() {
     let (result, waits) = noted().run(&[Failure::Asks(Duration::MAX)]);
     assert_eq!((result.unwrap_err().attempts(), waits.len()), (1, 0));
-    let endless = |retry: Retry<_>| retry.timeout(Duration::MAX).base_delay(Duration::MAX).max_delay(Duration::MAX);
+    let endless =
+        |retry: RetryBuilder<_>| retry.timeout(Duration::MAX).base_delay(Duration::MAX).max_delay(Duration::MAX);
     for jitter in [Jitter::None, Jitter::Equal, Jitter::Full] {
         let (result, waits) =
-            noted().with(|retry| endless(retry).jitter(jitter).random_with(|| 1.0)).run(&[Failure::Busy]);
+            noted_with(|retry| endless(retry).jitter(jitter).random_with(|| 1.0)).run(&[Failure::Busy]);
         assert_eq!((result.unwrap_err().attempts(), waits.len()), (1, 0), "{jitter:?}");
     }
-    assert_eq!(noted().with(|retry| retry.timeout(Duration::MAX)).run(&[Failure::Busy]), (Ok(2), vec![500]));
+    assert_eq!(noted_with(|retry| retry.timeout(Duration::MAX)).run(&[Failure::Busy]), (Ok(2), vec![500]));
 }
 
 #[test]
@@ -190,15 +190,14 @@ fn jitter_takes_its_part_of_the_wait() {
         (Jitter::Full, f64::NAN, 1000),
         (Jitter::Full, f64::INFINITY, 1000),
     ] {
-        let noted = noted().with(|retry| retry.base_delay(SECOND).jitter(jitter).random_with(move || random));
+        let noted = noted_with(|retry| retry.base_delay(SECOND).jitter(jitter).random_with(move || random));
         assert_eq!(noted.run(&[Failure::Busy]).1, [expected], "{jitter:?} at {random}");
     }
 }
 
 #[test]
 fn by_default_all_of_a_wait_is_left_to_chance() {
-    let noted =
-        noted().with(|retry| retry.attempts(400).base_delay(SECOND).max_delay(SECOND).jitter(Jitter::default()));
+    let noted = noted_with(|retry| retry.attempts(400).base_delay(SECOND).max_delay(SECOND).jitter(Jitter::default()));
     let waits = noted.run(&[Failure::Busy; 500]).1;
     assert!(waits.iter().all(|wait| *wait <= 1000), "{waits:?}");
     // Of 399 waits, 2^-399 is the chance that none is in this half.
@@ -209,7 +208,7 @@ fn by_default_all_of_a_wait_is_left_to_chance() {
 fn the_thread_sleeps_by_the_clock_that_was_given() {
     bounded(|| {
         let hands = ManualClock::new();
-        let retry = Retry::new(|(): &()| true).jitter(Jitter::None).clock(&hands);
+        let retry = Retry::builder(|(): &()| true).jitter(Jitter::None).clock(&hands).build();
         thread::scope(|scope| {
             let mut calls = 0;
             let caller = scope.spawn(move || {
@@ -325,13 +324,13 @@ proptest! {
         is_equal in any::<bool>(),
     ) {
         let jitter = if is_equal { Jitter::Equal } else { Jitter::Full };
-        let build = |retry: Retry<_>| retry
+        let build = |retry: RetryBuilder<_>| retry
             .attempts(50)
             .base_delay(Duration::from_millis(base))
             .max_delay(Duration::from_millis(bound))
             .jitter(jitter)
             .random_with(move || random);
-        let (result, waits) = noted().with(build).run(&vec![Failure::Busy; failures]);
+        let (result, waits) = noted_with(build).run(&vec![Failure::Busy; failures]);
         prop_assert_eq!(result, Ok(failures + 1));
         for (index, wait) in waits.into_iter().enumerate() {
             let whole = (u128::from(base) << index).min(u128::from(bound));

@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::stack::budget::{BudgetError, Spend};
+use sync_coalesce::stack::budget::{Budget, Spend};
 use sync_coalesce::stack::cache::Cache;
 use sync_coalesce::stack::ledger::{Ledger, LedgerError, LedgerState, MemoryStore, Record, Store, StoreError};
 use sync_coalesce::stack::pace::Pacer;
@@ -72,7 +73,7 @@ fn failed_work_costs_nothing_and_can_be_done_again() {
     let layers = Layers::new();
     let stack = layers.all().build();
     let exhausted = stack.try_call(&1, after(9, "four")).unwrap_err();
-    assert!(matches!(&exhausted, StackError::Exhausted { attempts: 3, last } if **last == BUSY));
+    assert!(matches!(&exhausted, StackError::Exhausted { attempts: 3, error } if **error == BUSY));
     assert_eq!(exhausted.work().map(|status| **status), Some(BUSY));
     let failed = stack.try_call(&1, || Err(404)).unwrap_err();
     assert!(matches!(&failed, StackError::Failed { attempts: 1, error } if **error == 404));
@@ -86,9 +87,9 @@ fn failed_work_costs_nothing_and_can_be_done_again() {
 fn a_budget_that_is_used_up_refuses_before_anything_runs() {
     let layers = Layers::new();
     let stack = layers.all().build();
-    let all = layers.budget.reserve(Spend::of_tokens(901)).unwrap();
+    let all = layers.budget.reserve(Spend::from_tokens(901)).unwrap();
     let refused = stack.try_call(&1, || unreachable!()).unwrap_err();
-    assert!(matches!(&refused, StackError::Budget(BudgetError::Exceeded { wanted, .. }) if *wanted == MOST));
+    assert!(matches!(&refused, StackError::Budget(exceeded) if exceeded.requested == MOST));
     assert!(refused.work().is_none());
     assert_eq!((layers.state(1), stack.stats().refused_by_budget), (LedgerState::Absent, 1));
     drop(all);
@@ -110,7 +111,8 @@ fn a_pacer_that_refuses_gives_everything_back() {
         // And so does one that refuses a later attempt.
         let pacer = layers.pacer.clone();
         let taken = std::sync::Mutex::new(None);
-        let retry = Retry::new(|_| true).sleep_with(move |_| *taken.lock().unwrap() = Some(pacer.acquire()));
+        let sleep = move |_| *taken.lock().unwrap() = Some(pacer.acquire());
+        let retry = Retry::builder(|_| true).sleep_with(sleep).build();
         let stack = layers.all().retry(retry).pace_timeout(Duration::ZERO).build();
         let refused = stack.try_call(&2, after(9, "four")).unwrap_err();
         assert!(matches!(refused, StackError::Pace(_)));
@@ -254,39 +256,37 @@ fn report(error: &dyn Error) -> String {
 }
 
 #[test]
-fn errors_say_what_refused_and_why() {
+fn errors_say_what_refused_and_why_and_say_it_once() {
     let pacer = Pacer::builder().concurrency(1).build().unwrap();
     let _permit = pacer.try_acquire().unwrap();
     let not_acquired = pacer.try_acquire().unwrap_err();
-    let number = "x".parse::<u8>().unwrap_err();
-    let errors: [(StackError<std::num::ParseIntError>, &str); 6] = [
+    let exceeded = Budget::builder().tokens(1).build().unwrap().reserve(Spend::from_tokens(2)).unwrap_err();
+    let number = || Arc::new("x".parse::<u8>().unwrap_err());
+    let errors: [(StackError<std::num::ParseIntError>, &str); 8] = [
+        (StackError::Failed { attempts: 1, error: number() }, "the call failed: invalid digit found in string"),
         (
-            StackError::Failed { attempts: 1, error: number.clone().into() },
-            "the call failed: invalid digit found in string",
+            StackError::Failed { attempts: 2, error: number() },
+            "the call failed at attempt 2: invalid digit found in string",
         ),
         (
-            StackError::Failed { attempts: 2, error: number.clone().into() },
-            "the call failed for good at attempt 2: invalid digit found in string",
+            StackError::Exhausted { attempts: 3, error: number() },
+            "the call failed after 3 attempts: invalid digit found in string",
         ),
-        (
-            StackError::Exhausted { attempts: 3, last: number.into() },
-            "the call failed at each of 3 attempts: invalid digit found in string",
-        ),
-        (
-            StackError::Pace(not_acquired),
-            "the call was not let through by its pacer: the pacer let nothing more through in time",
-        ),
+        (StackError::Pace(not_acquired), "the call was refused: no permit from the pacer in time"),
+        (StackError::Budget(exceeded), "the call was refused: budget exceeded: 2 tokens requested, 1 left"),
         (
             StackError::Ledger(LedgerError::OtherRequest),
-            "the call was refused by its ledger: the key was used for another request before",
+            "the call was refused: this ledger key was used for a different request",
         ),
         (
-            StackError::Call(CallError::TimedOut),
-            "the call gave no result to share: timed out waiting for the shared call",
+            StackError::Ledger(StoreError::new("the disk is full").into()),
+            "the call was refused: the ledger's store failed: the disk is full",
         ),
+        (StackError::Call(CallError::TimedOut), "timed out waiting for the shared call"),
     ];
     for (error, text) in errors {
         assert_eq!(report(&error), text);
         assert_eq!(report(&error.clone()), text);
+        assert_eq!(report(&error.map_work(|error| (*error).clone())), text);
     }
 }

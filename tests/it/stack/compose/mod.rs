@@ -17,7 +17,7 @@ use sync_coalesce::{Key, Role};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following};
 
-const MOST: Spend = Spend::of_tokens(100);
+const MOST: Spend = Spend::from_tokens(100);
 const BUSY: u16 = 503;
 
 /// What each layer is made of, so that a test can look into it.
@@ -37,11 +37,11 @@ fn fingerprint(key: u32) -> Key {
 
 /// A value costs as many tokens as it has letters.
 fn cost(value: &str) -> Spend {
-    Spend::of_tokens(value.len() as u64)
+    Spend::from_tokens(value.len() as u64)
 }
 
 fn retry() -> Retry<u16> {
-    Retry::new(|status| *status == BUSY).attempts(3).sleep_with(|_| {})
+    Retry::builder(|status| *status == BUSY).attempts(3).sleep_with(|_| {}).build()
 }
 
 impl Layers {
@@ -74,7 +74,7 @@ impl Layers {
     /// Nothing is reserved, and no permit is out.
     #[track_caller]
     fn assert_released(&self) {
-        assert_eq!((self.budget.status().reserved, self.pacer.running()), (Spend::default(), 0));
+        assert_eq!((self.budget.status().reserved, self.pacer.status().running), (Spend::default(), 0));
     }
 }
 
@@ -116,7 +116,7 @@ fn any_layer_may_be_missing() {
         let mut permits = 0;
         let mut work = after(1, "four");
         let outcome = stack.request(&1).try_call(|| {
-            permits += layers.pacer.running();
+            permits += layers.pacer.status().running;
             work()
         });
         let stats = stack.stats();
@@ -199,12 +199,12 @@ fn followers_spend_nothing() {
 fn what_a_call_may_cost_can_be_said_by_its_request() {
     let layers = Layers::new();
     let stack = layers.all().build();
-    let outcome = stack.request(&1).at_most(Spend::of_tokens(7)).call(|| {
+    let outcome = stack.request(&1).at_most(Spend::from_tokens(7)).call(|| {
         assert_eq!(layers.budget.status().reserved.tokens(), 7);
         "four".to_owned()
     });
     assert!(outcome.result.is_ok());
-    let too_much = stack.request(&2).at_most(Spend::of_tokens(997)).call(|| unreachable!());
+    let too_much = stack.request(&2).at_most(Spend::from_tokens(997)).call(|| unreachable!());
     assert!(matches!(too_much.result, Err(StackError::Budget(_))));
 }
 
@@ -302,10 +302,10 @@ fn a_pacer_learns_of_refusals() {
     let learned = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&learned);
     let learn = move |pacer: &Pacer, status: &u16| {
-        seen.lock().unwrap().push((pacer.running(), *status));
+        seen.lock().unwrap().push((pacer.status().running, *status));
         panic!("in what the pacer learns");
     };
-    let stack = layers.all().pace_learns(learn).build();
+    let stack = layers.all().on_error_throttle(learn).build();
     assert_eq!(*stack.try_call(&1, after(2, "four")).unwrap(), "four");
     assert_eq!(*learned.lock().unwrap(), [(1, BUSY), (1, BUSY)]);
 }

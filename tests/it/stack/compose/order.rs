@@ -22,7 +22,7 @@ struct Log {
 
 impl Log {
     fn note(&self, event: &str) {
-        let (reserved, permits) = (self.budget.status().reserved.tokens(), self.pacer.running());
+        let (reserved, permits) = (self.budget.status().reserved.tokens(), self.pacer.status().running);
         self.events.lock().unwrap().push(format!("{event}, {reserved} reserved, {permits} out"));
     }
 }
@@ -78,7 +78,7 @@ fn the_layers_come_in_their_order() {
     // Given in another order, so that it does not come from there.
     let stack: Whole = Stack::builder()
         .pace(pacer)
-        .retry(Retry::new(|status| *status == BUSY).sleep_with(move |_| sleeps()))
+        .retry(Retry::builder(|status| *status == BUSY).sleep_with(move |_| sleeps()).build())
         .budget(budget, MOST, move |value: &String| {
             costs();
             cost(value)

@@ -4,7 +4,6 @@
 pub(crate) mod disk;
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -12,7 +11,7 @@ use std::thread;
 
 use sync_coalesce::Key;
 use sync_coalesce::stack::ledger::{
-    Ledger, LedgerError, LedgerState, MemoryStore, Record, Recorded, Store, StoreError,
+    Ledger, LedgerError, LedgerOutcome, LedgerState, MemoryStore, Record, Store, StoreError,
 };
 
 use crate::support::{Gate, bounded, crowd, join, until};
@@ -27,7 +26,7 @@ fn run(
     key: &str,
     fingerprint: &Key,
     value: u32,
-) -> (Result<Recorded<u32>, LedgerError<Infallible>>, bool) {
+) -> (Result<LedgerOutcome<u32>, LedgerError<Infallible>>, bool) {
     let mut ran = false;
     let result = ledger.run_once(key, fingerprint, || {
         ran = true;
@@ -126,7 +125,11 @@ fn a_result_of_another_type_is_an_error() {
     let result = ledger.run_once("a", &request("r"), || Ok::<_, Infallible>("text".to_owned()));
     let error = result.unwrap_err();
     assert!(matches!(error, LedgerError::Unreadable(_)));
-    assert!(error.source().is_some());
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the result under this ledger key is not of this type: invalid type: integer `1`"),
+        "{text}"
+    );
 }
 
 /// ```text
@@ -242,7 +245,7 @@ fn what_cannot_be_noted_does_not_run() {
     let (result, ran) = run(&broken("begin"), "a", &request("r"), 1);
     let error = result.unwrap_err();
     assert!(matches!(error, LedgerError::Store(_)));
-    assert_eq!(error.source().unwrap().source().unwrap().to_string(), "the disk is full");
+    assert_eq!(error.to_string(), "the ledger's store failed: the disk is full");
     assert!(!ran);
 }
 
@@ -252,7 +255,7 @@ fn a_result_that_cannot_be_committed_is_not_lost_and_its_key_is_unknown() {
     let (result, ran) = run(&ledger, "a", &asked, 1);
     let recorded = result.unwrap();
     assert_eq!((recorded.value, recorded.is_replay, ran), (1, false, true));
-    assert_eq!(recorded.committed.unwrap_err().to_string(), "the ledger's store failed");
+    assert_eq!(recorded.committed.unwrap_err().to_string(), "the ledger's store failed: the disk is full");
     assert_unknown(&ledger, "a", &asked);
 }
 
