@@ -5,7 +5,7 @@ mod budget;
 #[cfg(feature = "cache")]
 mod cache;
 #[cfg(all(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
-mod compose;
+mod layers;
 #[cfg(feature = "ledger")]
 mod ledger;
 #[cfg(feature = "pace")]
