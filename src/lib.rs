@@ -309,13 +309,13 @@
 //! Besides coalescing, people put layers around a paid call. Here each is a plain blocking object behind a Cargo
 //! feature, to be used alone or with others:
 //!
-//! - `cache`: [`stack::cache::Cache`] keeps values, so many and for so long.
-//! - `pace`: [`stack::pace::Pacer`] lets through so many calls per second, and so many at once.
-//! - `retry`: [`stack::retry::Retry`] asks again after errors that may pass.
-//! - `budget`: [`stack::budget::Budget`] caps tokens and money.
-//! - `ledger`: [`stack::ledger::Ledger`] does not do again what is done; with `redb`, after a restart neither.
+//! - `cache`: `stack::cache::Cache` keeps values, so many and for so long.
+//! - `pace`: `stack::pace::Pacer` lets through so many calls per second, and so many at once.
+//! - `retry`: `stack::retry::Retry` asks again after errors that may pass.
+//! - `budget`: `stack::budget::Budget` caps tokens and money.
+//! - `ledger`: `stack::ledger::Ledger` does not do again what is done; with `redb`, after a restart neither.
 //!
-//! With any of these features, [`stack::Stack`] puts the layers that it is given around a call, in the one order in
+//! With any of these features, `stack::Stack` puts the layers that it is given around a call, in the one order in
 //! which they fit together.
 //!
 //! [`chat::alternate`] needs no feature. It makes of a conversation one whose roles take turns, for providers that

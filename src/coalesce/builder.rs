@@ -178,7 +178,7 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     /// A thread that blocks in a wait for a flight, a ticket or a stream, or in [`drain`](SyncCoalesce::drain), does
     /// not count: another one takes its place, and ends when there are too many again. Any other wait keeps the
     /// thread's place: in a join, a channel, a mutex, a ticket's raw receiver, or a layer of the stack, such as
-    /// [`Pacer::acquire`](crate::stack::pace::Pacer::acquire).
+    /// `stack::pace::Pacer::acquire`.
     pub fn pool_threads(mut self, threads: usize) -> Self {
         self.pool_threads = threads.max(1);
         self
