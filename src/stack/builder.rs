@@ -166,8 +166,8 @@ impl<K, T, E> StackBuilder<K, T, E> {
     /// # Examples
     ///
     /// ```
-    /// use sync_coalesce::stack::pace::{Adaptive, Pacer};
     /// use sync_coalesce::stack::Stack;
+    /// use sync_coalesce::stack::pace::{Adaptive, Pacer};
     ///
     /// let pacer = Pacer::builder().per_second(10.0).adaptive(Adaptive::default()).build()?;
     /// let stack: Stack<String, String, u16> = Stack::builder()

@@ -32,8 +32,8 @@ use crate::stack::clock::Clock;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sync_coalesce::stack::cache::Cache;
 /// use sync_coalesce::stack::ManualClock;
+/// use sync_coalesce::stack::cache::Cache;
 ///
 /// let clock = ManualClock::new();
 /// let cache = Cache::builder(1_000).time_to_live(Duration::from_secs(60)).clock(&clock).build()?;

@@ -14,8 +14,8 @@ use super::error::PacerBuildError;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sync_coalesce::stack::pace::{Adaptive, Pacer};
 /// use sync_coalesce::stack::ManualClock;
+/// use sync_coalesce::stack::pace::{Adaptive, Pacer};
 ///
 /// let clock = ManualClock::new();
 /// let pacer = Pacer::builder().per_second(10.0).adaptive(Adaptive::default()).clock(&clock).build()?;

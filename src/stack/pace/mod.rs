@@ -44,8 +44,8 @@ use crate::sync::{Mutex, step};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sync_coalesce::stack::pace::Pacer;
 /// use sync_coalesce::stack::ManualClock;
+/// use sync_coalesce::stack::pace::Pacer;
 ///
 /// let clock = ManualClock::new();
 /// let pacer = Pacer::builder().per_second(0.2).concurrency(3).clock(&clock).build()?;

@@ -307,7 +307,7 @@ fn calls_are_priced_by_the_list() {
 }
 
 #[test]
-fn what_has_no_price_is_an_error_that_says_which() {
+fn a_missing_price_is_an_error_that_names_it() {
     let list = PriceList::from_litellm(LIST).unwrap();
     for (model, used, expected) in [
         ("nobody", usage(0, 0, 0, 0), "model `nobody` is not in the price list"),
@@ -325,7 +325,7 @@ fn what_has_no_price_is_an_error_that_says_which() {
 }
 
 #[test]
-fn what_is_no_list_says_so() {
+fn a_price_list_that_is_not_an_object_is_an_error() {
     for text in ["", "[]", "7", "{\"chat\": "] {
         let error = PriceList::from_litellm(text).unwrap_err();
         assert!(matches!(error, PriceError::NotAList(_)), "{text:?}");

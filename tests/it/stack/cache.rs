@@ -52,7 +52,7 @@ fn a_value_is_kept_replaced_and_removed() {
 }
 
 #[test]
-fn what_is_got_is_what_was_put() {
+fn get_returns_what_was_inserted() {
     let cache = cache(10);
     let value = Arc::new(7);
     cache.insert(1, Arc::clone(&value));
@@ -151,7 +151,7 @@ fn each_value_can_have_its_own_time() {
 }
 
 #[test]
-fn what_nobody_asks_for_is_swept_out() {
+fn an_expired_value_is_removed_without_a_lookup() {
     bounded(|| {
         let cache = Cache::builder(10).build().unwrap();
         cache.insert_for(1, 1, Duration::from_millis(1));

@@ -17,6 +17,11 @@ fn pacer(hands: &ManualClock, build: impl FnOnce(PacerBuilder) -> PacerBuilder) 
     build(Pacer::builder().clock(hands)).build().unwrap()
 }
 
+fn waiting_and_running(pacer: &Pacer) -> (usize, u32) {
+    let status = pacer.status();
+    (status.waiting, status.running)
+}
+
 /// Callers that come one after the other, and when each of them was let through.
 struct Crowd {
     pacer: Pacer,
@@ -165,7 +170,7 @@ fn a_wait_is_charged_once() {
 
 /// Neither a lack of places nor a pause takes anything from the bucket.
 #[test]
-fn what_is_not_let_through_is_not_charged() {
+fn a_caller_that_is_not_let_through_is_not_charged() {
     let hands = ManualClock::new();
     let pacer = pacer(&hands, |builder| builder.per_second(0.001).burst(3).concurrency(1));
     let held = pacer.acquire();
@@ -212,7 +217,7 @@ fn a_waiter_that_leaves_at_its_deadline_is_charged_nothing_and_delays_nobody() {
             hands.advance(50 * MS);
             assert_eq!(second.join().unwrap(), 100 * MS);
         });
-        assert_eq!((pacer.status().waiting, pacer.status().running), (0, 0));
+        assert_eq!(waiting_and_running(&pacer), (0, 0));
     });
 }
 
@@ -267,15 +272,13 @@ fn no_more_run_at_once_than_the_bound() {
                     })
                 })
                 .collect();
-            until("three that run and the others in line", || {
-                (pacer.status().running, pacer.status().waiting) == (3, 17)
-            });
+            until("three that run and the others in line", || waiting_and_running(&pacer) == (17, 3));
             assert!(pacer.try_acquire().is_err());
             (0..20).for_each(|_| gate.open());
             join(callers);
         });
         assert_eq!(most.into_inner().unwrap(), 3);
-        assert_eq!((pacer.status().waiting, pacer.status().running), (0, 0));
+        assert_eq!(waiting_and_running(&pacer), (0, 0));
     });
 }
 
@@ -434,7 +437,7 @@ fn calls_keep_the_pace_that_the_refusals_have_left() {
 }
 
 #[test]
-fn what_would_let_nothing_through_is_refused() {
+fn settings_that_would_let_nothing_through_are_refused() {
     let rate = |per_second| Pacer::builder().per_second(per_second).build().unwrap_err();
     for per_second in [0.0, -1.0, f64::INFINITY, 1e-7, 2e6] {
         assert_eq!(rate(per_second), PacerBuildError::Rate { per_second });

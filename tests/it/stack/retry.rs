@@ -106,7 +106,7 @@ fn by_default_no_wait_is_longer_than_thirty_seconds_however_many_there_are() {
 }
 
 #[test]
-fn an_error_that_stays_is_told_with_the_attempt_that_it_came_on() {
+fn a_permanent_error_comes_with_the_number_of_attempts() {
     let (result, waits) = noted().run(&[Failure::Busy, Failure::Busy, Failure::Final]);
     let error = result.unwrap_err();
     assert_eq!(error, RetryError::NotRetryable { attempts: 3, error: Failure::Final });
@@ -117,13 +117,13 @@ fn an_error_that_stays_is_told_with_the_attempt_that_it_came_on() {
 }
 
 #[test]
-fn the_last_attempt_tells_an_error_that_stays_as_such() {
+fn a_permanent_error_on_the_last_attempt_is_not_retryable() {
     let (result, _) = noted_with(|retry| retry.attempts(2)).run(&[Failure::Busy, Failure::Final]);
     assert_eq!(result.unwrap_err(), RetryError::NotRetryable { attempts: 2, error: Failure::Final });
 }
 
 #[test]
-fn no_attempts_are_one() {
+fn zero_attempts_count_as_one() {
     let (result, waits) = noted_with(|retry| retry.attempts(0)).run(&[Failure::Busy]);
     let error = result.unwrap_err();
     assert_eq!((error.attempts(), waits.len()), (1, 0));
@@ -196,7 +196,7 @@ fn jitter_takes_its_part_of_the_wait() {
 }
 
 #[test]
-fn by_default_all_of_a_wait_is_left_to_chance() {
+fn by_default_all_of_a_delay_is_random() {
     let noted = noted_with(|retry| retry.attempts(400).base_delay(SECOND).max_delay(SECOND).jitter(Jitter::default()));
     let waits = noted.run(&[Failure::Busy; 500]).1;
     assert!(waits.iter().all(|wait| *wait <= 1000), "{waits:?}");
@@ -268,13 +268,13 @@ fn retry_after_is_read_as_seconds_or_as_a_date() {
 }
 
 #[test]
-fn statuses_pass_or_stay() {
+fn statuses_are_transient_or_permanent() {
     let passing: Vec<u16> = (0..1000).filter(|status| retryable::status(*status)).collect();
     assert_eq!(passing, [408, 425, 429, 500, 502, 503, 504, 529]);
 }
 
 #[test]
-fn what_a_body_names_outweighs_the_status() {
+fn the_failure_that_a_body_names_outweighs_the_status() {
     let openai = |kind: &str, code: &str| format!(r#"{{"error": {{"message": "m", "type": {kind}, "code": {code}}}}}"#);
     let anthropic = |kind: &str| format!(r#"{{"type": "error", "error": {{"type": "{kind}", "message": "m"}}}}"#);
     let gemini = |status: &str| format!(r#"{{"error": {{"code": 429, "message": "m", "status": "{status}"}}}}"#);

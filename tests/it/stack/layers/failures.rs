@@ -191,7 +191,7 @@ fn a_ledger_that_refuses_is_told_apart() {
 }
 
 #[test]
-fn one_who_runs_alone_is_told_that_the_ledger_is_about_it() {
+fn a_caller_that_runs_alone_is_refused_by_the_ledger() {
     bounded(|| {
         let layers = Layers::new();
         let stack = layers.all().build();

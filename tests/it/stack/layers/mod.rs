@@ -196,7 +196,7 @@ fn followers_spend_nothing() {
 }
 
 #[test]
-fn what_a_call_may_cost_can_be_said_by_its_request() {
+fn a_request_can_set_its_own_maximum_cost() {
     let layers = Layers::new();
     let stack = layers.all().build();
     let outcome = stack.request(&1).at_most(Spend::from_tokens(7)).call(|| {
@@ -297,7 +297,7 @@ fn a_leader_looks_again() {
 }
 
 #[test]
-fn a_pacer_learns_of_refusals() {
+fn a_pacer_is_throttled_by_errors() {
     let layers = Layers::new();
     let learned = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&learned);

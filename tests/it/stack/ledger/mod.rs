@@ -241,7 +241,7 @@ fn broken(method: &'static str) -> Ledger {
 }
 
 #[test]
-fn what_cannot_be_noted_does_not_run() {
+fn work_whose_beginning_cannot_be_recorded_does_not_run() {
     let (result, ran) = run(&broken("begin"), "a", &request("r"), 1);
     let error = result.unwrap_err();
     assert!(matches!(error, LedgerError::Store(_)));
