@@ -86,8 +86,9 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         if left {
             self.flight.flights.following.give_back(1);
         }
-        if bypasses && also_if!(RunsUncounted, left) {
-            self.flight.shard.lock().counters.impatient += 1;
+        if bypasses {
+            // Also where the flight has ended meanwhile.
+            step!(RunsUncounted, self.flight.shard.lock().counters.impatient += 1);
         }
     }
 

@@ -11,7 +11,8 @@ use hashbrown::Equivalent;
 use super::Stack;
 use super::error::StackError;
 use super::lead::LeadContext;
-use crate::coalesce::options::Request;
+use crate::call::{Call, OneKey};
+use crate::coalesce::SyncCoalesce;
 use crate::outcome::Role;
 #[cfg(feature = "budget")]
 use crate::stack::budget::Spend;
@@ -21,7 +22,7 @@ use crate::stack::budget::Spend;
 pub struct StackRequest<'a, Q: ?Sized, K, T, E> {
     stack: &'a Stack<K, T, E>,
     key: &'a Q,
-    request: Request<'a, Q, K, Arc<T>, StackError<E>, RandomState>,
+    request: Call<'a, SyncCoalesce<K, Arc<T>, StackError<E>, RandomState>, OneKey<'a, Q>>,
     context: LeadContext,
 }
 
@@ -50,23 +51,23 @@ pub enum Via {
 
 impl<'a, Q: ?Sized, K, T, E> StackRequest<'a, Q, K, T, E> {
     pub(super) fn new(stack: &'a Stack<K, T, E>, key: &'a Q) -> Self {
-        let request = stack.coalesce.request(key);
+        let request = stack.coalesce.on(key);
         Self { stack, key, request, context: LeadContext::default() }
     }
 
-    /// As [`Request::timeout`].
+    /// As [`Call::timeout`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.request = self.request.timeout(timeout);
         self
     }
 
-    /// As [`Request::deadline`].
+    /// As [`Call::deadline`].
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.request = self.request.deadline(deadline);
         self
     }
 
-    /// As [`Request::patience`]. A caller that runs alone goes through all layers that a leader goes through, and a
+    /// As [`Call::patience`]. A caller that runs alone goes through all layers that a leader goes through, and a
     /// ledger refuses it because the key is [in progress](crate::stack::ledger::LedgerError::InProgress).
     pub fn patience(mut self, patience: Duration) -> Self {
         self.request = self.request.patience(patience);

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use sync_coalesce::observe::{FlightId, Observer, RunEnded};
 use sync_coalesce::stack::ManualClock;
 use sync_coalesce::stack::cache::{Cache, CacheBuildError, CacheStats};
-use sync_coalesce::{CallError, Ended, FlightId, Observer, SyncCoalesce};
+use sync_coalesce::{CallError, SyncCoalesce};
 
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following};
 
@@ -299,7 +300,7 @@ impl Pair {
 struct AsksAtTheEnd(Arc<std::sync::Mutex<Option<Pair>>>);
 
 impl Observer for AsksAtTheEnd {
-    fn ended(&self, _: &FlightId<'_>, _: &Ended) {
+    fn ended(&self, _: &FlightId<'_>, _: &RunEnded) {
         let pair = self.0.lock().unwrap().take();
         if let Some(pair) = pair {
             (pair.ask)(&pair);

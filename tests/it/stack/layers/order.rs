@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
+use sync_coalesce::observe::{FlightId, Observer, RunEnded};
 use sync_coalesce::stack::Stack;
 use sync_coalesce::stack::budget::Budget;
 use sync_coalesce::stack::cache::Cache;
 use sync_coalesce::stack::ledger::{Ledger, MemoryStore, Record, Store, StoreError};
 use sync_coalesce::stack::pace::Pacer;
 use sync_coalesce::stack::retry::Retry;
-use sync_coalesce::{Ended, FlightId, Key, Observer, SyncCoalesce};
+use sync_coalesce::{Key, SyncCoalesce};
 
 use super::{BUSY, Layers, MOST, Whole, after, cost, fingerprint};
 
@@ -56,7 +57,7 @@ impl Observer for LoggedFlights {
         self.0.note(&format!("led after {} looks", self.1.stats().misses));
     }
 
-    fn ended(&self, _: &FlightId<'_>, _: &Ended) {
+    fn ended(&self, _: &FlightId<'_>, _: &RunEnded) {
         self.0.note(&format!("ended with {} in the cache", self.1.stats().entries));
     }
 }
