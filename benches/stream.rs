@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use sync_coalesce::{Stream, StreamCoalesce};
+use sync_coalesce::stream::{Stream, StreamCoalesce};
 
 use self::support::is_quick;
 use self::support::report::{Report, figure};
@@ -181,7 +181,7 @@ fn shared_ways(readers: u32, chunks: u32) -> Vec<Duration> {
         Some(Ok(chunk))
     });
     let mut puller = streams.stream(&1, || Ok(source)).unwrap();
-    let others: Vec<Stream<'_, u32, ()>> =
+    let others: Vec<Stream<u32, ()>> =
         (0..readers).map(|_| streams.stream(&1, || Ok(from_fn(|| None))).unwrap()).collect();
     thread::scope(|scope| {
         scope.spawn(|| while puller.next().is_some() {});

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use serde_json::{Value, json};
-use sync_coalesce::{Key, StreamCoalesce};
+use sync_coalesce::Key;
+use sync_coalesce::stream::StreamCoalesce;
 
 use support::args::Endpoint;
 use support::client::{Client, SendError};

@@ -267,7 +267,7 @@
 //!
 //! # Streams
 //!
-//! A [`StreamCoalesce`] does the same for what comes bit by bit, such as the answer of a language model: one source is
+//! A [`StreamCoalesce`](stream::StreamCoalesce) does the same for what comes bit by bit, such as the answer of a language model: one source is
 //! open per key, every reader has all its chunks from the first one, whenever it came, and when the last reader leaves
 //! the source is dropped, so that nothing more is paid for. No thread is made: whoever needs the next chunk first pulls
 //! it, in its own thread.
@@ -275,7 +275,7 @@
 //! ```
 //! use std::convert::Infallible;
 //! use std::thread;
-//! use sync_coalesce::StreamCoalesce;
+//! use sync_coalesce::stream::StreamCoalesce;
 //!
 //! let streams: StreamCoalesce<String, &str> = StreamCoalesce::new();
 //! let open = || Ok(["Nine ", "to ", "five."].map(Ok::<_, Infallible>));
@@ -388,8 +388,7 @@ pub mod stack;
 mod stats;
 pub use stats::{FlightInfo, Stats};
 
-mod stream;
-pub use stream::{Stream, StreamBuilder, StreamCoalesce, StreamError, StreamRequest, StreamStats};
+pub mod stream;
 
 mod sync;
 mod wait;

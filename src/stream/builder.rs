@@ -2,17 +2,19 @@
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::StreamCoalesce;
 use super::settings::Settings;
 use super::table::Table;
+use crate::panic::CatchDrop;
 
 /// Builds a [`StreamCoalesce`]. No combination of settings is invalid.
 ///
 /// ```
 /// use std::time::Duration;
-/// use sync_coalesce::StreamCoalesce;
+/// use sync_coalesce::stream::StreamCoalesce;
 ///
 /// let streams: StreamCoalesce<String, String> = StreamCoalesce::builder()
 ///     .name("answers")
@@ -36,13 +38,13 @@ impl<K, C, E> StreamBuilder<K, C, E> {
 }
 
 impl<K, C, E, S> StreamBuilder<K, C, E, S> {
-    /// A name for people: it shows in `Debug`, and in the chain of a [`Deadlock`](crate::StreamError::Deadlock).
+    /// A name for people: it shows in `Debug`, and in the chain of a [`Deadlock`](crate::stream::StreamError::Deadlock).
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = Some(name.into().into_boxed_str());
         self
     }
 
-    /// The [`timeout`](crate::StreamRequest::timeout) of a caller whose request says nothing; without this, none.
+    /// The [`timeout`](crate::stream::StreamRequest::timeout) of a caller whose request says nothing; without this, none.
     ///
     /// It is one deadline for the whole stream, by the clock and counted from the call. Nobody past it pulls, so it
     /// ends a lone reader too. `Duration::MAX` is no limit.
@@ -55,7 +57,7 @@ impl<K, C, E, S> StreamBuilder<K, C, E, S> {
     ///
     /// A chunk more, and the oldest is dropped: from then on nobody can start at the first one, so later callers open
     /// a stream of their own. A reader that has not had what was dropped gets
-    /// [`Lagged`](crate::StreamError::Lagged).
+    /// [`Lagged`](crate::stream::StreamError::Lagged).
     pub fn max_buffered(mut self, chunks: usize) -> Self {
         self.settings.max_chunks = chunks;
         self
@@ -69,7 +71,7 @@ impl<K, C, E, S> StreamBuilder<K, C, E, S> {
     /// weighs nothing.
     pub fn max_buffered_bytes(mut self, bytes: u64, weigher: impl Fn(&C) -> u64 + Send + Sync + 'static) -> Self {
         self.settings.max_bytes = bytes;
-        self.settings.weigher = Some(Box::new(weigher));
+        self.settings.weigher = CatchDrop::new(Box::new(weigher));
         self
     }
 
@@ -88,7 +90,7 @@ impl<K, C, E, S> StreamBuilder<K, C, E, S> {
     /// The coalescer.
     #[must_use]
     pub fn build(self) -> StreamCoalesce<K, C, E, S> {
-        StreamCoalesce { table: Table::new(self.settings), hasher: self.hasher }
+        StreamCoalesce { table: Arc::new(Table::new(self.settings)), hasher: self.hasher }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{fmt, io};
 use crate::error::{CallError, write_with_cause};
 use crate::shared_error::SharedError;
 
-/// Why a reader of a [`Stream`](crate::Stream) gets no more; `E` is the error of the source.
+/// Why a reader of a [`Stream`](crate::stream::Stream) gets no more; `E` is the error of the source.
 ///
 /// It is the last item that a reader gets, after all chunks that came before it. A stream that came to its end gives no
 /// such item. It prints its cause too, as [`CallError`] does, and becomes an [`Error`] with

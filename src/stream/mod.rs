@@ -20,6 +20,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
@@ -63,7 +64,7 @@ use crate::wait::limits::WaitUntil;
 ///
 /// ```
 /// use std::convert::Infallible;
-/// use sync_coalesce::StreamCoalesce;
+/// use sync_coalesce::stream::StreamCoalesce;
 ///
 /// let streams: StreamCoalesce<String, &str> = StreamCoalesce::new();
 /// let open = || Ok(["Nine ", "to ", "five."].map(Ok::<_, Infallible>));
@@ -81,7 +82,8 @@ use crate::wait::limits::WaitUntil;
 /// assert_eq!(streams.stats().opened, 1);
 /// ```
 pub struct StreamCoalesce<K, C, E = Infallible, S = RandomState> {
-    table: Table<K, C, E>,
+    /// Shared with the readers, who may outlive this.
+    table: Arc<Table<K, C, E>>,
     hasher: S,
 }
 
@@ -158,14 +160,14 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
     /// there are too many readers, [`CallError::Closed`] after [`close`](StreamCoalesce::close),
     /// [`CallError::Cancelled`] if [`cancel`](StreamCoalesce::cancel) came during the opening. As one who waits,
     /// [`CallError::TimedOut`], and [`CallError::Deadlock`] if `open` waits for this thread.
-    pub fn stream<Q, I>(&self, key: &Q, open: impl FnOnce() -> Result<I, E>) -> Result<Stream<'_, C, E>, CallError<E>>
+    pub fn stream<Q, I>(&self, key: &Q, open: impl FnOnce() -> Result<I, E>) -> Result<Stream<C, E>, CallError<E>>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
         I: IntoIterator<Item = Result<C, E>>,
         I::IntoIter: Send + 'static,
-        K: Send,
-        C: Send + Sync,
-        E: Send + Sync,
+        K: Send + 'static,
+        C: Send + Sync + 'static,
+        E: Send + Sync + 'static,
     {
         self.begin(key, None, open)
     }
@@ -175,24 +177,26 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
         key: &Q,
         limit: Option<WaitUntil>,
         open: impl FnOnce() -> Result<I, E>,
-    ) -> Result<Stream<'_, C, E>, CallError<E>>
+    ) -> Result<Stream<C, E>, CallError<E>>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
         I: IntoIterator<Item = Result<C, E>>,
         I::IntoIter: Send + 'static,
-        K: Send,
-        C: Send + Sync,
-        E: Send + Sync,
+        K: Send + 'static,
+        C: Send + Sync + 'static,
+        E: Send + Sync + 'static,
     {
         let limit = limit.or(self.table.settings.timeout.map(WaitUntil::Timeout));
         let deadline = limit.and_then(|limit| limit.deadline(sync::now()));
-        match self.table.enter(self.hasher.hash_one(key), key)? {
-            Entered::Opens(log) => Stream::new(&self.table, log, deadline).open(open),
+        let entered = self.table.enter(self.hasher.hash_one(key), key)?;
+        let owner = Arc::clone(&self.table);
+        match entered {
+            Entered::Opens(log) => Stream::new(owner, log, deadline).open(open),
             Entered::Joins(log, waiting) => {
                 // It is not called, and its Drop may panic. Dropped later, it would meet the stream on its way out, which
                 // the compiler forgets then (Rust's issue 47949), and a reader that is forgotten is never taken off.
                 catch_panic(|| drop(open));
-                Stream::new(&self.table, log, deadline).wait_for_opening(waiting)
+                Stream::new(owner, log, deadline).wait_for_opening(waiting)
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::StreamError;
 use super::log::{Appended, End, Log, Source};
-use super::table::{Home, drop_each};
+use super::table::{Owner, drop_each};
 use crate::panic::{catch, catch_panic, message};
 use crate::stream::faults::Fault;
 use crate::sync::is_planted;
@@ -31,7 +31,7 @@ impl Drop for Leading {
 ///
 /// `open`, and making an iterator of what it returns, may return, return an error, panic, or ask for the same key
 /// again, which is refused. A panic ends the stream for all and goes on.
-pub(super) fn open<C, E, I>(home: &dyn Home<C, E>, log: &Log<C, E>, open: impl FnOnce() -> Result<I, E>) -> End<E>
+pub(super) fn open<C, E, I>(owner: &dyn Owner<C, E>, log: &Log<C, E>, open: impl FnOnce() -> Result<I, E>) -> End<E>
 where
     I: IntoIterator<Item = Result<C, E>>,
     I::IntoIter: Send + 'static,
@@ -44,9 +44,9 @@ where
             catch_panic(|| drop(source));
             end
         }),
-        Ok(Err(error)) => home.end(log, Err(StreamError::Failed(Arc::new(error)))),
+        Ok(Err(error)) => owner.end(log, Err(StreamError::Failed(Arc::new(error)))),
         Err(payload) => {
-            let _ = home.end(log, Err(StreamError::SourcePanicked { message: message(&*payload) }));
+            let _ = owner.end(log, Err(StreamError::SourcePanicked { message: message(&*payload) }));
             drop(leading);
             resume_unwind(payload);
         }
@@ -57,14 +57,14 @@ where
 ///
 /// The source's `next` may return a chunk, the end or an error, panic, or read the same stream again, which is refused.
 /// A panic ends the stream for all and goes on.
-pub(super) fn pull<C, E>(home: &dyn Home<C, E>, log: &Log<C, E>, mut source: Source<C, E>) -> Result<Arc<C>, End<E>> {
+pub(super) fn pull<C, E>(owner: &dyn Owner<C, E>, log: &Log<C, E>, mut source: Source<C, E>) -> Result<Arc<C>, End<E>> {
     let leading = Leading::begin();
     let end = match catch(|| source.next()) {
         Ok(Some(Ok(chunk))) => {
-            let weight = home.settings().weigh(&chunk);
+            let weight = owner.settings().weigh(&chunk);
             let chunk = Arc::new(chunk);
             let kept = Arc::clone(&chunk);
-            return match log.append(source, kept, weight, home.settings(), || home.set_apart(log)) {
+            return match log.append(source, kept, weight, owner.settings(), || owner.set_apart(log)) {
                 Appended::Kept { shed } => {
                     drop(leading);
                     drop_each(shed);
@@ -78,11 +78,11 @@ pub(super) fn pull<C, E>(home: &dyn Home<C, E>, log: &Log<C, E>, mut source: Sou
                 }
             };
         }
-        Ok(None) => home.end(log, Ok(())),
-        Ok(Some(Err(error))) => home.end(log, Err(StreamError::Failed(Arc::new(error)))),
+        Ok(None) => owner.end(log, Ok(())),
+        Ok(Some(Err(error))) => owner.end(log, Err(StreamError::Failed(Arc::new(error)))),
         Err(payload) => {
             if !is_planted(Fault::SourcePanicEndsNothing) {
-                let _ = home.end(log, Err(StreamError::SourcePanicked { message: message(&*payload) }));
+                let _ = owner.end(log, Err(StreamError::SourcePanicked { message: message(&*payload) }));
             }
             drop(leading);
             catch_panic(|| drop(source));

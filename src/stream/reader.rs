@@ -10,13 +10,13 @@ use std::sync::Arc;
 use super::StreamError;
 use super::log::{End, Found, Log};
 use super::pull;
-use super::table::{Home, Leaving, label};
+use super::table::{Leaving, Owner, label};
 use crate::error::CallError;
 use crate::panic::catch_panic;
 use crate::sync::Instant;
 use crate::wait::graph::WaitEdge;
 
-/// One reader of a shared stream, made by [`StreamCoalesce::stream`](crate::StreamCoalesce::stream): an iterator over
+/// One reader of a shared stream, made by [`StreamCoalesce::stream`](crate::stream::StreamCoalesce::stream): an iterator over
 /// all its chunks, from the first one.
 ///
 /// Each item is a chunk, shared by all readers, or the error that cut the stream off, which is the last item. A stream
@@ -30,16 +30,16 @@ use crate::wait::graph::WaitEdge;
 /// [`next`](Iterator::next) returns at once where another reader has pulled the next chunk. Else it pulls in this
 /// thread, or waits for the reader that does, until that has the chunk or this reader's deadline passes.
 ///
-/// A pull of its own is not interrupted: a deadline, [`cancel`](crate::StreamCoalesce::cancel) and
-/// [`close`](crate::StreamCoalesce::close) take effect only when it returns. After `cancel` and `close` what it pulled
+/// A pull of its own is not interrupted: a deadline, [`cancel`](crate::stream::StreamCoalesce::cancel) and
+/// [`close`](crate::stream::StreamCoalesce::close) take effect only when it returns. After `cancel` and `close` what it pulled
 /// is dropped; after a deadline it has that chunk, and no other that it would have to pull.
 ///
 /// # Panics
 ///
 /// A panic of the source goes on to the reader that pulled; the others get [`StreamError::SourcePanicked`], and so does
 /// that one if it asks again. A panic in the `Drop` of the source, a chunk, an error or a key is dropped.
-pub struct Stream<'a, C, E> {
-    home: &'a (dyn Home<C, E> + Sync),
+pub struct Stream<C, E> {
+    owner: Arc<dyn Owner<C, E> + Send + Sync>,
     /// None once it has left.
     log: Option<Arc<Log<C, E>>>,
     deadline: Option<Instant>,
@@ -49,10 +49,14 @@ pub struct Stream<'a, C, E> {
     rest: Option<(Arc<C>, usize)>,
 }
 
-impl<'a, C, E> Stream<'a, C, E> {
+impl<C, E> Stream<C, E> {
     /// For a caller that is counted as a reader of the log.
-    pub(super) fn new(home: &'a (dyn Home<C, E> + Sync), log: Arc<Log<C, E>>, deadline: Option<Instant>) -> Self {
-        Self { home, log: Some(log), deadline, position: 0, rest: None }
+    pub(super) fn new(
+        owner: Arc<dyn Owner<C, E> + Send + Sync>,
+        log: Arc<Log<C, E>>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self { owner, log: Some(log), deadline, position: 0, rest: None }
     }
 
     /// Opens the source, for all who have joined meanwhile too.
@@ -61,7 +65,7 @@ impl<'a, C, E> Stream<'a, C, E> {
         I: IntoIterator<Item = Result<C, E>>,
         I::IntoIter: Send + 'static,
     {
-        let end = self.log.as_ref().map_or(Ok(()), |log| pull::open(self.home, log, open));
+        let end = self.log.as_ref().map_or(Ok(()), |log| pull::open(&*self.owner, log, open));
         self.unless(end)
     }
 
@@ -93,21 +97,21 @@ impl<'a, C, E> Stream<'a, C, E> {
     /// Takes this reader off: it has had all that it gets.
     fn leave(&mut self, why: Leaving) {
         if let Some(log) = self.log.take() {
-            self.home.leave(&log, why);
+            self.owner.leave(&log, why);
             // With its last reader the log goes, and with that the error that it ended by.
             catch_panic(|| drop(log));
         }
     }
 }
 
-impl<C, E> Iterator for Stream<'_, C, E> {
+impl<C, E> Iterator for Stream<C, E> {
     type Item = Result<Arc<C>, StreamError<E>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let log = self.log.as_ref()?;
-        let found = match log.read(self.position, self.deadline, || label(self.home.settings(), log)) {
+        let found = match log.read(self.position, self.deadline, || label(self.owner.settings(), log)) {
             Found::Chunk(chunk) => Ok(chunk),
-            Found::Source(source) => pull::pull(self.home, log, source),
+            Found::Source(source) => pull::pull(&*self.owner, log, source),
             Found::Over(end) => Err(end),
         };
         match found {
@@ -127,9 +131,9 @@ impl<C, E> Iterator for Stream<'_, C, E> {
     }
 }
 
-impl<C, E> FusedIterator for Stream<'_, C, E> {}
+impl<C, E> FusedIterator for Stream<C, E> {}
 
-impl<C, E> Drop for Stream<'_, C, E> {
+impl<C, E> Drop for Stream<C, E> {
     fn drop(&mut self) {
         self.leave(Leaving::Done);
         let rest = self.rest.take();
@@ -143,7 +147,7 @@ impl<C, E> Drop for Stream<'_, C, E> {
 /// # Errors
 ///
 /// What cut the stream off, once, after all bytes before it; see the conversion of [`StreamError`] to [`io::Error`].
-impl<C, E> BufRead for Stream<'_, C, E>
+impl<C, E> BufRead for Stream<C, E>
 where
     C: AsRef<[u8]>,
     E: Error + Send + Sync + 'static,
@@ -169,7 +173,7 @@ where
     }
 }
 
-impl<C, E> Read for Stream<'_, C, E>
+impl<C, E> Read for Stream<C, E>
 where
     C: AsRef<[u8]>,
     E: Error + Send + Sync + 'static,
@@ -185,19 +189,19 @@ where
     }
 }
 
-impl<C: AsRef<[u8]>, E> Stream<'_, C, E> {
+impl<C: AsRef<[u8]>, E> Stream<C, E> {
     fn unread(&self) -> &[u8] {
         // How long a chunk's bytes are is for the chunk to say, each time.
         self.rest.as_ref().and_then(|(chunk, at)| (**chunk).as_ref().get(*at..)).unwrap_or_default()
     }
 }
 
-impl<C, E> fmt::Debug for Stream<'_, C, E> {
+impl<C, E> fmt::Debug for Stream<C, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream").field("chunks", &self.position).field("over", &self.log.is_none()).finish()
     }
 }
 
 /// No panic leaves a stream half done, whoever catches it.
-impl<C, E> UnwindSafe for Stream<'_, C, E> {}
-impl<C, E> RefUnwindSafe for Stream<'_, C, E> {}
+impl<C, E> UnwindSafe for Stream<C, E> {}
+impl<C, E> RefUnwindSafe for Stream<C, E> {}

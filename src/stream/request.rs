@@ -16,7 +16,7 @@ use crate::wait::limits::WaitUntil;
 /// ```
 /// use std::convert::Infallible;
 /// use std::time::Duration;
-/// use sync_coalesce::StreamCoalesce;
+/// use sync_coalesce::stream::StreamCoalesce;
 ///
 /// let streams: StreamCoalesce<String, u32> = StreamCoalesce::new();
 /// let request = streams.request("numbers").timeout(Duration::from_secs(5));
@@ -58,12 +58,12 @@ impl<'a, Q: ?Sized, K, C, E, S> StreamRequest<'a, Q, K, C, E, S> {
     }
 }
 
-impl<'a, Q, K, C, E, S> StreamRequest<'a, Q, K, C, E, S>
+impl<Q, K, C, E, S> StreamRequest<'_, Q, K, C, E, S>
 where
     Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-    K: Send,
-    C: Send + Sync,
-    E: Send + Sync,
+    K: Send + 'static,
+    C: Send + Sync + 'static,
+    E: Send + Sync + 'static,
     S: BuildHasher,
 {
     /// As [`StreamCoalesce::stream`].
@@ -79,7 +79,7 @@ where
     /// # Errors
     ///
     /// Those of [`StreamCoalesce::stream`].
-    pub fn stream<I>(self, open: impl FnOnce() -> Result<I, E>) -> Result<Stream<'a, C, E>, CallError<E>>
+    pub fn stream<I>(self, open: impl FnOnce() -> Result<I, E>) -> Result<Stream<C, E>, CallError<E>>
     where
         I: IntoIterator<Item = Result<C, E>>,
         I::IntoIter: Send + 'static,

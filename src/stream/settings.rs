@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::panic::catch_panic;
+use crate::panic::{CatchDrop, catch_panic};
 
 /// The builder's `weigher`.
 pub(super) type Weigher<C> = dyn Fn(&C) -> u64 + Send + Sync;
@@ -16,7 +16,8 @@ pub(super) struct Settings<C> {
     pub(super) max_readers: u64,
     pub(super) max_chunks: usize,
     pub(super) max_bytes: u64,
-    pub(super) weigher: Option<Box<Weigher<C>>>,
+    /// Dropped with the last reader, perhaps, which a panic in its Drop must not meet.
+    pub(super) weigher: CatchDrop<Box<Weigher<C>>>,
 }
 
 impl<C> Settings<C> {
@@ -27,13 +28,13 @@ impl<C> Settings<C> {
             max_readers: u64::MAX,
             max_chunks: MAX_CHUNKS,
             max_bytes: u64::MAX,
-            weigher: None,
+            weigher: CatchDrop::NONE,
         }
     }
 
     /// Runs user code; a chunk whose weighing panics weighs nothing.
     pub(super) fn weigh(&self, chunk: &C) -> u64 {
-        self.weigher.as_deref().map_or(0, |weigh| catch_panic(|| weigh(chunk)))
+        self.weigher.get().map_or(0, |weigh| catch_panic(|| weigh(chunk)))
     }
 
     pub(super) fn is_over(&self, chunks: usize, bytes: u64) -> bool {

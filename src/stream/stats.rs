@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-/// The counters of a [`StreamCoalesce`](crate::StreamCoalesce), read at one moment.
+/// The counters of a [`StreamCoalesce`](crate::stream::StreamCoalesce), read at one moment.
 ///
-/// Every call of [`stream`](crate::StreamCoalesce::stream) is counted exactly once, among the fields that
+/// Every call of [`stream`](crate::stream::StreamCoalesce::stream) is counted exactly once, among the fields that
 /// [`calls`](StreamStats::calls) adds up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -24,8 +24,8 @@ pub struct StreamStats {
     pub failed: u64,
     /// Streams that ended by a panic, of the opening or of the source.
     pub panicked: u64,
-    /// Streams that were cancelled, by [`cancel`](crate::StreamCoalesce::cancel) or
-    /// [`close`](crate::StreamCoalesce::close).
+    /// Streams that were cancelled, by [`cancel`](crate::stream::StreamCoalesce::cancel) or
+    /// [`close`](crate::stream::StreamCoalesce::close).
     pub cancelled: u64,
     /// Readers that left at their deadline.
     pub timed_out: u64,

@@ -38,7 +38,7 @@ pub(super) enum Leaving {
 }
 
 /// The table that a stream is in, as its readers know it: the type of its keys does not matter to them.
-pub(super) trait Home<C, E> {
+pub(super) trait Owner<C, E> {
     fn settings(&self) -> &Settings<C>;
 
     /// Lets nobody join this stream any more.
@@ -178,7 +178,7 @@ impl<K, C, E> Table<K, C, E> {
     }
 }
 
-impl<K, C, E> Home<C, E> for Table<K, C, E> {
+impl<K, C, E> Owner<C, E> for Table<K, C, E> {
     fn settings(&self) -> &Settings<C> {
         &self.settings
     }

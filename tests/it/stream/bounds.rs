@@ -1,6 +1,7 @@
 //! The log's bounds, and what becomes of those who are behind.
 
-use sync_coalesce::{CallError, StreamCoalesce, StreamError};
+use sync_coalesce::CallError;
+use sync_coalesce::stream::{Stream, StreamCoalesce, StreamError};
 
 use super::{Source, Streams, assert_idle, assert_next, drain, join};
 
@@ -45,7 +46,7 @@ fn bytes_are_bounded_as_the_weigher_says() {
     let chunks = ["four", "four", "more than ten bytes", "x"];
     let mut fast = streams.stream("key", move || Ok(chunks.map(|chunk| Ok(chunk.to_owned())))).unwrap();
     let mut slow = streams.stream("key", move || Ok(chunks.map(|chunk| Ok(chunk.to_owned())))).unwrap();
-    let text = |stream: &mut sync_coalesce::Stream<'_, String, String>| stream.next().unwrap().unwrap().to_string();
+    let text = |stream: &mut Stream<String, String>| stream.next().unwrap().unwrap().to_string();
     assert_eq!((text(&mut fast), text(&mut fast), streams.in_flight()), ("four".into(), "four".into(), 1));
     assert_eq!((text(&mut fast), streams.in_flight()), ("more than ten bytes".into(), 0));
     // The newest chunk stays, whatever it weighs.

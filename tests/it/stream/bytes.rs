@@ -3,7 +3,7 @@
 use std::io::{BufRead, Error, ErrorKind, Read};
 use std::time::Duration;
 
-use sync_coalesce::{StreamCoalesce, StreamError};
+use sync_coalesce::stream::{StreamCoalesce, StreamError};
 
 use super::assert_idle;
 

@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sync_coalesce::{CallError, StreamError};
+use sync_coalesce::CallError;
+use sync_coalesce::stream::StreamError;
 
 use super::{Source, Streams, assert_idle, assert_next, drain, feed, join, until_waiting};
 use crate::support::{Gate, bounded, until};

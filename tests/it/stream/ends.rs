@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
-use sync_coalesce::{CallError, Stream, StreamError};
+use sync_coalesce::CallError;
+use sync_coalesce::stream::{Stream, StreamError};
 
 use super::{Source, Step, Streams, assert_idle, assert_next, drain, feed, join, until_waiting};
 use crate::support::{Gate, bounded, until};
@@ -298,7 +299,7 @@ fn after_forget_the_old_stream_goes_on_and_its_end_does_not_touch_the_new_one() 
 fn the_last_reader_of_a_forgotten_stream_takes_its_source_along() {
     let streams = Streams::new();
     let (feed, source) = feed();
-    let old: Stream<'_, u32, String> = streams.stream("key", || Ok(source)).unwrap();
+    let old: Stream<u32, String> = streams.stream("key", || Ok(source)).unwrap();
     streams.forget("key");
     let new = streams.stream("key", || Ok([Ok(3)])).unwrap();
     drop(old);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use sync_coalesce::stream::StreamError;
+
 use super::{Streams, assert_idle};
 use crate::support::{Random, bounded, crowd, join as joined};
 
@@ -80,7 +82,7 @@ fn readers_that_come_and_go_while_streams_end_have_exact_sequences() {
                     for chunk in streams.stream("key", open).unwrap().take(random.below(50)) {
                         match chunk {
                             Ok(chunk) => assert_eq!(Some(*chunk), expected.next()),
-                            Err(sync_coalesce::StreamError::Lagged { missed }) => {
+                            Err(StreamError::Lagged { missed }) => {
                                 assert!(missed > 0);
                                 lagged += 1;
                             }

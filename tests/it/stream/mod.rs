@@ -7,6 +7,7 @@ mod deadlock;
 mod ends;
 mod many_readers;
 mod model;
+mod owned;
 mod pool;
 mod reading;
 mod types;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use sync_coalesce::{Stream, StreamCoalesce, StreamError};
+use sync_coalesce::stream::{Stream, StreamCoalesce, StreamError};
 
 use crate::support::{LIMIT, until};
 
@@ -95,19 +96,19 @@ impl Drop for Source {
 }
 
 /// Joins a stream that is open.
-fn join<'a>(streams: &'a Streams, key: &str) -> Stream<'a, u32, String> {
+fn join(streams: &Streams, key: &str) -> Stream<u32, String> {
     streams.stream(key, || -> Result<Source, String> { unreachable!("it is open") }).unwrap()
 }
 
 /// Whether that is the next chunk.
 #[track_caller]
-fn assert_next(stream: &mut Stream<'_, u32, String>, chunk: u32) {
+fn assert_next(stream: &mut Stream<u32, String>, chunk: u32) {
     let next = stream.next();
     assert!(matches!(&next, Some(Ok(found)) if **found == chunk), "{next:?} where {chunk} was expected");
 }
 
 /// All chunks, and how the stream ended.
-fn drain(stream: Stream<'_, u32, String>) -> (Vec<u32>, Option<StreamError<String>>) {
+fn drain(stream: Stream<u32, String>) -> (Vec<u32>, Option<StreamError<String>>) {
     let mut chunks = Vec::new();
     let mut end = None;
     for item in stream {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use sync_coalesce::{Stream, StreamError};
+use sync_coalesce::stream::{Stream, StreamError};
 
 use super::{Streams, assert_idle};
 
@@ -132,7 +132,7 @@ proptest! {
         let ending = Ending { chunks, fails };
         let streams = Streams::builder().max_buffered(bound as usize).build();
         let mut model = Model { bound, ..Model::default() };
-        let mut readers: Vec<(Stream<'_, u32, String>, usize, u32)> = Vec::new();
+        let mut readers: Vec<(Stream<u32, String>, usize, u32)> = Vec::new();
         let mut opened_really = 0_u32;
         for act in acts {
             match act {

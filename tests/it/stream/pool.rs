@@ -4,7 +4,8 @@ use std::iter;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use sync_coalesce::{StreamCoalesce, SyncCoalesce};
+use sync_coalesce::SyncCoalesce;
+use sync_coalesce::stream::StreamCoalesce;
 
 use super::Streams;
 use crate::support::{LIMIT, bounded, until};

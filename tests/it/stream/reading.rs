@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use sync_coalesce::Stream;
+use sync_coalesce::stream::Stream;
 
 use super::{Source, Step, Streams, assert_idle, assert_next, drain, feed, join, until_waiting};
 use crate::support::{Gate, bounded, until};
@@ -184,7 +184,7 @@ fn a_pull_holds_no_lock_that_anybody_needs() {
     });
 }
 
-fn read_three(mut stream: Stream<'_, u32, String>) -> Stream<'_, u32, String> {
+fn read_three(mut stream: Stream<u32, String>) -> Stream<u32, String> {
     (0..3).for_each(|chunk| assert_next(&mut stream, chunk));
     stream
 }

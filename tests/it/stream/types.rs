@@ -5,7 +5,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, LazyLock};
 use std::{fmt, io};
 
-use sync_coalesce::{Stream, StreamCoalesce, StreamError};
+use sync_coalesce::stream::{Stream, StreamCoalesce, StreamError};
 
 use super::{Streams, assert_idle, drain};
 
@@ -15,7 +15,7 @@ fn assert_sent<T: Send + UnwindSafe>() {}
 #[test]
 fn a_coalescer_is_shared_and_a_stream_is_sent() {
     assert_shared::<StreamCoalesce<String, String, io::Error>>();
-    assert_sent::<Stream<'_, String, io::Error>>();
+    assert_sent::<Stream<String, io::Error>>();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use sync_coalesce::{StreamCoalesce, StreamError};
+use sync_coalesce::stream::{StreamCoalesce, StreamError};
 
 use super::assert_idle;
 
