@@ -21,5 +21,11 @@ faults! {
         LateReaderStays,
         /// A log sheds its first chunk while the stream can still be joined.
         RetiresLate,
+        /// A reader whose deadline has passed while it slept leaves without another look for its chunk.
+        LateReaderLooksNoMore,
+        /// A thread that was started to pull is not written into the wait-for graph.
+        HelperUnnamed,
+        /// A thread that was started to pull one chunk pulls the next one, if a reader has pulled the first.
+        HelperReadsAhead,
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use hashbrown::{Equivalent, HashTable};
 
-use super::StreamStats;
 use super::log::Log;
+use super::stats::StreamStats;
 use crate::shrink::shrink;
 use crate::sync;
 

@@ -2,6 +2,7 @@
 //! of that name tells the protocol step by step.
 
 mod builder;
+mod bytes;
 mod error;
 mod faults;
 mod log;
@@ -12,8 +13,11 @@ mod pull;
 mod reader;
 mod request;
 mod settings;
+mod state;
 mod stats;
 mod table;
+#[cfg(all(test, not(sync_coalesce_shuttle)))]
+mod tests;
 
 use std::collections::hash_map::RandomState;
 use std::convert::Infallible;
@@ -26,7 +30,7 @@ use hashbrown::Equivalent;
 
 pub use self::builder::StreamBuilder;
 pub use self::error::StreamError;
-pub use self::reader::Stream;
+pub use self::reader::{Next, Stream};
 pub use self::request::StreamRequest;
 pub use self::stats::StreamStats;
 use self::table::{Entered, Table};

@@ -1,14 +1,16 @@
 //! The part of whoever opens the source or pulls from it: all user code of a stream but `Drop` runs here.
 
+use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use super::StreamError;
-use super::log::{Appended, End, Log, Source};
-use super::table::{Owner, drop_each};
+use super::error::StreamError;
+use super::log::{Appended, Log};
+use super::state::{Chunk, End, Source};
+use super::table::{Owner, SharedOwner, drop_each};
 use crate::panic::{catch, catch_panic, message};
 use crate::stream::faults::Fault;
-use crate::sync::is_planted;
+use crate::sync::{self, is_planted};
 use crate::wait::graph;
 
 /// This thread leads: from before user code runs until what came of it is published.
@@ -57,7 +59,7 @@ where
 ///
 /// The source's `next` may return a chunk, the end or an error, panic, or read the same stream again, which is refused.
 /// A panic ends the stream for all and goes on.
-pub(super) fn pull<C, E>(owner: &dyn Owner<C, E>, log: &Log<C, E>, mut source: Source<C, E>) -> Result<Arc<C>, End<E>> {
+pub(super) fn pull<C, E>(owner: &dyn Owner<C, E>, log: &Log<C, E>, mut source: Source<C, E>) -> Chunk<C, E> {
     let leading = Leading::begin();
     let end = match catch(|| source.next()) {
         Ok(Some(Ok(chunk))) => {
@@ -92,4 +94,27 @@ pub(super) fn pull<C, E>(owner: &dyn Owner<C, E>, log: &Log<C, E>, mut source: S
     drop(leading);
     catch_panic(|| drop(source));
     Err(end)
+}
+
+/// Starts a thread that pulls the chunk of this step, unless a reader comes first.
+///
+/// It makes that one step and ends. A panic of the source goes no further: the readers are told.
+///
+/// # Errors
+///
+/// The system has no thread to give. Then this reader has to pull.
+pub(super) fn start_helper<C, E>(owner: &SharedOwner<C, E>, log: &Arc<Log<C, E>>, step: u64) -> io::Result<()>
+where
+    C: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    let (owner, log) = (Arc::clone(owner), Arc::clone(log));
+    let name = owner.settings().name.as_deref().unwrap_or("stream");
+    sync::spawn(format!("{name}-pull"), move || {
+        if let Some(source) = log.take_source_for(step) {
+            catch_panic(|| drop(pull(&*owner, &log, source)));
+        }
+        // The last readers may have left by now, and what is in it dies with it.
+        catch_panic(move || drop(log));
+    })
 }

@@ -1,20 +1,40 @@
 //! [`Stream`]: one reader's place in a stream.
 
-use std::error::Error;
 use std::fmt;
-use std::io::{self, BufRead, Read};
+#[cfg(doc)]
+use std::io::{BufRead, Read};
 use std::iter::FusedIterator;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::StreamError;
-use super::log::{End, Found, Log};
+use super::error::StreamError;
+use super::log::{Found, FoundInTime, Log};
 use super::pull;
-use super::table::{Leaving, Owner, label};
+use super::state::{Chunk, End};
+use super::table::{LeaveReason, SharedOwner, label};
 use crate::error::CallError;
 use crate::panic::catch_panic;
-use crate::sync::Instant;
+use crate::sync::{self, Instant};
 use crate::wait::graph::WaitEdge;
+
+/// What [`Stream::next_timeout`] returns: one of three answers.
+#[derive(Debug)]
+#[must_use = "it may be the next chunk"]
+pub enum Next<C> {
+    /// The next chunk, which all readers share.
+    Chunk(Arc<C>),
+    /// The stream is over, and this reader has had all its chunks.
+    End,
+    /// The limit passed before the next chunk was there. Nothing is lost: ask again.
+    NotYet,
+}
+
+impl<C> Next<C> {
+    fn new(chunk: Option<Arc<C>>) -> Self {
+        chunk.map_or(Self::End, Self::Chunk)
+    }
+}
 
 /// One reader of a shared stream, made by [`StreamCoalesce::stream`](crate::stream::StreamCoalesce::stream): an iterator over
 /// all its chunks, from the first one.
@@ -39,23 +59,19 @@ use crate::wait::graph::WaitEdge;
 /// A panic of the source goes on to the reader that pulled; the others get [`StreamError::SourcePanicked`], and so does
 /// that one if it asks again. A panic in the `Drop` of the source, a chunk, an error or a key is dropped.
 pub struct Stream<C, E> {
-    owner: Arc<dyn Owner<C, E> + Send + Sync>,
+    owner: SharedOwner<C, E>,
     /// None once it has left.
     log: Option<Arc<Log<C, E>>>,
     deadline: Option<Instant>,
     /// Chunks had so far.
     position: u64,
     /// What [`BufRead`] has not consumed of its last chunk, which begins at this byte.
-    rest: Option<(Arc<C>, usize)>,
+    pub(super) rest: Option<(Arc<C>, usize)>,
 }
 
 impl<C, E> Stream<C, E> {
     /// For a caller that is counted as a reader of the log.
-    pub(super) fn new(
-        owner: Arc<dyn Owner<C, E> + Send + Sync>,
-        log: Arc<Log<C, E>>,
-        deadline: Option<Instant>,
-    ) -> Self {
+    pub(super) fn new(owner: SharedOwner<C, E>, log: Arc<Log<C, E>>, deadline: Option<Instant>) -> Self {
         Self { owner, log: Some(log), deadline, position: 0, rest: None }
     }
 
@@ -86,16 +102,34 @@ impl<C, E> Stream<C, E> {
         }
     }
 
+    /// The item that is made of what was found.
+    fn advance(&mut self, chunk: Chunk<C, E>) -> Option<Result<Arc<C>, StreamError<E>>> {
+        match chunk {
+            Ok(chunk) => {
+                self.position += 1;
+                Some(Ok(chunk))
+            }
+            Err(Err(error)) => {
+                self.leave_by(&error);
+                Some(Err(error))
+            }
+            Err(Ok(())) => {
+                self.leave(LeaveReason::Done);
+                None
+            }
+        }
+    }
+
     fn leave_by(&mut self, error: &StreamError<E>) {
         self.leave(match error {
-            StreamError::TimedOut => Leaving::Late,
-            StreamError::Lagged { .. } => Leaving::Lagged,
-            _ => Leaving::Done,
+            StreamError::TimedOut => LeaveReason::Late,
+            StreamError::Lagged { .. } => LeaveReason::Lagged,
+            _ => LeaveReason::Done,
         });
     }
 
     /// Takes this reader off: it has had all that it gets.
-    fn leave(&mut self, why: Leaving) {
+    fn leave(&mut self, why: LeaveReason) {
         if let Some(log) = self.log.take() {
             self.owner.leave(&log, why);
             // With its last reader the log goes, and with that the error that it ended by.
@@ -109,25 +143,85 @@ impl<C, E> Iterator for Stream<C, E> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let log = self.log.as_ref()?;
-        let found = match log.read(self.position, self.deadline, || label(self.owner.settings(), log)) {
-            Found::Chunk(chunk) => Ok(chunk),
+        let chunk = match log.read(self.position, self.deadline, || label(self.owner.settings(), log)) {
+            Found::Ready(chunk) => chunk,
             Found::Source(source) => pull::pull(&*self.owner, log, source),
-            Found::Over(end) => Err(end),
         };
-        match found {
-            Ok(chunk) => {
-                self.position += 1;
-                Some(Ok(chunk))
-            }
-            Err(Err(error)) => {
-                self.leave_by(&error);
-                Some(Err(error))
-            }
-            Err(Ok(())) => {
-                self.leave(Leaving::Done);
-                None
-            }
+        self.advance(chunk)
+    }
+}
+
+impl<C: Send + Sync + 'static, E: Send + Sync + 'static> Stream<C, E> {
+    /// The next chunk if it comes within `timeout`; else [`Next::NotYet`], and this reader stays where it is.
+    ///
+    /// For whoever has something to do while a source is silent, such as to send a ping. It is a limit of this one wait,
+    /// unlike the [`timeout`](crate::stream::StreamRequest::timeout) of the stream, after which a reader is taken off.
+    /// A timeout of zero returns what is there; `Duration::MAX` is no limit.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use std::iter::from_fn;
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use sync_coalesce::stream::{Next, StreamCoalesce};
+    ///
+    /// let streams: StreamCoalesce<String, &str> = StreamCoalesce::new();
+    /// let (send, words) = mpsc::channel();
+    /// let source = from_fn(move || words.recv().ok().map(Ok::<_, Infallible>));
+    /// let mut stream = streams.stream("hours", || Ok(source)).unwrap();
+    ///
+    /// let mut pings = 0;
+    /// let word = loop {
+    ///     match stream.next_timeout(Duration::from_millis(1)).unwrap() {
+    ///         Next::Chunk(word) => break *word,
+    ///         Next::End => unreachable!("the source waits for us"),
+    ///         Next::NotYet => pings += 1,
+    ///     }
+    ///     if pings == 3 {
+    ///         send.send("Nine").unwrap();
+    ///     }
+    /// };
+    /// assert!(word == "Nine" && pings >= 3);
+    /// ```
+    ///
+    /// # Blocking
+    ///
+    /// Until another thread has pulled the next chunk, at most for `timeout`. A chunk that is there, and the end, beat a
+    /// limit that has passed.
+    ///
+    /// A pull cannot be interrupted, so this reader makes none itself. If no other one pulls, a thread is started for
+    /// this chunk, and ends with it. The pull goes on when the limit has passed, and its chunk is kept for the readers;
+    /// if all of them have left by then, it is dropped with the source. Should the system have no thread to give, this
+    /// reader pulls after all, and blocks until that returns.
+    ///
+    /// # Errors
+    ///
+    /// What cut the stream off for this reader, once, as [`next`](Iterator::next) has it: its own deadline, a deadlock
+    /// and [`SourcePanicked`](StreamError::SourcePanicked) included. From then on, [`Next::End`].
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Next<C>, StreamError<E>> {
+        match sync::now().checked_add(timeout) {
+            Some(limit) => self.next_deadline(limit),
+            None => self.next().transpose().map(Next::new),
         }
+    }
+
+    /// The next chunk if it comes by `limit`; else as [`next_timeout`](Stream::next_timeout), and blocks and fails as
+    /// that does.
+    pub fn next_deadline(&mut self, limit: Instant) -> Result<Next<C>, StreamError<E>> {
+        let Some(log) = &self.log else { return Ok(Next::End) };
+        let chunk = loop {
+            match log.read_in_time(self.position, self.deadline, limit, || label(self.owner.settings(), log)) {
+                FoundInTime::Ready(chunk) => break chunk,
+                FoundInTime::NotYet => return Ok(Next::NotYet),
+                FoundInTime::NeedsHelper { step } => {
+                    let unstarted = pull::start_helper(&self.owner, log, step).err();
+                    if let Some(source) = unstarted.and_then(|_| log.take_source_for(step)) {
+                        break pull::pull(&*self.owner, log, source);
+                    }
+                }
+            }
+        };
+        self.advance(chunk).transpose().map(Next::new)
     }
 }
 
@@ -135,64 +229,9 @@ impl<C, E> FusedIterator for Stream<C, E> {}
 
 impl<C, E> Drop for Stream<C, E> {
     fn drop(&mut self) {
-        self.leave(Leaving::Done);
+        self.leave(LeaveReason::Done);
         let rest = self.rest.take();
         catch_panic(|| drop(rest));
-    }
-}
-
-/// Reads the bytes of the chunks one after the other. [`Stream::next`] goes on after the last chunk of which anything
-/// was asked for.
-///
-/// # Errors
-///
-/// What cut the stream off, once, after all bytes before it; see the conversion of [`StreamError`] to [`io::Error`].
-impl<C, E> BufRead for Stream<C, E>
-where
-    C: AsRef<[u8]>,
-    E: Error + Send + Sync + 'static,
-{
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        // A chunk of no bytes is not the end.
-        while self.unread().is_empty() {
-            match self.next() {
-                None => break,
-                Some(chunk) => {
-                    let spent = self.rest.replace((chunk?, 0));
-                    catch_panic(|| drop(spent));
-                }
-            }
-        }
-        Ok(self.unread())
-    }
-
-    fn consume(&mut self, bytes: usize) {
-        if let Some((_, at)) = &mut self.rest {
-            *at = at.saturating_add(bytes);
-        }
-    }
-}
-
-impl<C, E> Read for Stream<C, E>
-where
-    C: AsRef<[u8]>,
-    E: Error + Send + Sync + 'static,
-{
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        let mut unread = self.fill_buf()?;
-        let bytes = unread.read(buffer)?;
-        self.consume(bytes);
-        Ok(bytes)
-    }
-}
-
-impl<C: AsRef<[u8]>, E> Stream<C, E> {
-    fn unread(&self) -> &[u8] {
-        // How long a chunk's bytes are is for the chunk to say, each time.
-        self.rest.as_ref().and_then(|(chunk, at)| (**chunk).as_ref().get(*at..)).unwrap_or_default()
     }
 }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::log::{End, Log};
+use super::error::StreamError;
+use super::log::Log;
 use super::map::{Entry, Streams, same_key};
 use super::settings::Settings;
-use super::{StreamError, StreamStats};
+use super::state::End;
+use super::stats::StreamStats;
 use crate::error::CallError;
 use crate::observe::FlightId;
 use crate::panic::{CatchDrop, catch_panic};
@@ -30,7 +32,7 @@ pub(super) enum Entered<C, E> {
 
 /// Why a reader leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leaving {
+pub(super) enum LeaveReason {
     /// It has seen the end, or wants no more.
     Done,
     Late,
@@ -49,8 +51,11 @@ pub(super) trait Owner<C, E> {
     fn end(&self, log: &Log<C, E>, end: End<E>) -> End<E>;
 
     /// Takes a reader off. The last one takes all with it.
-    fn leave(&self, log: &Arc<Log<C, E>>, why: Leaving);
+    fn leave(&self, log: &Arc<Log<C, E>>, why: LeaveReason);
 }
+
+/// That table, for a reader or a thread that may outlive the coalescer.
+pub(super) type SharedOwner<C, E> = Arc<dyn Owner<C, E> + Send + Sync>;
 
 impl<K, C, E> Table<K, C, E> {
     pub(super) fn new(settings: Settings<C>) -> Self {
@@ -127,7 +132,7 @@ impl<K, C, E> Table<K, C, E> {
         };
         streams.apart.remove(&log.id);
         streams.counters.cancelled += 1;
-        let source = log.lock().end(Err(StreamError::Cancelled));
+        let source = log.lock().end_with(Err(StreamError::Cancelled));
         drop(streams);
         log.wake();
         catch_panic(|| drop(source));
@@ -143,7 +148,7 @@ impl<K, C, E> Table<K, C, E> {
         streams.shrink();
         logs.extend(std::mem::take(&mut streams.apart).into_values());
         streams.counters.cancelled += logs.len() as u64;
-        let sources: Vec<_> = logs.iter().map(|log| log.lock().end(Err(StreamError::Closed))).collect();
+        let sources: Vec<_> = logs.iter().map(|log| log.lock().end_with(Err(StreamError::Closed))).collect();
         drop(streams);
         for log in logs {
             log.wake();
@@ -202,13 +207,13 @@ impl<K, C, E> Owner<C, E> for Table<K, C, E> {
         let mut state = log.lock();
         match &end {
             // It was cancelled, and was counted as that.
-            _ if state.end.is_some() => {}
+            _ if state.end().is_some() => {}
             Err(StreamError::Failed(_)) => streams.counters.failed += 1,
             Err(StreamError::SourcePanicked { .. }) => streams.counters.panicked += 1,
             _ => {}
         }
-        let source = state.end(end);
-        let end = state.end.clone().unwrap_or(Ok(()));
+        let source = state.end_with(end);
+        let end = state.end().cloned().unwrap_or(Ok(()));
         drop(state);
         drop(streams);
         log.wake();
@@ -218,21 +223,21 @@ impl<K, C, E> Owner<C, E> for Table<K, C, E> {
         end
     }
 
-    fn leave(&self, log: &Arc<Log<C, E>>, why: Leaving) {
+    fn leave(&self, log: &Arc<Log<C, E>>, why: LeaveReason) {
         if is_planted(Fault::LastReaderLooksFirst) && log.lock().readers > 1 {
             log.lock().readers -= 1;
             self.streams.lock().counters.readers -= 1;
             return;
         }
-        if is_planted(Fault::LateReaderStays) && why == Leaving::Late {
+        if is_planted(Fault::LateReaderStays) && why == LeaveReason::Late {
             return;
         }
         let mut streams = self.streams.lock();
         streams.counters.readers -= 1;
         match why {
-            Leaving::Done => {}
-            Leaving::Late => streams.counters.timed_out += 1,
-            Leaving::Lagged => streams.counters.lagged += 1,
+            LeaveReason::Done => {}
+            LeaveReason::Late => streams.counters.timed_out += 1,
+            LeaveReason::Lagged => streams.counters.lagged += 1,
         }
         let mut state = log.lock();
         state.readers -= 1;
@@ -240,7 +245,7 @@ impl<K, C, E> Owner<C, E> for Table<K, C, E> {
             return;
         }
         // Nobody is left who would see how it ended.
-        let source = state.end(Err(StreamError::Cancelled));
+        let source = state.end_with(Err(StreamError::Cancelled));
         let chunks = state.take_chunks();
         drop(state);
         let entry = streams.take(log);

@@ -7,6 +7,7 @@ mod deadlock;
 mod ends;
 mod many_readers;
 mod model;
+mod next_timeout;
 mod owned;
 mod pool;
 mod reading;
