@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{StreamCoalesce, StreamError};
+use super::{Next, Stream, StreamCoalesce, StreamError};
 use crate::coalesce::SyncCoalesce;
 use crate::error::CallError;
 use crate::stream::faults::Fault;
-use crate::sync::{self, Barrier, catches, holds};
+use crate::sync::{self, Barrier, catches, holds, holds_despite};
+use crate::wait::blocking::{Compensate, set_pool};
 use crate::wait::faults::Fault as WaitFault;
 use crate::wait::graph;
 
@@ -332,6 +333,195 @@ fn who_leaves_at_its_deadline_changes_nothing_for_the_others() {
 #[test]
 fn a_late_reader_that_is_not_taken_off_is_caught() {
     catches(Fault::LateReaderStays, "something is left", deadlines);
+}
+
+/// Keeps a sleeper from its next look until the chunk is there, and remembers that it did.
+struct Interrupt {
+    is_appended: Arc<AtomicBool>,
+    has_slept: Arc<AtomicBool>,
+}
+
+impl Compensate for Interrupt {
+    fn block_begin(self: Arc<Self>) {}
+
+    fn block_end(&self) {
+        self.has_slept.store(true, Ordering::Relaxed);
+        while !self.is_appended.load(Ordering::Relaxed) {
+            sync::give_way();
+        }
+    }
+}
+
+/// ```text
+/// puller                          hurried
+/// pulls chunk 0                   sleeps; its deadline passes, or not
+/// appends it
+///                                 takes the lock: has it
+/// ```
+fn deadline_meets_chunk() {
+    let streams = Streams::new();
+    let (is_appended, has_slept) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let puller = || {
+        let mut stream = streams.stream(&1, || Ok(numbers(1))).unwrap();
+        assert!(matches!(stream.next(), Some(Ok(_))));
+        is_appended.store(true, Ordering::Relaxed);
+    };
+    let hurried = || {
+        let stream = streams.request(&1).timeout(Duration::from_secs(1)).stream(|| Ok(numbers(1)));
+        let Ok(mut stream) = stream else { return };
+        let interrupt = Interrupt { is_appended: Arc::clone(&is_appended), has_slept: Arc::clone(&has_slept) };
+        set_pool(Some(Arc::new(interrupt)));
+        let item = stream.next();
+        set_pool(None);
+        let is_right = matches!(item, Some(Ok(_))) || !has_slept.load(Ordering::Relaxed);
+        assert!(is_right, "a chunk lost to a deadline: {item:?}");
+    };
+    together([&puller, &hurried]);
+    assert_nothing_left(&streams);
+}
+
+#[test]
+fn a_chunk_that_is_there_beats_a_deadline_that_passed_in_sleep() {
+    holds(deadline_meets_chunk);
+}
+
+#[test]
+fn a_late_reader_that_does_not_look_again_is_caught() {
+    catches(Fault::LateReaderLooksNoMore, "a chunk lost", deadline_meets_chunk);
+}
+
+/// What comes in the end to a reader that waits again after each limit.
+fn next_in_the_end(stream: &mut Stream<u64, u64>) -> Item {
+    loop {
+        match stream.next_timeout(Duration::from_secs(1)) {
+            Ok(Next::Chunk(chunk)) => return Some(Ok(chunk)),
+            Ok(Next::End) => return None,
+            Ok(Next::NotYet) => sync::give_way(),
+            Err(error) => return Some(Err(error)),
+        }
+    }
+}
+
+/// ```text
+/// limited                         other                   helper
+/// starts the helper, waits
+/// has waited enough; waits again  pulls chunk 0           finds the source, or finds it taken
+/// has chunk 0                     has chunk 0
+/// ```
+fn limits() {
+    let streams = Streams::new();
+    let limited = || {
+        let mut stream = streams.stream(&1, || Ok(numbers(2))).unwrap();
+        for expected in [Some(0), Some(1), None] {
+            let chunk = next_in_the_end(&mut stream).transpose().unwrap();
+            assert_eq!(chunk.as_deref().copied(), expected, "not the exact sequence");
+        }
+    };
+    let other = || {
+        let stream = streams.stream(&1, || Ok(numbers(2))).unwrap();
+        assert!(stream.map(|chunk| *chunk.unwrap()).eq(0..2), "not the exact sequence");
+    };
+    together([&limited, &limited, &other]);
+    assert_nothing_left(&streams);
+}
+
+#[test]
+fn who_waits_by_limits_has_each_chunk() {
+    holds(limits);
+}
+
+#[test]
+fn who_waits_by_limits_has_each_chunk_though_no_thread_is_to_be_had() {
+    holds_despite(Fault::NoThread, limits);
+}
+
+/// ```text
+/// limited                         other                   helper
+/// starts the helper, waits
+///                                 pulls chunk 0
+///                                                         finds the source, but not for chunk 0
+/// has chunk 0                     has chunk 0
+/// ```
+fn helper_that_comes_late() {
+    let streams = Streams::new();
+    let pulls = Arc::new(AtomicU64::new(0));
+    let source = || {
+        let pulls = Arc::clone(&pulls);
+        Ok(numbers(3).inspect(move |_| {
+            pulls.fetch_add(1, Ordering::Relaxed);
+        }))
+    };
+    let both_read = Barrier::new(2);
+    let limited = || {
+        let mut stream = streams.stream(&1, source).unwrap();
+        both_read.wait();
+        assert_eq!(next_in_the_end(&mut stream).and_then(Result::ok).as_deref(), Some(&0));
+        both_read.wait();
+    };
+    let other = || {
+        let mut stream = streams.stream(&1, source).unwrap();
+        both_read.wait();
+        assert_eq!(stream.next().and_then(Result::ok).as_deref(), Some(&0));
+        both_read.wait();
+    };
+    together([&limited, &other]);
+    assert_eq!(pulls.load(Ordering::Relaxed), 1, "a chunk that nobody asked for");
+    assert_nothing_left(&streams);
+}
+
+#[test]
+fn a_helper_that_comes_late_pulls_nothing() {
+    holds(helper_that_comes_late);
+}
+
+#[test]
+fn a_helper_that_reads_ahead_is_caught() {
+    catches(Fault::HelperReadsAhead, "nobody asked for", helper_that_comes_late);
+}
+
+/// ```text
+/// reader                          helper
+/// leads 9, and in it waits for
+/// chunk 0, by limits              pulls chunk 0, and in it asks for 9
+/// ```
+fn cycle_through_a_helper() {
+    let streams = Streams::new();
+    let calls: Arc<SyncCoalesce<u64, u64, u64>> = Arc::new(SyncCoalesce::new());
+    let (asking, dropped) = (Arc::clone(&calls), Arc::new(AtomicBool::new(false)));
+    let asks = from_fn(move || {
+        let asked = asking.call(&9, || 0);
+        Some(Ok(u64::from(matches!(asked, Err(CallError::Deadlock { .. })))))
+    });
+    let source = Flagged(asks, Arc::clone(&dropped));
+    let led = calls.call(&9, || {
+        let mut stream = streams.stream(&1, || Ok(source)).unwrap();
+        let mut waits = 0;
+        loop {
+            match stream.next_timeout(Duration::from_secs(1)) {
+                Ok(Next::Chunk(is_refused)) => return *is_refused,
+                Err(StreamError::Deadlock { .. }) => return 1,
+                Ok(Next::NotYet) => waits += 1,
+                item => panic!("{item:?}"),
+            }
+            assert!(waits < 100, "waits for a thread that waits for it");
+            sync::give_way();
+        }
+    });
+    assert_eq!(*led.unwrap(), 1, "neither is refused");
+    while !dropped.load(Ordering::Relaxed) {
+        sync::give_way();
+    }
+    assert_nothing_left(&streams);
+}
+
+#[test]
+fn of_a_reader_and_a_helper_that_wait_for_each_other_one_is_refused() {
+    holds(cycle_through_a_helper);
+}
+
+#[test]
+fn a_helper_that_is_not_in_the_graph_is_caught() {
+    catches(Fault::HelperUnnamed, "waits for a thread that waits for it", cycle_through_a_helper);
 }
 
 /// ```text
