@@ -15,7 +15,7 @@ pub(super) struct Streams<K, C, E> {
     /// Those that a new caller would join.
     pub(super) joinable: HashTable<Entry<K, C, E>>,
     /// Those that go on for the readers they have, by id.
-    pub(super) apart: BTreeMap<u64, Arc<Log<C, E>>>,
+    pub(super) unlinked: BTreeMap<u64, Arc<Log<C, E>>>,
     pub(super) closed: bool,
     last_id: u64,
     pub(super) counters: StreamStats,
@@ -31,7 +31,7 @@ impl<K, C, E> Streams<K, C, E> {
     pub(super) fn new() -> Self {
         Self {
             joinable: HashTable::new(),
-            apart: BTreeMap::new(),
+            unlinked: BTreeMap::new(),
             closed: false,
             last_id: 0,
             counters: StreamStats::default(),
@@ -64,7 +64,7 @@ impl<K, C, E> Streams<K, C, E> {
         let found = self.joinable.find_entry(hash, same_key(hash, key)).ok()?;
         let (Entry { key, log }, _) = found.remove();
         self.shrink();
-        self.apart.insert(log.id, Arc::clone(&log));
+        self.unlinked.insert(log.id, Arc::clone(&log));
         Some((key, log))
     }
 

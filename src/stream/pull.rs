@@ -1,4 +1,4 @@
-//! The part of whoever opens the source or pulls from it: all user code of a stream but `Drop` runs here.
+//! What the thread does that opens the source or pulls from it: all user code of a stream except `Drop` runs here.
 
 use std::io;
 use std::panic::resume_unwind;
@@ -66,7 +66,7 @@ pub(super) fn pull<C, E>(owner: &dyn Owner<C, E>, log: &Log<C, E>, mut source: S
             let weight = owner.settings().weigh(&chunk);
             let chunk = Arc::new(chunk);
             let kept = Arc::clone(&chunk);
-            return match log.append(source, kept, weight, owner.settings(), || owner.set_apart(log)) {
+            return match log.append(source, kept, weight, owner.settings(), || owner.unlink(log)) {
                 Appended::Kept { shed } => {
                     drop(leading);
                     drop_each(shed);
@@ -98,7 +98,7 @@ pub(super) fn pull<C, E>(owner: &dyn Owner<C, E>, log: &Log<C, E>, mut source: S
 
 /// Starts a thread that pulls the chunk of this step, unless a reader comes first.
 ///
-/// It makes that one step and ends. A panic of the source goes no further: the readers are told.
+/// It makes that one step and ends. A panic of the source goes no further: the readers get it as an error.
 ///
 /// # Errors
 ///

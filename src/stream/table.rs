@@ -1,4 +1,4 @@
-//! All streams of one coalescer: who joins, ends and leaves, under one lock.
+//! All streams of one coalescer: joining, ending and leaving, under one lock.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(super) struct Table<K, C, E> {
 /// Which part a caller plays. Either is counted as a reader of the log.
 pub(super) enum Entered<C, E> {
     Opens(Arc<Log<C, E>>),
-    /// The source may still be being opened; then this is its place in the graph of waits, if it needs one.
+    /// The source may still be being opened; then this is its place in the wait-for graph, if it needs one.
     Joins(Arc<Log<C, E>>, Option<WaitEdge>),
 }
 
@@ -43,14 +43,14 @@ pub(super) enum LeaveReason {
 pub(super) trait Owner<C, E> {
     fn settings(&self) -> &Settings<C>;
 
-    /// Lets nobody join this stream any more.
-    fn set_apart(&self, log: &Log<C, E>);
+    /// Keeps new callers from joining this stream.
+    fn unlink(&self, log: &Log<C, E>);
 
-    /// Ends this stream for all its readers, and removes it first. Returns how it ended, which may be how somebody else
+    /// Removes this stream and ends it for all its readers. Returns how it ended, which may be how another thread
     /// ended it before.
     fn end(&self, log: &Log<C, E>, end: End<E>) -> End<E>;
 
-    /// Takes a reader off. The last one takes all with it.
+    /// Takes a reader off. The last one drops the source and the chunks.
     fn leave(&self, log: &Arc<Log<C, E>>, why: LeaveReason);
 }
 
@@ -69,8 +69,8 @@ impl<K, C, E> Table<K, C, E> {
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        // Declared before each guard, so that a key that was made in vain is dropped under no lock; and catch_panic, or the
-        // place that is returned could get lost.
+        // Declared before each guard, so that a key that is not needed is dropped under no lock; and panics in its Drop
+        // are caught, or the place that is returned could get lost.
         let mut made = CatchDrop::NONE;
         loop {
             let mut streams = self.streams.lock();
@@ -98,7 +98,7 @@ impl<K, C, E> Table<K, C, E> {
         }
         let waiting = if state.is_opening() {
             state.enter_graph(|| label(&self.settings, log)).map_err(|chain| {
-                counters.refused += 1;
+                counters.deadlocks += 1;
                 CallError::Deadlock { chain }
             })?
         } else {
@@ -130,7 +130,7 @@ impl<K, C, E> Table<K, C, E> {
         let Some((key, log)) = streams.forget(hash, key) else {
             return false;
         };
-        streams.apart.remove(&log.id);
+        streams.unlinked.remove(&log.id);
         streams.counters.cancelled += 1;
         let source = log.lock().end_with(Err(StreamError::Cancelled));
         drop(streams);
@@ -146,7 +146,7 @@ impl<K, C, E> Table<K, C, E> {
         streams.closed = true;
         let (keys, mut logs): (Vec<_>, Vec<_>) = streams.joinable.drain().map(|Entry { key, log }| (key, log)).unzip();
         streams.shrink();
-        logs.extend(std::mem::take(&mut streams.apart).into_values());
+        logs.extend(std::mem::take(&mut streams.unlinked).into_values());
         streams.counters.cancelled += logs.len() as u64;
         let sources: Vec<_> = logs.iter().map(|log| log.lock().end_with(Err(StreamError::Closed))).collect();
         drop(streams);
@@ -159,10 +159,10 @@ impl<K, C, E> Table<K, C, E> {
 
     pub(super) fn stats(&self) -> StreamStats {
         let streams = self.streams.lock();
-        let logs = streams.joinable.iter().map(|entry| &entry.log).chain(streams.apart.values());
+        let logs = streams.joinable.iter().map(|entry| &entry.log).chain(streams.unlinked.values());
         StreamStats {
             in_flight: streams.joinable.len() as u64,
-            running: (streams.joinable.len() + streams.apart.len()) as u64,
+            running: (streams.joinable.len() + streams.unlinked.len()) as u64,
             waiting: logs.map(|log| log.lock().asleep).sum(),
             ..streams.counters
         }
@@ -179,7 +179,7 @@ impl<K, C, E> Table<K, C, E> {
     #[cfg(sync_coalesce_shuttle)]
     pub(super) fn is_empty(&self) -> bool {
         let streams = self.streams.lock();
-        streams.joinable.is_empty() && streams.apart.is_empty() && streams.counters.readers == 0
+        streams.joinable.is_empty() && streams.unlinked.is_empty() && streams.counters.readers == 0
     }
 }
 
@@ -188,10 +188,10 @@ impl<K, C, E> Owner<C, E> for Table<K, C, E> {
         &self.settings
     }
 
-    fn set_apart(&self, log: &Log<C, E>) {
+    fn unlink(&self, log: &Log<C, E>) {
         let mut streams = self.streams.lock();
         let key = streams.take(log).map(|Entry { key, log }| {
-            streams.apart.insert(log.id, log);
+            streams.unlinked.insert(log.id, log);
             key
         });
         drop(streams);
@@ -203,7 +203,7 @@ impl<K, C, E> Owner<C, E> for Table<K, C, E> {
         let spare = end.clone();
         let mut streams = self.streams.lock();
         let entry = streams.take(log);
-        let apart = streams.apart.remove(&log.id);
+        let unlinked = streams.unlinked.remove(&log.id);
         let mut state = log.lock();
         match &end {
             // It was cancelled, and was counted as that.
@@ -217,7 +217,7 @@ impl<K, C, E> Owner<C, E> for Table<K, C, E> {
         drop(state);
         drop(streams);
         log.wake();
-        catch_panic(|| drop((source, apart)));
+        catch_panic(|| drop((source, unlinked)));
         catch_panic(|| drop(entry));
         catch_panic(|| drop(spare));
         end
@@ -244,14 +244,14 @@ impl<K, C, E> Owner<C, E> for Table<K, C, E> {
         if state.readers > 0 {
             return;
         }
-        // Nobody is left who would see how it ended.
+        // No reader is left to see how it ended.
         let source = state.end_with(Err(StreamError::Cancelled));
         let chunks = state.take_chunks();
         drop(state);
         let entry = streams.take(log);
-        let apart = streams.apart.remove(&log.id);
+        let unlinked = streams.unlinked.remove(&log.id);
         drop(streams);
-        catch_panic(|| drop((source, apart)));
+        catch_panic(|| drop((source, unlinked)));
         catch_panic(|| drop(entry));
         drop_each(chunks);
     }

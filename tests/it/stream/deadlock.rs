@@ -1,4 +1,4 @@
-//! Waits for an opener or a puller that would close a circle.
+//! Waits for an opener or a puller that would close a cycle.
 
 use std::iter::from_fn;
 use std::sync::{Arc, Barrier};
@@ -47,7 +47,7 @@ fn an_opening_that_asks_for_its_own_key_is_refused() {
         Ok([Ok(1)])
     };
     assert_eq!(drain(streams.stream("key", open).unwrap()).0, [1]);
-    assert_eq!((streams.stats().refused, streams.stats().calls()), (1, 2));
+    assert_eq!((streams.stats().deadlocks, streams.stats().calls()), (1, 2));
     assert_idle(&streams);
 }
 
@@ -92,7 +92,7 @@ fn of_two_who_pull_crosswise_one_is_refused() {
 /// the stream: waits               asks for the call: refused
 /// ```
 #[test]
-fn a_circle_over_a_call_and_a_stream_is_refused() {
+fn a_cycle_over_a_call_and_a_stream_is_refused() {
     bounded(|| {
         let calls: Arc<SyncCoalesce<String, u32>> = Arc::new(SyncCoalesce::new());
         let streams = Arc::new(Streams::new());
@@ -136,7 +136,7 @@ fn one_that_leads_nothing_is_never_refused() {
                 });
             }
         });
-        assert_eq!(streams.stats().refused, 0);
+        assert_eq!(streams.stats().refused(), 0);
         assert_idle(&streams);
     });
 }

@@ -283,7 +283,7 @@ fn stats_add_up_and_reset_leaves_the_live_ones() {
     let third = streams.stream("key", || -> Result<Source, String> { unreachable!("it is open") });
     assert!(third.is_err());
     let stats = streams.stats();
-    assert_eq!((stats.calls(), stats.opened, stats.joined, stats.overloaded), (3, 1, 1, 1));
+    assert_eq!((stats.calls(), stats.opened, stats.joined, stats.overloaded, stats.refused()), (3, 1, 1, 1, 1));
     streams.reset_stats();
     let stats = streams.stats();
     assert_eq!((stats.calls(), stats.in_flight, stats.running, stats.readers), (0, 1, 1, 2));
