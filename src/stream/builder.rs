@@ -38,45 +38,45 @@ impl<K, C, E> StreamBuilder<K, C, E> {
 }
 
 impl<K, C, E, S> StreamBuilder<K, C, E, S> {
-    /// A name for people: it shows in `Debug`, and in the chain of a [`Deadlock`](crate::stream::StreamError::Deadlock).
+    /// A name for people. It appears in `Debug`, in the chain of a [`Deadlock`](super::StreamError::Deadlock), and in the
+    /// names of threads started by [`next_timeout`](super::Stream::next_timeout).
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = Some(name.into().into_boxed_str());
         self
     }
 
-    /// The [`timeout`](crate::stream::StreamRequest::timeout) of a caller whose request says nothing; without this, none.
+    /// The default [`timeout`](super::StreamRequest::timeout) of a caller. None by default.
     ///
-    /// It is one deadline for the whole stream, by the clock and counted from the call. Nobody past it pulls, so it
-    /// ends a lone reader too. `Duration::MAX` is no limit.
+    /// It is one deadline for the whole stream, counted from the call. A reader past its deadline does not pull, so the
+    /// timeout ends a lone reader too. `Duration::MAX` is no limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = Some(timeout);
         self
     }
 
-    /// How many chunks of a stream are kept; 65,536 without this. Zero counts as one.
+    /// Maximum number of chunks that a stream keeps. 65,536 by default; zero counts as one.
     ///
-    /// A chunk more, and the oldest is dropped: from then on nobody can start at the first one, so later callers open
-    /// a stream of their own. A reader that has not had what was dropped gets
-    /// [`Lagged`](crate::stream::StreamError::Lagged).
+    /// When one more arrives, the oldest is dropped. From then on nobody can start at the first chunk, so later callers
+    /// open a stream of their own. A reader that has not read a dropped chunk gets
+    /// [`Lagged`](super::StreamError::Lagged).
     pub fn max_buffered(mut self, chunks: usize) -> Self {
         self.settings.max_chunks = chunks;
         self
     }
 
-    /// How many bytes of a stream are kept, as `weigher` weighs its chunks; without this, any number. One byte more
-    /// has the effect of a chunk more than [`max_buffered`](StreamBuilder::max_buffered). The newest chunk is kept
-    /// whatever it weighs.
+    /// Maximum number of bytes that a stream keeps, by `weigher`, which returns the bytes of a chunk. No limit by default.
     ///
-    /// The weigher is called once for each chunk, by the reader that pulled it, under no lock. If it panics, the chunk
-    /// weighs nothing.
+    /// Beyond it, the oldest chunks are dropped, as with [`max_buffered`](StreamBuilder::max_buffered). The newest chunk is
+    /// kept however large it is. The weigher is called once for each chunk, by the thread that pulled it, under no lock. If
+    /// it panics, the chunk counts as zero bytes.
     pub fn max_buffered_bytes(mut self, bytes: u64, weigher: impl Fn(&C) -> u64 + Send + Sync + 'static) -> Self {
         self.settings.max_bytes = bytes;
         self.settings.weigher = CatchDrop::new(Box::new(weigher));
         self
     }
 
-    /// How many readers a stream may have, the one included who opened it, and who is never one too many; without this,
-    /// any number. One more gets [`Overloaded`](crate::CallError::Overloaded).
+    /// Maximum number of readers per stream. The opener counts but is always admitted. No limit by default. A caller beyond
+    /// it gets [`Overloaded`](crate::CallError::Overloaded).
     pub fn max_readers(mut self, readers: u64) -> Self {
         self.settings.max_readers = readers;
         self

@@ -7,7 +7,7 @@ use std::{fmt, io};
 use crate::error::{CallError, write_with_cause};
 use crate::shared_error::SharedError;
 
-/// Why a reader of a [`Stream`](crate::stream::Stream) gets no more; `E` is the error of the source.
+/// Why a reader of a [`Stream`](super::Stream) gets no more; `E` is the error of the source.
 ///
 /// It is the last item that a reader gets, after all chunks that came before it. A stream that came to its end gives no
 /// such item. It prints its cause too, as [`CallError`] does, and becomes an [`Error`] with
@@ -17,25 +17,25 @@ use crate::shared_error::SharedError;
 pub enum StreamError<E> {
     /// The source returned this error, and every reader has the same one. Streaming again opens a new source.
     Failed(Arc<E>),
-    /// The source panicked in the thread of another reader, which saw its own panic. Streaming again opens a new
-    /// source.
+    /// The source panicked in another thread: in that of the reader that pulled, which panicked too, or in one started by
+    /// [`next_timeout`](super::Stream::next_timeout). Streaming again opens a new source.
     SourcePanicked {
         /// What the panic said, where it was text.
         message: Arc<str>,
     },
-    /// This reader was so far behind that the log had to drop chunks that it had not had; the others go on. Streaming
-    /// again opens a new source, or joins one opened since.
+    /// This reader fell so far behind that the log dropped chunks it had not read. The others go on. Streaming again opens
+    /// a new source, or joins one opened since.
     Lagged {
         /// How many chunks this reader has missed.
         missed: u64,
     },
-    /// This reader's deadline passed before the next chunk was there: while another reader pulled it, or before this
-    /// one began to, which nobody does past its deadline. The others go on. Streaming again joins them, from the first
-    /// chunk, or opens a new source if there are none.
+    /// This reader's deadline passed before the next chunk was there: while another thread pulled it, or before this
+    /// reader would have. The others go on. Streaming again joins them, from the first chunk, or opens a new source if
+    /// there are none.
     TimedOut,
-    /// Somebody cancelled the stream. Streaming again opens a new source.
+    /// The stream was cancelled. Streaming again opens a new source.
     Cancelled,
-    /// Waiting for the reader that pulls would have closed a cycle of waits, so it was refused before it began.
+    /// Waiting for the thread that pulls would have closed a cycle of waits, so it was refused before it began.
     /// Streaming again from the same place is refused again.
     Deadlock {
         /// The flights and streams in the cycle, by the names of their coalescers and their numbers.

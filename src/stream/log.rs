@@ -53,7 +53,7 @@ impl<C, E> Log<C, E> {
         self.state.lock()
     }
 
-    /// Wakes all who sleep, once no lock is held: the end of a step is news for each of them.
+    /// Notifies all sleepers, once no lock is held: the end of a step is news for each of them.
     pub(super) fn wake(&self) {
         self.state.notify_all();
     }
@@ -130,8 +130,8 @@ impl<C, E> Log<C, E> {
         }
     }
 
-    /// Sleeps until the current step is over or the deadline passes. Which of them it was says a look under the lock
-    /// that comes back, and not who woke first.
+    /// Sleeps until the current step is over or the deadline passes. The caller has to look which of them it was, under
+    /// the lock that it gets back: both may have happened by then.
     fn sleep<'a>(
         &'a self,
         mut state: MonitorGuard<'a, State<C, E>>,
@@ -178,21 +178,21 @@ impl<C, E> Log<C, E> {
         Ok(())
     }
 
-    /// Appends what was pulled, and puts back the source. Before the first chunk is shed, and under no lock of the log,
-    /// `retire` has to see to it that nobody joins any more.
+    /// Appends what was pulled, and puts back the source. `unlink` keeps new callers from joining; it runs before the first
+    /// chunk is dropped, and under no lock of the log.
     pub(super) fn append(
         &self,
         source: Source<C, E>,
         chunk: Arc<C>,
         weight: u64,
         settings: &Settings<C>,
-        retire: impl Fn(),
+        unlink: impl Fn(),
     ) -> Appended<C, E> {
         let mut state = self.lock();
         if state.is_first_over(weight, settings) && !is_planted(Fault::RetiresLate) {
-            // A caller that joins between these two locks joins a log that is whole yet, and is one of those who may lag.
+            // A caller that joins between these two locks joins a log that is still whole, and may lag as others may.
             drop(state);
-            retire();
+            unlink();
             state = self.lock();
         }
         if let Some(end) = state.end().filter(|_| !is_planted(Fault::PullerMissesCancel)) {
@@ -205,7 +205,7 @@ impl<C, E> Log<C, E> {
             self.wake();
         }
         if is_planted(Fault::RetiresLate) && !shed.is_empty() {
-            retire();
+            unlink();
         }
         Appended::Kept { shed }
     }

@@ -1,5 +1,88 @@
-//! [`StreamCoalesce`]: one source open per key, its chunks read by every thread that asked. `README.md` in the folder
-//! of that name tells the protocol step by step.
+//! Streams that threads share: one source open per key, its chunks read by every thread that asked for it.
+//!
+//! [`StreamCoalesce`] is to streams what [`SyncCoalesce`](crate::SyncCoalesce) is to calls: for a language model's answer
+//! that comes word by word, a long download, the output of a build. Give it a key and a closure that opens the source, an
+//! iterator of `Result<chunk, error>`. You get a [`Stream`]: an iterator over all chunks from the first one, however late
+//! you came.
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use sync_coalesce::stream::StreamCoalesce;
+//!
+//! let streams: StreamCoalesce<String, &str> = StreamCoalesce::new();
+//! let open = || Ok(["Nine ", "to ", "five."].map(Ok::<_, Infallible>));
+//!
+//! let mut first = streams.stream("hours", open).unwrap();
+//! assert_eq!(*first.next().unwrap().unwrap(), "Nine ");
+//!
+//! // The second reader joins later, and still starts at the first chunk.
+//! let second = streams.stream("hours", open).unwrap();
+//! let text: String = second.map(|chunk| *chunk.unwrap()).collect();
+//! assert_eq!(text, "Nine to five.");
+//!
+//! let rest: String = first.map(|chunk| *chunk.unwrap()).collect();
+//! assert_eq!(rest, "to five.");
+//! assert_eq!(streams.stats().opened, 1);
+//! ```
+//!
+//! # Who pulls
+//!
+//! The reader that first needs the next chunk pulls it from the source, in its own thread, and appends it to a log. The
+//! others read the log at their own pace. The reader that opened the stream may leave: another one goes on pulling. When
+//! the last reader leaves, the source is dropped, and a connection that it reads from closes.
+//!
+//! No thread is started, with one exception: a reader that must not block in a pull asks by
+//! [`next_timeout`](Stream::next_timeout), and if no other reader pulls, a thread does.
+//!
+//! # Silence
+//!
+//! [`Stream::next_timeout`] returns [`Next::NotYet`] when nothing came within its limit, and the reader keeps its place.
+//! Use it to send pings to your own client while a source is silent. A
+//! [`timeout`](StreamRequest::timeout) is another thing: one deadline for the whole stream, after which the reader is taken
+//! off.
+//!
+//! # Ownership
+//!
+//! A [`Stream`] borrows nothing. It can be moved into a thread that nobody joins, or returned as the body of a response:
+//! where chunks are bytes, it is a [`Read`](std::io::Read) that is `Send + 'static`. Dropping the coalescer ends no stream:
+//! its readers go on to the end.
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use std::io::Read;
+//! use sync_coalesce::stream::StreamCoalesce;
+//!
+//! fn body() -> Box<dyn Read + Send> {
+//!     let downloads: StreamCoalesce<String, Vec<u8>> = StreamCoalesce::new();
+//!     let pieces = [b"Nine ".to_vec(), b"to five.".to_vec()];
+//!     Box::new(downloads.stream("hours", || Ok(pieces.map(Ok::<_, Infallible>))).unwrap())
+//! }
+//!
+//! let mut text = String::new();
+//! body().read_to_string(&mut text).unwrap();
+//! assert_eq!(text, "Nine to five.");
+//! ```
+//!
+//! # Slow readers
+//!
+//! A slow reader delays nobody and loses nothing, as long as the log may grow: up to
+//! [`max_buffered`](StreamBuilder::max_buffered) and [`max_buffered_bytes`](StreamBuilder::max_buffered_bytes). Beyond
+//! that the oldest chunks are dropped. A reader that still needed one of them gets [`StreamError::Lagged`], and later
+//! callers open a stream of their own. No reader is cut off without an error.
+//!
+//! # Ends
+//!
+//! A stream that comes to its end ends without an item. If it is cut off, each reader gets the chunks before that, and then
+//! a [`StreamError`] as its last item. A panic of the source goes on in the thread that pulled; the others get
+//! [`StreamError::SourcePanicked`]. [`forget`](StreamCoalesce::forget), [`cancel`](StreamCoalesce::cancel) and
+//! [`close`](StreamCoalesce::close) act from outside.
+//!
+//! # Deadlocks
+//!
+//! Waiting for the thread that pulls, or for the caller that opens, is refused if it would close a cycle of waits, in one
+//! graph with [those of calls](crate#deadlocks).
+
+// How it works is in README.md, in this folder.
 
 mod builder;
 mod bytes;
@@ -39,54 +122,16 @@ use crate::panic::catch_panic;
 use crate::sync;
 use crate::wait::limits::WaitUntil;
 
-/// One source open per key, for threads: everyone who asks while it is open reads all its chunks, from the first one.
+/// One open source per key: every thread that asks while it is open reads all its chunks, from the first one.
 ///
-/// It is to streams what [`SyncCoalesce`](crate::SyncCoalesce) is to calls: for the answer of a language model that
-/// comes word by word, a long download, the output of a build. `K` is the key, `C` a chunk, `E` the error of the
-/// source, `S` the hasher.
+/// `K` is the key, `C` a chunk, `E` the error of the source, `S` the hasher. The [module](self) tells how streams behave.
 ///
-/// No thread is made. Whoever needs the next chunk first pulls it from the source, in its own thread, and appends it to
-/// a log; the others read the log at their own pace. Who opened the stream may leave, and another one goes on pulling.
-/// When the last reader leaves, the source is dropped.
+/// If two callers give an opening closure for one key, **the first one wins**, and the other is dropped without a call:
+/// both are taken to be the same question.
 ///
-/// Two openings given for one key are taken to be the same question: **the first one wins**, and the others are dropped
-/// unused.
-///
-/// # Slow readers
-///
-/// A slow reader delays nobody and loses nothing, as long as the log may grow:
-/// [`max_buffered`](StreamBuilder::max_buffered) and [`max_buffered_bytes`](StreamBuilder::max_buffered_bytes). Past
-/// that the oldest chunks are dropped, who needed one of them gets [`StreamError::Lagged`], and later callers open a
-/// stream of their own. Nobody is cut off without an error.
-///
-/// # Deadlocks
-///
-/// A wait for the reader that pulls, or for the caller that opens, is refused where it would close a cycle of waits,
-/// as [those of calls](crate#deadlocks) are, and together with them.
-///
-/// # Examples
-///
-/// ```
-/// use std::convert::Infallible;
-/// use sync_coalesce::stream::StreamCoalesce;
-///
-/// let streams: StreamCoalesce<String, &str> = StreamCoalesce::new();
-/// let open = || Ok(["Nine ", "to ", "five."].map(Ok::<_, Infallible>));
-///
-/// let mut first = streams.stream("hours", open).unwrap();
-/// assert_eq!(*first.next().unwrap().unwrap(), "Nine ");
-///
-/// // It joins later, and starts at the first chunk all the same.
-/// let second = streams.stream("hours", open).unwrap();
-/// let text: String = second.map(|chunk| *chunk.unwrap()).collect();
-/// assert_eq!(text, "Nine to five.");
-///
-/// let rest: String = first.map(|chunk| *chunk.unwrap()).collect();
-/// assert_eq!(rest, "to five.");
-/// assert_eq!(streams.stats().opened, 1);
-/// ```
+/// Dropping it ends no stream: readers go on to the end, and the last one drops the source.
 pub struct StreamCoalesce<K, C, E = Infallible, S = RandomState> {
-    /// Shared with the readers, who may outlive this.
+    /// Shared with the readers, which may outlive this.
     table: Arc<Table<K, C, E>>,
     hasher: S,
 }
@@ -105,11 +150,11 @@ impl<K, C, E> StreamCoalesce<K, C, E> {
 }
 
 impl<K, C, E, S> StreamCoalesce<K, C, E, S> {
-    /// What was counted up to now, and what is going on.
+    /// The counters so far, and the live figures.
     ///
     /// # Blocking
     ///
-    /// Takes the lock of each stream, one after the other, each for an instant.
+    /// Takes the locks of the streams one after the other, each for a moment.
     #[must_use]
     pub fn stats(&self) -> StreamStats {
         self.table.stats()
@@ -137,33 +182,33 @@ impl<K, C, E, S> StreamCoalesce<K, C, E, S> {
         StreamRequest::new(self, key)
     }
 
-    /// Ends all streams with [`StreamError::Closed`] and refuses calls from now on, for good.
+    /// Ends all streams with [`StreamError::Closed`], and refuses all calls from then on.
     ///
-    /// Readers that wait are woken; each still gets the chunks that are in the log. A pull under way is not
-    /// interrupted: its reader gets `Closed` when it returns, and the source is dropped then.
+    /// Waiting readers are woken, and each still gets the chunks that are in the log. A pull under way is not interrupted:
+    /// when it returns, its reader gets `Closed` and the source is dropped.
     pub fn close(&self) {
         self.table.close();
     }
 }
 
 impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
-    /// A reader of the stream for `key`, from its first chunk: of the one that is open, or of what `open` returns.
+    /// A reader of the stream for `key`, from its first chunk: of the stream that is open, or of what `open` returns.
     ///
     /// # Blocking
     ///
-    /// While `open` runs, in this thread or in that of another caller, for which it waits until the builder's
+    /// While `open` runs: in this thread, or in that of another caller, at most for the builder's
     /// [`timeout`](StreamBuilder::timeout). No lock is held while it runs.
     ///
     /// # Panics
     ///
-    /// With the panic of its own `open`; the others who wait for that get [`CallError::LeaderPanicked`].
+    /// If its own `open` panics. Callers that wait for that get [`CallError::LeaderPanicked`].
     ///
     /// # Errors
     ///
-    /// [`CallError::Failed`] with what `open` returned, for all who waited for it alike. [`CallError::Overloaded`] if
-    /// there are too many readers, [`CallError::Closed`] after [`close`](StreamCoalesce::close),
-    /// [`CallError::Cancelled`] if [`cancel`](StreamCoalesce::cancel) came during the opening. As one who waits,
-    /// [`CallError::TimedOut`], and [`CallError::Deadlock`] if `open` waits for this thread.
+    /// [`CallError::Failed`] with the error of `open`, for every caller that waited for it. [`CallError::Overloaded`] if
+    /// there are too many readers, [`CallError::Closed`] after [`close`](StreamCoalesce::close), and
+    /// [`CallError::Cancelled`] if [`cancel`](StreamCoalesce::cancel) came during the opening. If another caller opens,
+    /// [`CallError::TimedOut`], and [`CallError::Deadlock`] if its `open` waits for this thread.
     pub fn stream<Q, I>(&self, key: &Q, open: impl FnOnce() -> Result<I, E>) -> Result<Stream<C, E>, CallError<E>>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -197,16 +242,15 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
         match entered {
             Entered::Opens(log) => Stream::new(owner, log, deadline).open(open),
             Entered::Joins(log, waiting) => {
-                // It is not called, and its Drop may panic. Dropped later, it would meet the stream on its way out, which
-                // the compiler forgets then (Rust's issue 47949), and a reader that is forgotten is never taken off.
+                // It is not called, and its Drop may panic. If it were dropped later, while the stream is being returned,
+                // the compiler would leak the stream (Rust's issue 47949), and a leaked reader is never taken off.
                 catch_panic(|| drop(open));
                 Stream::new(owner, log, deadline).wait_for_opening(waiting)
             }
         }
     }
 
-    /// Lets later callers for `key` open a stream of their own, while this one goes on for the readers it has. True if
-    /// there was one.
+    /// True if there was a stream for `key`. Later callers open a new one; this one goes on for the readers it has.
     pub fn forget<Q>(&self, key: &Q) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -214,11 +258,11 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
         self.table.forget(self.hasher.hash_one(key), key)
     }
 
-    /// Forgets the stream for `key` and ends it with [`StreamError::Cancelled`]. True if there was one.
+    /// True if there was a stream for `key`, which is forgotten and ends with [`StreamError::Cancelled`].
     ///
-    /// Readers that wait are woken; each still gets the chunks that are in the log. A source that nobody pulls from is
-    /// dropped at once. A pull under way is not interrupted: its reader gets `Cancelled` when it returns, and the
-    /// source is dropped then. A stream that was forgotten before is out of reach.
+    /// Waiting readers are woken, and each still gets the chunks that are in the log. A source that nobody pulls from is
+    /// dropped at once. A pull under way is not interrupted: when it returns, its reader gets `Cancelled` and the source is
+    /// dropped. A stream that was forgotten before is not affected.
     pub fn cancel<Q>(&self, key: &Q) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -242,6 +286,6 @@ impl<K, C, E, S> fmt::Debug for StreamCoalesce<K, C, E, S> {
     }
 }
 
-/// No panic leaves a stream half done, whoever catches it.
+/// No panic leaves a stream in a broken state, wherever it is caught.
 impl<K, C, E, S> UnwindSafe for StreamCoalesce<K, C, E, S> {}
 impl<K, C, E, S> RefUnwindSafe for StreamCoalesce<K, C, E, S> {}

@@ -127,7 +127,7 @@ fn a_last_reader_that_looks_too_soon_is_caught() {
 
 /// ```text
 /// puller                          other                   newcomer
-/// pulls chunk 1, one too many:
+/// pulls chunk 1, one past the bound:
 /// unlocks, lets nobody join                               joins, and may lag, or opens
 /// locks, sheds chunk 0
 ///                                 has chunk 1, asks again:

@@ -18,7 +18,7 @@ use crate::panic::catch_panic;
 use crate::sync::{self, Instant};
 use crate::wait::graph::WaitEdge;
 
-/// What [`Stream::next_timeout`] returns: one of three answers.
+/// What [`Stream::next_timeout`] found.
 #[derive(Debug)]
 #[must_use = "it may be the next chunk"]
 pub enum Next<C> {
@@ -36,28 +36,31 @@ impl<C> Next<C> {
     }
 }
 
-/// One reader of a shared stream, made by [`StreamCoalesce::stream`](crate::stream::StreamCoalesce::stream): an iterator over
+/// One reader of a shared stream, made by [`StreamCoalesce::stream`](super::StreamCoalesce::stream): an iterator over
 /// all its chunks, from the first one.
 ///
 /// Each item is a chunk, shared by all readers, or the error that cut the stream off, which is the last item. A stream
-/// that came to its end has no error at its end. Where chunks are bytes, it is a [`Read`] and a [`BufRead`] too.
+/// that comes to its end has no such item. Where chunks are bytes, it is a [`Read`] and a [`BufRead`] too.
 ///
-/// Dropping it takes this reader off, and so does its last item. The last reader takes the source along: a connection
-/// that is read by it closes. A reader that is leaked by [`mem::forget`](std::mem::forget) keeps it open.
+/// It borrows nothing, and goes on to the end after its coalescer has been dropped.
+///
+/// Dropping it takes this reader off, and so does its last item. The last reader drops the source, and a connection that
+/// the source reads from closes. A reader leaked by [`mem::forget`](std::mem::forget) keeps it open.
 ///
 /// # Blocking
 ///
-/// [`next`](Iterator::next) returns at once where another reader has pulled the next chunk. Else it pulls in this
-/// thread, or waits for the reader that does, until that has the chunk or this reader's deadline passes.
+/// [`next`](Iterator::next) returns at once if another thread has pulled the next chunk. Otherwise it pulls in this thread,
+/// or waits for the thread that does, until the chunk is there or this reader's deadline passes.
+/// [`next_timeout`](Stream::next_timeout) never pulls in this thread, and gives up after its limit.
 ///
-/// A pull of its own is not interrupted: a deadline, [`cancel`](crate::stream::StreamCoalesce::cancel) and
-/// [`close`](crate::stream::StreamCoalesce::close) take effect only when it returns. After `cancel` and `close` what it pulled
-/// is dropped; after a deadline it has that chunk, and no other that it would have to pull.
+/// A pull of its own is not interrupted: a deadline, [`cancel`](super::StreamCoalesce::cancel) and
+/// [`close`](super::StreamCoalesce::close) take effect only when it returns. After `cancel` and `close` the chunk
+/// is dropped; after a deadline the reader still gets it, but pulls no other.
 ///
 /// # Panics
 ///
-/// A panic of the source goes on to the reader that pulled; the others get [`StreamError::SourcePanicked`], and so does
-/// that one if it asks again. A panic in the `Drop` of the source, a chunk, an error or a key is dropped.
+/// A panic of the source goes on in the reader that pulled. The others get [`StreamError::SourcePanicked`], and so does
+/// that one if it asks again. A panic in the `Drop` of the source, a chunk, an error or a key is caught and dropped.
 pub struct Stream<C, E> {
     owner: SharedOwner<C, E>,
     /// None once it has left.
@@ -75,7 +78,7 @@ impl<C, E> Stream<C, E> {
         Self { owner, log: Some(log), deadline, position: 0, rest: None }
     }
 
-    /// Opens the source, for all who have joined meanwhile too.
+    /// Opens the source, also for the readers that have joined meanwhile.
     pub(super) fn open<I>(self, open: impl FnOnce() -> Result<I, E>) -> Result<Self, CallError<E>>
     where
         I: IntoIterator<Item = Result<C, E>>,
@@ -154,9 +157,9 @@ impl<C, E> Iterator for Stream<C, E> {
 impl<C: Send + Sync + 'static, E: Send + Sync + 'static> Stream<C, E> {
     /// The next chunk if it comes within `timeout`; else [`Next::NotYet`], and this reader stays where it is.
     ///
-    /// For whoever has something to do while a source is silent, such as to send a ping. It is a limit of this one wait,
-    /// unlike the [`timeout`](crate::stream::StreamRequest::timeout) of the stream, after which a reader is taken off.
-    /// A timeout of zero returns what is there; `Duration::MAX` is no limit.
+    /// For a reader that has something to do while its source is silent, such as sending a ping. It limits this one wait,
+    /// unlike the [`timeout`](super::StreamRequest::timeout) of the stream, after which the reader is taken off. Zero
+    /// returns what is there; `Duration::MAX` is no limit, and then it is [`next`](Iterator::next).
     ///
     /// ```
     /// use std::convert::Infallible;
@@ -189,15 +192,15 @@ impl<C: Send + Sync + 'static, E: Send + Sync + 'static> Stream<C, E> {
     /// Until another thread has pulled the next chunk, at most for `timeout`. A chunk that is there, and the end, beat a
     /// limit that has passed.
     ///
-    /// A pull cannot be interrupted, so this reader makes none itself. If no other one pulls, a thread is started for
-    /// this chunk, and ends with it. The pull goes on when the limit has passed, and its chunk is kept for the readers;
-    /// if all of them have left by then, it is dropped with the source. Should the system have no thread to give, this
-    /// reader pulls after all, and blocks until that returns.
+    /// A pull cannot be interrupted, so this reader makes none itself. If no other reader pulls, a thread is started for
+    /// this one chunk. Its pull goes on when the limit has passed, and the chunk is kept for the readers; if all of them
+    /// have left by then, it is dropped with the source. If the system has no thread to give, this reader pulls after
+    /// all, and blocks until that returns.
     ///
     /// # Errors
     ///
-    /// What cut the stream off for this reader, once, as [`next`](Iterator::next) has it: its own deadline, a deadlock
-    /// and [`SourcePanicked`](StreamError::SourcePanicked) included. From then on, [`Next::End`].
+    /// The error that cut the stream off for this reader, once, as [`next`](Iterator::next) returns it. Afterwards,
+    /// [`Next::End`].
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Next<C>, StreamError<E>> {
         match sync::now().checked_add(timeout) {
             Some(limit) => self.next_deadline(limit),
@@ -205,8 +208,12 @@ impl<C: Send + Sync + 'static, E: Send + Sync + 'static> Stream<C, E> {
         }
     }
 
-    /// The next chunk if it comes by `limit`; else as [`next_timeout`](Stream::next_timeout), and blocks and fails as
-    /// that does.
+    /// The next chunk if it comes by `limit`; else [`Next::NotYet`]. Blocks and fails as
+    /// [`next_timeout`](Stream::next_timeout).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`next_timeout`](Stream::next_timeout).
     pub fn next_deadline(&mut self, limit: Instant) -> Result<Next<C>, StreamError<E>> {
         let Some(log) = &self.log else { return Ok(Next::End) };
         let chunk = loop {
@@ -241,6 +248,6 @@ impl<C, E> fmt::Debug for Stream<C, E> {
     }
 }
 
-/// No panic leaves a stream half done, whoever catches it.
+/// No panic leaves a stream in a broken state, wherever it is caught.
 impl<C, E> UnwindSafe for Stream<C, E> {}
 impl<C, E> RefUnwindSafe for Stream<C, E> {}

@@ -35,23 +35,21 @@ impl<'a, Q: ?Sized, K, C, E, S> StreamRequest<'a, Q, K, C, E, S> {
         Self { streams, key, limit: None }
     }
 
-    /// How long the stream may take this reader, to its last chunk; `Duration::MAX` is no limit, and zero takes what is
-    /// there.
+    /// How long this reader may take to its last chunk. `Duration::MAX` is no limit; zero gets what is there.
     ///
-    /// It is one [`deadline`](StreamRequest::deadline) for the whole stream, by the clock and counted from the call of
-    /// [`stream`](StreamRequest::stream), whatever the time goes by in. Nobody past it pulls, so it ends a lone reader
-    /// too. Replaces an earlier `deadline`, and the builder's default.
+    /// It is one [`deadline`](StreamRequest::deadline) for the whole stream, counted from the call of
+    /// [`stream`](StreamRequest::stream). For a limit of one wait, see [`next_timeout`](Stream::next_timeout). Replaces an
+    /// earlier `deadline`, and the builder's default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limit = Some(WaitUntil::Timeout(timeout));
         self
     }
 
-    /// Until when to wait for another caller that opens the source or pulls from it, and to pull from it.
+    /// Until when this reader waits for the opening and for chunks, and pulls.
     ///
-    /// Chunks that are there, and the end, beat a deadline that has passed. Nobody past its deadline pulls: a lone
-    /// reader is ended by it too, at the first chunk that it would have to pull. An opening or a pull of this caller's
-    /// own is not interrupted: give the source a timeout too. Replaces an earlier [`timeout`](StreamRequest::timeout),
-    /// and the builder's default.
+    /// Chunks that are there, and the end, beat a deadline that has passed. A reader past its deadline does not pull, so a
+    /// lone reader ends too, at the first chunk that it would have to pull. Its own opening or pull is not interrupted:
+    /// give the source a timeout too. Replaces an earlier [`timeout`](StreamRequest::timeout), and the builder's default.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.limit = Some(WaitUntil::Deadline(deadline));
         self
@@ -66,19 +64,8 @@ where
     E: Send + Sync + 'static,
     S: BuildHasher,
 {
-    /// As [`StreamCoalesce::stream`].
-    ///
-    /// # Blocking
-    ///
-    /// As [`StreamCoalesce::stream`], by the timeout or deadline of this request where it has one.
-    ///
-    /// # Panics
-    ///
-    /// As [`StreamCoalesce::stream`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`StreamCoalesce::stream`].
+    /// A reader of the stream for this key. Blocks, panics and fails as [`StreamCoalesce::stream`], with the timeout or
+    /// deadline of this request if it has one.
     pub fn stream<I>(self, open: impl FnOnce() -> Result<I, E>) -> Result<Stream<C, E>, CallError<E>>
     where
         I: IntoIterator<Item = Result<C, E>>,

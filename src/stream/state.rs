@@ -30,7 +30,7 @@ pub(super) struct State<C, E> {
     upstream: Upstream<C, E>,
     opened: bool,
     /// How many steps are over. Opening the source is the first step, and each pull is another. A wait is for one step,
-    /// and its end is news for everybody who waits: a chunk, or the end.
+    /// and its end is news for every waiting reader: a chunk, or the end.
     steps: u64,
     step: Step,
     chunks: VecDeque<(Arc<C>, u64)>,
