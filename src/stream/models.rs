@@ -13,7 +13,7 @@ use super::{Next, Stream, StreamCoalesce, StreamError};
 use crate::coalesce::SyncCoalesce;
 use crate::error::CallError;
 use crate::stream::faults::Fault;
-use crate::sync::{self, Barrier, catches, holds, holds_despite};
+use crate::sync::{self, Barrier, Trouble, catches, holds, holds_despite};
 use crate::wait::blocking::{Compensate, set_pool};
 use crate::wait::faults::Fault as WaitFault;
 use crate::wait::graph;
@@ -432,7 +432,7 @@ fn who_waits_by_limits_has_each_chunk() {
 
 #[test]
 fn who_waits_by_limits_has_each_chunk_though_no_thread_is_to_be_had() {
-    holds_despite(Fault::NoThread, limits);
+    holds_despite(Trouble::NoThread, limits);
 }
 
 /// ```text
