@@ -6,7 +6,7 @@ use super::error::StreamError;
 use super::settings::Settings;
 use super::state::{Chunk, End, Source, State, cut_off};
 use crate::stream::faults::Fault;
-use crate::sync::{self, Instant, Monitor, MonitorGuard, has_passed, is_planted};
+use crate::sync::{self, Instant, Monitor, MonitorGuard, has_passed, is_planted, only_if};
 use crate::wait::blocking::blocking;
 
 /// Shared by the readers of one stream, in the table or not.
@@ -157,7 +157,7 @@ impl<C, E> Log<C, E> {
     /// The source, for this thread to pull from, if this step has not begun.
     pub(super) fn take_source_for(&self, step: u64) -> Option<Source<C, E>> {
         let mut state = self.lock();
-        if state.step() != step && !is_planted(Fault::HelperReadsAhead) {
+        if only_if!(HelperReadsAhead, state.step() != step) {
             return None;
         }
         state.take_source(sync::this_thread().number)
@@ -189,7 +189,7 @@ impl<C, E> Log<C, E> {
         unlink: impl Fn(),
     ) -> Appended<C, E> {
         let mut state = self.lock();
-        if state.is_first_over(weight, settings) && !is_planted(Fault::RetiresLate) {
+        if only_if!(RetiresLate, state.is_first_over(weight, settings)) {
             // A caller that joins between these two locks joins a log that is still whole, and may lag as others may.
             drop(state);
             unlink();
@@ -201,7 +201,7 @@ impl<C, E> Log<C, E> {
         let shed = state.append(source, chunk, weight, settings);
         let asleep = state.asleep > 0;
         drop(state);
-        if asleep && !is_planted(Fault::ChunkWakesNobody) {
+        if only_if!(ChunkWakesNobody, asleep) {
             self.wake();
         }
         if is_planted(Fault::RetiresLate) && !shed.is_empty() {

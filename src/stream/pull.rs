@@ -10,7 +10,7 @@ use super::state::{Chunk, End, Source};
 use super::table::{Owner, SharedOwner, drop_each};
 use crate::panic::{catch, catch_panic, message};
 use crate::stream::faults::Fault;
-use crate::sync::{self, is_planted};
+use crate::sync::{self, step};
 use crate::wait::graph;
 
 /// This thread leads: from before user code runs until what came of it is published.
@@ -83,9 +83,8 @@ pub(super) fn pull<C, E>(owner: &dyn Owner<C, E>, log: &Log<C, E>, mut source: S
         Ok(None) => owner.end(log, Ok(())),
         Ok(Some(Err(error))) => owner.end(log, Err(StreamError::Failed(Arc::new(error)))),
         Err(payload) => {
-            if !is_planted(Fault::SourcePanicEndsNothing) {
-                let _ = owner.end(log, Err(StreamError::SourcePanicked { message: message(&*payload) }));
-            }
+            let panicked = StreamError::SourcePanicked { message: message(&*payload) };
+            step!(SourcePanicEndsNothing, drop(owner.end(log, Err(panicked))));
             drop(leading);
             catch_panic(|| drop(source));
             resume_unwind(payload);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::StreamError;
 use super::settings::Settings;
 use crate::stream::faults::Fault;
-use crate::sync::{self, is_planted};
+use crate::sync::{self, step};
 use crate::wait::graph::{Chain, LeaderCell, WaitEdge, leads_something};
 
 pub(super) type Source<C, E> = Box<dyn Iterator<Item = Result<C, E>> + Send>;
@@ -116,8 +116,8 @@ impl<C, E> State<C, E> {
             Upstream::Idle(source) => {
                 self.step.thread = thread;
                 // Readers may be asleep already, if a helper was to pull.
-                if let Some(cell) = self.step.cell.as_ref().filter(|_| !is_planted(Fault::HelperUnnamed)) {
-                    cell.set(thread);
+                if let Some(cell) = &self.step.cell {
+                    step!(HelperUnnamed, cell.set(thread));
                 }
                 Some(source)
             }
@@ -197,9 +197,8 @@ impl<C, E> State<C, E> {
     /// The current step is over: nobody waits for it any more, whether they have woken or not.
     fn end_step(&mut self, upstream: Upstream<C, E>) -> Upstream<C, E> {
         self.steps += 1;
-        let step = std::mem::take(&mut self.step);
-        if let Some(cell) = step.cell.filter(|_| !is_planted(Fault::PullOutlivesStep)) {
-            cell.clear();
+        if let Some(cell) = std::mem::take(&mut self.step).cell {
+            step!(PullOutlivesStep, cell.clear());
         }
         std::mem::replace(&mut self.upstream, upstream)
     }
