@@ -64,8 +64,12 @@ where
     E: Send + Sync + 'static,
     S: BuildHasher,
 {
-    /// A reader of the stream for this key. Blocks, panics and fails as [`StreamCoalesce::stream`], with the timeout or
-    /// deadline of this request if it has one.
+    /// A reader of the stream for this key. Blocks and panics as [`StreamCoalesce::stream`], with the timeout or deadline
+    /// of this request if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`StreamCoalesce::stream`].
     pub fn stream<I>(self, open: impl FnOnce() -> Result<I, E>) -> Result<Stream<C, E>, CallError<E>>
     where
         I: IntoIterator<Item = Result<C, E>>,

@@ -63,9 +63,9 @@ fn chunk_meets<R: Send + 'static>(
     read: impl FnOnce(&mut Stream<u32, u32>) -> R + Send + 'static,
 ) -> Option<R> {
     let streams = Streams::new();
-    let ((feed, chunks), (pulls, pulled)) = (mpsc::channel(), mpsc::channel());
+    let ((feed, chunks), (begin, begun)) = (mpsc::channel(), mpsc::channel());
     let source = from_fn(move || {
-        pulls.send(()).unwrap();
+        begin.send(()).unwrap();
         chunks.recv_timeout(LIMIT).ok().map(Ok)
     });
     let mut puller = streams.stream(&1, || Ok(source)).unwrap();
@@ -76,7 +76,7 @@ fn chunk_meets<R: Send + 'static>(
         appended.send(()).unwrap();
     };
     sync::spawn("puller".into(), pull).unwrap();
-    pulled.recv_timeout(LIMIT).unwrap();
+    begun.recv_timeout(LIMIT).unwrap();
     let append = || {
         feed.send(7).unwrap();
         has_appended.recv_timeout(LIMIT).unwrap();

@@ -62,7 +62,7 @@ fn an_error_is_told_by_its_cause() {
 fn debug_shows_names_and_figures_and_no_chunks() {
     let streams = Streams::builder().name("answers").build();
     let stream = streams.stream("key", || Ok([Ok(1)])).unwrap();
-    assert_eq!(format!("{stream:?}"), "Stream { chunks: 0, over: false }");
+    assert_eq!(format!("{stream:?}"), "Stream { chunks: 0, over: false, .. }");
     assert!(format!("{streams:?}").starts_with("StreamCoalesce { name: Some(\"answers\")"));
     assert!(format!("{:?}", streams.request("key")).starts_with("StreamRequest { key: \"key\""));
     assert_eq!(format!("{:?}", Streams::builder()), "StreamBuilder { name: None, .. }");
