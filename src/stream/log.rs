@@ -97,6 +97,7 @@ impl<C, E> Log<C, E> {
     ///
     /// A chunk that is there beats the end, and both beat a deadline or limit that has passed. Nobody past its deadline
     /// pulls.
+    #[inline]
     fn wait<F>(
         &self,
         position: u64,
@@ -105,7 +106,6 @@ impl<C, E> Log<C, E> {
         label: impl Fn() -> Arc<str>,
         instead: impl Fn(&mut State<C, E>) -> Option<F>,
     ) -> Result<F, Chunk<C, E>> {
-        let first = deadline.into_iter().chain(limit).min();
         let mut state = self.lock();
         loop {
             if let Some(ready) = state.ready(position) {
@@ -122,7 +122,7 @@ impl<C, E> Log<C, E> {
                 drop(state);
                 state = self.lock();
             }
-            state = self.sleep(state, first);
+            state = self.sleep(state, deadline.into_iter().chain(limit).min());
             drop(edge);
             if is_planted(Fault::LateReaderLooksNoMore) && deadline.is_some_and(has_passed) {
                 return Err(cut_off(StreamError::TimedOut));

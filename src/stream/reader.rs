@@ -244,7 +244,10 @@ impl<C, E> Drop for Stream<C, E> {
 
 impl<C, E> fmt::Debug for Stream<C, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("chunks", &self.position).field("over", &self.log.is_none()).finish_non_exhaustive()
+        f.debug_struct("Stream")
+            .field("chunks", &self.position)
+            .field("over", &self.log.is_none())
+            .finish_non_exhaustive()
     }
 }
 

@@ -100,6 +100,7 @@ impl<C, E> State<C, E> {
     }
 
     /// What a reader that has had `position` chunks gets without waiting. A chunk beats the end.
+    #[inline]
     pub(super) fn ready(&self, position: u64) -> Option<Chunk<C, E>> {
         let Some(ahead) = position.checked_sub(self.shed) else {
             return Some(cut_off(StreamError::Lagged { missed: self.shed - position }));
@@ -111,7 +112,11 @@ impl<C, E> State<C, E> {
     }
 
     /// The source, for `thread` to pull from, if nobody else does.
+    #[inline]
     pub(super) fn take_source(&mut self, thread: u64) -> Option<Source<C, E>> {
+        if !matches!(self.upstream, Upstream::Idle(_)) {
+            return None;
+        }
         match std::mem::replace(&mut self.upstream, Upstream::Busy) {
             Upstream::Idle(source) => {
                 self.step.thread = thread;
@@ -121,10 +126,7 @@ impl<C, E> State<C, E> {
                 }
                 Some(source)
             }
-            other => {
-                self.upstream = other;
-                None
-            }
+            Upstream::Busy | Upstream::Gone => None,
         }
     }
 
@@ -195,6 +197,7 @@ impl<C, E> State<C, E> {
     }
 
     /// The current step is over: nobody waits for it any more, whether they have woken or not.
+    #[inline]
     fn end_step(&mut self, upstream: Upstream<C, E>) -> Upstream<C, E> {
         self.steps += 1;
         if let Some(cell) = std::mem::take(&mut self.step).cell {

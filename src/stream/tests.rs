@@ -1,6 +1,8 @@
 //! What cannot be arranged from outside: news that comes between the moment when a sleeper's deadline passes and the
 //! moment when it has the lock.
 
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "to stop real threads of the system")]
+
 use std::iter::from_fn;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -63,9 +65,9 @@ fn chunk_meets<R: Send + 'static>(
     read: impl FnOnce(&mut Stream<u32, u32>) -> R + Send + 'static,
 ) -> Option<R> {
     let streams = Streams::new();
-    let ((feed, chunks), (begin, begun)) = (mpsc::channel(), mpsc::channel());
+    let ((feed, chunks), (tell, told)) = (mpsc::channel(), mpsc::channel());
     let source = from_fn(move || {
-        begin.send(()).unwrap();
+        tell.send(()).unwrap();
         chunks.recv_timeout(LIMIT).ok().map(Ok)
     });
     let mut puller = streams.stream(&1, || Ok(source)).unwrap();
@@ -76,7 +78,7 @@ fn chunk_meets<R: Send + 'static>(
         appended.send(()).unwrap();
     };
     sync::spawn("puller".into(), pull).unwrap();
-    begun.recv_timeout(LIMIT).unwrap();
+    told.recv_timeout(LIMIT).unwrap();
     let append = || {
         feed.send(7).unwrap();
         has_appended.recv_timeout(LIMIT).unwrap();
