@@ -267,10 +267,10 @@
 //!
 //! # Streams
 //!
-//! A [`StreamCoalesce`](stream::StreamCoalesce) does the same for what comes bit by bit, such as the answer of a language model: one source is
-//! open per key, every reader has all its chunks from the first one, whenever it came, and when the last reader leaves
-//! the source is dropped, so that nothing more is paid for. No thread is made: whoever needs the next chunk first pulls
-//! it, in its own thread.
+//! A [`StreamCoalesce`](stream::StreamCoalesce) does the same for what comes bit by bit, such as the answer of a
+//! language model: one source is open per key, every reader has all its chunks from the first one, whenever it came,
+//! and when the last reader leaves the source is dropped, so that nothing more is paid for. No thread is made: whoever
+//! needs the next chunk first pulls it, in its own thread.
 //!
 //! ```
 //! use std::convert::Infallible;

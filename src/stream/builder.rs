@@ -38,8 +38,8 @@ impl<K, C, E> StreamBuilder<K, C, E> {
 }
 
 impl<K, C, E, S> StreamBuilder<K, C, E, S> {
-    /// A name for people. It appears in `Debug`, in the chain of a [`Deadlock`](super::StreamError::Deadlock), and in the
-    /// names of threads started by [`next_timeout`](super::Stream::next_timeout).
+    /// A name for people. It appears in `Debug`, in the chain of a [`Deadlock`](super::StreamError::Deadlock), and in
+    /// the names of threads started by [`next_timeout`](super::Stream::next_timeout).
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = Some(name.into().into_boxed_str());
         self
@@ -64,19 +64,20 @@ impl<K, C, E, S> StreamBuilder<K, C, E, S> {
         self
     }
 
-    /// Maximum number of bytes that a stream keeps, by `weigher`, which returns the bytes of a chunk. No limit by default.
+    /// Maximum number of bytes that a stream keeps, by `weigher`, which returns the bytes of a chunk. No limit by
+    /// default.
     ///
-    /// Beyond it, the oldest chunks are dropped, as with [`max_buffered`](StreamBuilder::max_buffered). The newest chunk is
-    /// kept however large it is. The weigher is called once for each chunk, by the thread that pulled it, under no lock. If
-    /// it panics, the chunk counts as zero bytes.
+    /// Beyond it, the oldest chunks are dropped, as with [`max_buffered`](StreamBuilder::max_buffered). The newest
+    /// chunk is kept however large it is. The weigher is called once for each chunk, by the thread that pulled it,
+    /// under no lock. If it panics, the chunk counts as zero bytes.
     pub fn max_buffered_bytes(mut self, bytes: u64, weigher: impl Fn(&C) -> u64 + Send + Sync + 'static) -> Self {
         self.settings.max_bytes = bytes;
         self.settings.weigher = CatchDrop::new(Box::new(weigher));
         self
     }
 
-    /// Maximum number of readers per stream. The opener counts but is always admitted. No limit by default. A caller beyond
-    /// it gets [`Overloaded`](crate::CallError::Overloaded).
+    /// Maximum number of readers per stream. The opener counts but is always admitted. No limit by default. A caller
+    /// beyond it gets [`Overloaded`](crate::CallError::Overloaded).
     pub fn max_readers(mut self, readers: u64) -> Self {
         self.settings.max_readers = readers;
         self

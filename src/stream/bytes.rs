@@ -11,7 +11,8 @@ use crate::panic::catch_panic;
 ///
 /// # Errors
 ///
-/// What cut the stream off, once, after all bytes before it; see the conversion of [`StreamError`] to [`io::Error`].
+/// What cut the stream off, once, after all bytes before it; see the conversion of [`StreamError`](super::StreamError)
+/// to [`io::Error`].
 impl<C, E> BufRead for Stream<C, E>
 where
     C: AsRef<[u8]>,

@@ -17,14 +17,14 @@ use crate::shared_error::SharedError;
 pub enum StreamError<E> {
     /// The source returned this error, and every reader has the same one. Streaming again opens a new source.
     Failed(Arc<E>),
-    /// The source panicked in another thread: in that of the reader that pulled, which panicked too, or in one started by
-    /// [`next_timeout`](super::Stream::next_timeout). Streaming again opens a new source.
+    /// The source panicked in another thread: in that of the reader that pulled, which panicked too, or in one started
+    /// by [`next_timeout`](super::Stream::next_timeout). Streaming again opens a new source.
     SourcePanicked {
         /// What the panic said, where it was text.
         message: Arc<str>,
     },
-    /// This reader fell so far behind that the log dropped chunks it had not read. The others go on. Streaming again opens
-    /// a new source, or joins one opened since.
+    /// This reader fell so far behind that the log dropped chunks it had not read. The others go on. Streaming again
+    /// opens a new source, or joins one opened since.
     Lagged {
         /// How many chunks this reader has missed.
         missed: u64,

@@ -178,8 +178,8 @@ impl<C, E> Log<C, E> {
         Ok(())
     }
 
-    /// Appends what was pulled, and puts back the source. `unlink` keeps new callers from joining; it runs before the first
-    /// chunk is dropped, and under no lock of the log.
+    /// Appends what was pulled, and puts back the source. `unlink` keeps new callers from joining; it runs before the
+    /// first chunk is dropped, and under no lock of the log.
     pub(super) fn append(
         &self,
         source: Source<C, E>,

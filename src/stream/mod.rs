@@ -1,9 +1,9 @@
 //! Streams that threads share: one source open per key, its chunks read by every thread that asked for it.
 //!
-//! [`StreamCoalesce`] is to streams what [`SyncCoalesce`](crate::SyncCoalesce) is to calls: for a language model's answer
-//! that comes word by word, a long download, the output of a build. Give it a key and a closure that opens the source, an
-//! iterator of `Result<chunk, error>`. You get a [`Stream`]: an iterator over all chunks from the first one, however late
-//! you came.
+//! [`StreamCoalesce`] is to streams what [`SyncCoalesce`](crate::SyncCoalesce) is to calls: for a language model's
+//! answer that comes word by word, a long download, the output of a build. Give it a key and a closure that opens the
+//! source, an iterator of `Result<chunk, error>`. You get a [`Stream`]: an iterator over all chunks from the first one,
+//! however late you came.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -28,24 +28,23 @@
 //! # Who pulls
 //!
 //! The reader that first needs the next chunk pulls it from the source, in its own thread, and appends it to a log. The
-//! others read the log at their own pace. The reader that opened the stream may leave: another one goes on pulling. When
-//! the last reader leaves, the source is dropped, and a connection that it reads from closes.
+//! others read the log at their own pace. The reader that opened the stream may leave: another one goes on pulling.
+//! When the last reader leaves, the source is dropped, and a connection that it reads from closes.
 //!
 //! No thread is started, with one exception: a reader that must not block in a pull asks by
 //! [`next_timeout`](Stream::next_timeout), and if no other reader pulls, a thread does.
 //!
 //! # Silence
 //!
-//! [`Stream::next_timeout`] returns [`Next::NotYet`] when nothing came within its limit, and the reader keeps its place.
-//! Use it to send pings to your own client while a source is silent. A
-//! [`timeout`](StreamRequest::timeout) is another thing: one deadline for the whole stream, after which the reader is taken
-//! off.
+//! [`Stream::next_timeout`] returns [`Next::NotYet`] when nothing came within its limit, and the reader keeps its
+//! place. Use it to send pings to your own client while a source is silent. A [`timeout`](StreamRequest::timeout) is
+//! another thing: one deadline for the whole stream, after which the reader is taken off.
 //!
 //! # Ownership
 //!
-//! A [`Stream`] borrows nothing. It can be moved into a thread that nobody joins, or returned as the body of a response:
-//! where chunks are bytes, it is a [`Read`](std::io::Read) that is `Send + 'static`. Dropping the coalescer ends no stream:
-//! its readers go on to the end.
+//! A [`Stream`] borrows nothing. It can be moved into a thread that nobody joins, or returned as the body of a
+//! response: where chunks are bytes, it is a [`Read`](std::io::Read) that is `Send + 'static`. Dropping the coalescer
+//! ends no stream: its readers go on to the end.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -72,15 +71,15 @@
 //!
 //! # Ends
 //!
-//! A stream that comes to its end ends without an item. If it is cut off, each reader gets the chunks before that, and then
-//! a [`StreamError`] as its last item. A panic of the source goes on in the thread that pulled; the others get
+//! A stream that comes to its end ends without an item. If it is cut off, each reader gets the chunks before that, and
+//! then a [`StreamError`] as its last item. A panic of the source goes on in the thread that pulled; the others get
 //! [`StreamError::SourcePanicked`]. [`forget`](StreamCoalesce::forget), [`cancel`](StreamCoalesce::cancel) and
 //! [`close`](StreamCoalesce::close) act from outside.
 //!
 //! # Deadlocks
 //!
-//! Waiting for the thread that pulls, or for the caller that opens, is refused if it would close a cycle of waits, in one
-//! graph with [those of calls](crate#deadlocks).
+//! Waiting for the thread that pulls, or for the caller that opens, is refused if it would close a cycle of waits, in
+//! one graph with [those of calls](crate#deadlocks).
 
 // How it works is in README.md, in this folder.
 
@@ -124,7 +123,8 @@ use crate::wait::limits::WaitUntil;
 
 /// One open source per key: every thread that asks while it is open reads all its chunks, from the first one.
 ///
-/// `K` is the key, `C` a chunk, `E` the error of the source, `S` the hasher. The [module](self) tells how streams behave.
+/// `K` is the key, `C` a chunk, `E` the error of the source, `S` the hasher. The [module](self) tells how streams
+/// behave.
 ///
 /// If two callers give an opening closure for one key, **the first one wins**, and the other is dropped without a call:
 /// both are taken to be the same question.
@@ -184,8 +184,8 @@ impl<K, C, E, S> StreamCoalesce<K, C, E, S> {
 
     /// Ends all streams with [`StreamError::Closed`], and refuses all calls from then on.
     ///
-    /// Waiting readers are woken, and each still gets the chunks that are in the log. A pull under way is not interrupted:
-    /// when it returns, its reader gets `Closed` and the source is dropped.
+    /// Waiting readers are woken, and each still gets the chunks that are in the log. A pull under way is not
+    /// interrupted: when it returns, its reader gets `Closed` and the source is dropped.
     pub fn close(&self) {
         self.table.close();
     }
@@ -205,8 +205,8 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
     ///
     /// # Errors
     ///
-    /// [`CallError::Failed`] with the error of `open`, for every caller that waited for it. [`CallError::Overloaded`] if
-    /// there are too many readers, [`CallError::Closed`] after [`close`](StreamCoalesce::close), and
+    /// [`CallError::Failed`] with the error of `open`, for every caller that waited for it. [`CallError::Overloaded`]
+    /// if there are too many readers, [`CallError::Closed`] after [`close`](StreamCoalesce::close), and
     /// [`CallError::Cancelled`] if [`cancel`](StreamCoalesce::cancel) came during the opening. If another caller opens,
     /// [`CallError::TimedOut`], and [`CallError::Deadlock`] if its `open` waits for this thread.
     pub fn stream<Q, I>(&self, key: &Q, open: impl FnOnce() -> Result<I, E>) -> Result<Stream<C, E>, CallError<E>>
@@ -242,8 +242,8 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
         match entered {
             Entered::Opens(log) => Stream::new(owner, log, deadline).open(open),
             Entered::Joins(log, waiting) => {
-                // It is not called, and its Drop may panic. If it were dropped later, while the stream is being returned,
-                // the compiler would leak the stream (Rust's issue 47949), and a leaked reader is never taken off.
+                // It is not called, and its Drop may panic. Dropped later, while the stream is being returned, that would
+                // make the compiler leak the stream (Rust's issue 47949), and a leaked reader is never taken off.
                 catch_panic(|| drop(open));
                 Stream::new(owner, log, deadline).wait_for_opening(waiting)
             }
@@ -260,9 +260,9 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
 
     /// True if there was a stream for `key`, which is forgotten and ends with [`StreamError::Cancelled`].
     ///
-    /// Waiting readers are woken, and each still gets the chunks that are in the log. A source that nobody pulls from is
-    /// dropped at once. A pull under way is not interrupted: when it returns, its reader gets `Cancelled` and the source is
-    /// dropped. A stream that was forgotten before is not affected.
+    /// Waiting readers are woken, and each still gets the chunks that are in the log. A source that nobody pulls from
+    /// is dropped at once. A pull under way is not interrupted: when it returns, its reader gets `Cancelled` and the
+    /// source is dropped. A stream that was forgotten before is not affected.
     pub fn cancel<Q>(&self, key: &Q) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,

@@ -44,13 +44,13 @@ impl<C> Next<C> {
 ///
 /// It borrows nothing, and goes on to the end after its coalescer has been dropped.
 ///
-/// Dropping it takes this reader off, and so does its last item. The last reader drops the source, and a connection that
-/// the source reads from closes. A reader leaked by [`mem::forget`](std::mem::forget) keeps it open.
+/// Dropping it takes this reader off, and so does its last item. The last reader drops the source, and a connection
+/// that the source reads from closes. A reader leaked by [`mem::forget`](std::mem::forget) keeps it open.
 ///
 /// # Blocking
 ///
-/// [`next`](Iterator::next) returns at once if another thread has pulled the next chunk. Otherwise it pulls in this thread,
-/// or waits for the thread that does, until the chunk is there or this reader's deadline passes.
+/// [`next`](Iterator::next) returns at once if another thread has pulled the next chunk. Otherwise it pulls in this
+/// thread, or waits for the thread that does, until the chunk is there or this reader's deadline passes.
 /// [`next_timeout`](Stream::next_timeout) never pulls in this thread, and gives up after its limit.
 ///
 /// A pull of its own is not interrupted: a deadline, [`cancel`](super::StreamCoalesce::cancel) and
@@ -157,9 +157,9 @@ impl<C, E> Iterator for Stream<C, E> {
 impl<C: Send + Sync + 'static, E: Send + Sync + 'static> Stream<C, E> {
     /// The next chunk if it comes within `timeout`; else [`Next::NotYet`], and this reader stays where it is.
     ///
-    /// For a reader that has something to do while its source is silent, such as sending a ping. It limits this one wait,
-    /// unlike the [`timeout`](super::StreamRequest::timeout) of the stream, after which the reader is taken off. Zero
-    /// returns what is there; `Duration::MAX` is no limit, and then it is [`next`](Iterator::next).
+    /// For a reader that has something to do while its source is silent, such as sending a ping. It limits this one
+    /// wait, unlike the [`timeout`](super::StreamRequest::timeout) of the stream, after which the reader is taken off.
+    /// Zero returns what is there; `Duration::MAX` is no limit, and then it is [`next`](Iterator::next).
     ///
     /// ```
     /// use std::convert::Infallible;
@@ -189,13 +189,13 @@ impl<C: Send + Sync + 'static, E: Send + Sync + 'static> Stream<C, E> {
     ///
     /// # Blocking
     ///
-    /// Until another thread has pulled the next chunk, at most for `timeout`. A chunk that is there, and the end, beat a
-    /// limit that has passed.
+    /// Until another thread has pulled the next chunk, at most for `timeout`. A chunk that is there, and the end, beat
+    /// a limit that has passed.
     ///
-    /// A pull cannot be interrupted, so this reader makes none itself. If no other reader pulls, a thread is started for
-    /// this one chunk. Its pull goes on when the limit has passed, and the chunk is kept for the readers; if all of them
-    /// have left by then, it is dropped with the source. If the system has no thread to give, this reader pulls after
-    /// all, and blocks until that returns.
+    /// A pull cannot be interrupted, so this reader makes none itself. If no other reader pulls, a thread is started
+    /// for this one chunk. Its pull goes on when the limit has passed, and the chunk is kept for the readers; if all of
+    /// them have left by then, it is dropped with the source. If the system has no thread to give, this reader pulls
+    /// after all, and blocks until that returns.
     ///
     /// # Errors
     ///

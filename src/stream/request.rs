@@ -38,8 +38,8 @@ impl<'a, Q: ?Sized, K, C, E, S> StreamRequest<'a, Q, K, C, E, S> {
     /// How long this reader may take to its last chunk. `Duration::MAX` is no limit; zero gets what is there.
     ///
     /// It is one [`deadline`](StreamRequest::deadline) for the whole stream, counted from the call of
-    /// [`stream`](StreamRequest::stream). For a limit of one wait, see [`next_timeout`](Stream::next_timeout). Replaces an
-    /// earlier `deadline`, and the builder's default.
+    /// [`stream`](StreamRequest::stream). For a limit of one wait, see [`next_timeout`](Stream::next_timeout). Replaces
+    /// an earlier `deadline`, and the builder's default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limit = Some(WaitUntil::Timeout(timeout));
         self
@@ -47,9 +47,10 @@ impl<'a, Q: ?Sized, K, C, E, S> StreamRequest<'a, Q, K, C, E, S> {
 
     /// Until when this reader waits for the opening and for chunks, and pulls.
     ///
-    /// Chunks that are there, and the end, beat a deadline that has passed. A reader past its deadline does not pull, so a
-    /// lone reader ends too, at the first chunk that it would have to pull. Its own opening or pull is not interrupted:
-    /// give the source a timeout too. Replaces an earlier [`timeout`](StreamRequest::timeout), and the builder's default.
+    /// Chunks that are there, and the end, beat a deadline that has passed. A reader past its deadline does not pull,
+    /// so a lone reader ends too, at the first chunk that it would have to pull. Its own opening or pull is not
+    /// interrupted: give the source a timeout too. Replaces an earlier [`timeout`](StreamRequest::timeout), and the
+    /// builder's default.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.limit = Some(WaitUntil::Deadline(deadline));
         self
@@ -64,8 +65,8 @@ where
     E: Send + Sync + 'static,
     S: BuildHasher,
 {
-    /// A reader of the stream for this key. Blocks and panics as [`StreamCoalesce::stream`], with the timeout or deadline
-    /// of this request if it has one.
+    /// A reader of the stream for this key. Blocks and panics as [`StreamCoalesce::stream`], with the timeout or
+    /// deadline of this request if it has one.
     ///
     /// # Errors
     ///

@@ -6,7 +6,8 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 
-use sync_coalesce::{CallError, Key, SharedError, StreamCoalesce, StreamError, SyncCoalesce};
+use sync_coalesce::stream::{StreamCoalesce, StreamError};
+use sync_coalesce::{CallError, Key, SharedError, SyncCoalesce};
 
 use crate::support::assert_idle;
 
