@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Command;
 use std::thread;
 
+use super::TOP;
+
 /// The processor, the compiler, the commit and the load, as one line of Markdown.
 pub fn line() -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
@@ -31,6 +33,6 @@ fn processor() -> String {
 
 /// What a command prints, or nothing.
 fn said(command: &str, arguments: &[&str]) -> String {
-    let output = Command::new(command).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let output = Command::new(command).args(arguments).current_dir(TOP).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }

@@ -12,6 +12,9 @@ pub mod rounds;
 
 use std::env;
 
+/// The crate's folder, which is not that of the benches' manifest.
+const TOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 /// Whether to run a short version, of which only the form counts: with `BENCH_QUICK` set, or without the `--bench` that
 /// `cargo bench` gives.
 pub fn is_quick() -> bool {

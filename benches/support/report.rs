@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use super::{is_quick, machine};
+use super::{TOP, is_quick, machine};
 
 pub struct Report {
     name: &'static str,
@@ -45,7 +45,7 @@ impl Report {
 }
 
 fn directories() -> Vec<PathBuf> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let top = Path::new(TOP);
     let mut directories = vec![top.join("target/bench-report")];
     if env::var_os("BENCH_SAVE").is_some() && !is_quick() {
         directories.push(top.join("benches/results"));
