@@ -47,6 +47,7 @@ const TARGET: &str = "sync_coalesce";
 ///     SyncCoalesce::builder().name("answers").observer(TracingObserver::new()).build();
 ///
 /// // A program installs its subscriber once, at its start.
+/// # #[cfg(feature = "test-tracing")]
 /// tracing::subscriber::with_default(tracing_subscriber::registry(), || {
 ///     coalesce.call("key", || {
 ///         assert_eq!(Span::current().metadata().unwrap().name(), "flight");

@@ -3,7 +3,7 @@
 #[cfg(feature = "metrics")]
 mod metrics;
 mod stress;
-#[cfg(feature = "tracing")]
+#[cfg(feature = "test-tracing")]
 mod tracing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
