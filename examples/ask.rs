@@ -1,38 +1,60 @@
 //! Answers a file of chat requests from a rayon pool, one provider call for those that are the same at the same time.
 //!
-//! `cargo run --example ask -- examples/data/questions.jsonl`, and `-- --help` for what else it can do.
+//! `cargo run --features example-ask --example ask -- examples/data/questions.jsonl`, and `-- --help` for what else it can do.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use clap::Parser;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use indicatif::{ProgressBar, ProgressStyle};
-use rayon::iter::{ParallelBridge, ParallelIterator};
 use serde::Serialize;
 use serde_json::Value;
+use sync_coalesce::stack::{Retry, RetryError};
 use sync_coalesce::{CallError, Key, Role, SyncCoalesce};
 
+use support::cli::{self, Arguments};
 use support::client::{Client, Reply, SendError};
+use support::endpoint::{self, Endpoint};
 
 mod support;
 
-/// Answers chat requests, one JSON object a line, and prints the answers as lines of JSON in the same order.
-#[derive(Parser)]
-#[command(after_help = "\
+const HELP: &str = "\
+Answers chat requests, one JSON object a line, and prints the answers as lines of JSON in the same order.
+
+Usage: ask [OPTIONS] [FILE]
+
+FILE holds requests, in the endpoint's own shape; without it they are read from standard input.
+
+Options:
+  --threads N            Threads in the pool, and so the most requests at a time: 1 to 1000 [default: 16]
+  --linger SECONDS       Seconds for which an answer is used again, for the same request later in the file [default: 0]
+  --attempts N           Attempts at a request, the first included, where a later one may succeed: 1 to 10 [default: 4]
+  --help                 Print this
+
+";
+
+const MORE_HELP: &str = "
 Examples:
   ask examples/data/questions.jsonl                      provider on loopback
   ask --threads 1 examples/data/questions.jsonl          nothing coincides, nothing is shared
+  ask --threads 1 --linger 60 examples/data/questions.jsonl
+                                                         what was asked in the last minute is not asked again
+  ask --busy 3 examples/data/questions.jsonl             the provider says 503 at first, and is asked again
   ask --url https://HOST/v1/chat/completions --api-key-env KEY < requests.jsonl > answers.jsonl
 
 Requests that are the same, whatever the order of their members, share one provider call while it is under way.
-Nothing is kept after that: the same request much later in the file is a call again.
+Nothing is kept after that unless there is --linger: the same request much later in the file is a call again.
+
+A refusal that may pass (429, 503 and others) is no answer yet: the request is sent again, no sooner than the
+provider's Retry-After, for the time of --timeout in all.
 
 A thread that waits for another's answer is not free for other lines, so have more threads than calls that the
 provider allows at once.
@@ -40,18 +62,47 @@ provider allows at once.
 A line of output is {\"line\", \"id\", \"answer\", \"shared\"} or {\"line\", \"error\"}; lines are counted from 1, and blank
 ones have no answer. A line that could not be answered is named on standard error.
 
-Exit codes: 0 every line was answered, 1 some were not, 2 it could not start or write, 130 after Ctrl-C: whole lines
-were written up to some point. A second Ctrl-C ends it at once, in the middle of a line if need be.")]
+Exit codes: 0 every line was answered, 1 some were not, or could not be written, 2 wrong arguments, or it could not
+start, 130 after Ctrl-C: whole lines were written up to some point. A second Ctrl-C ends it at once, in the middle of a
+line if need be. If nobody reads its output any more, it ends, and the lines that were written count.";
+
 struct Args {
-    /// File of requests, in the endpoint's own shape; standard input without it
     file: Option<PathBuf>,
-
-    /// Threads in the pool, and so the most requests at a time: 1 to 1000
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     threads: u16,
+    /// Seconds.
+    linger: f64,
+    attempts: u32,
+    endpoint: Endpoint,
+}
 
-    #[command(flatten)]
-    endpoint: support::args::Endpoint,
+impl Default for Args {
+    fn default() -> Self {
+        Args { file: None, threads: 16, linger: 0.0, attempts: 4, endpoint: Endpoint::default() }
+    }
+}
+
+impl Arguments for Args {
+    fn help(&self) -> String {
+        [HELP, endpoint::HELP, MORE_HELP].concat()
+    }
+
+    fn option(&mut self, name: &str, value: &mut cli::Value<'_>) -> Result<bool, String> {
+        match name {
+            "threads" => self.threads = value.number(1..=1000)?,
+            "linger" => self.linger = value.number(0.0..=86_400.0)?,
+            "attempts" => self.attempts = value.number(1..=10)?,
+            _ => return self.endpoint.option(name, value),
+        }
+        Ok(true)
+    }
+
+    fn operand(&mut self, operand: OsString) -> bool {
+        self.file.replace(operand.into()).is_none()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.endpoint.check()
+    }
 }
 
 /// How far reading may run ahead of writing: one slow answer holds back no more lines than this.
@@ -86,25 +137,41 @@ struct Written {
     answered: usize,
 }
 
-type Coalesce = SyncCoalesce<Key, Reply, SendError>;
-
-fn main() -> ExitCode {
-    run(&Args::parse()).unwrap_or_else(|message| {
-        eprintln!("ask: {message}");
-        ExitCode::from(2)
-    })
+/// What all pool threads share.
+struct Desk {
+    coalesce: SyncCoalesce<Key, Reply, SendError>,
+    retry: Retry<SendError>,
+    client: Client,
+    /// Requests that went out, the attempts at one each by itself.
+    sent: AtomicU64,
+    /// The model to ask for, whatever a request names.
+    model: Option<String>,
 }
 
-fn run(args: &Args) -> Result<ExitCode, String> {
+fn main() -> ExitCode {
+    cli::run("ask", run)
+}
+
+/// Says whether every line was answered.
+fn run(args: &Args) -> Result<bool, String> {
     let threads = usize::from(args.threads);
     let (input, bar) = open(args)?;
     let (client, _own) = args.endpoint.open(threads)?;
-    let coalesce: Coalesce = SyncCoalesce::builder()
-        .name("ask")
-        .cost(|reply: &Reply| reply.dollars)
-        // A leader gives up sooner, and says why.
-        .timeout(args.endpoint.timeout() * 2)
-        .build();
+    let timeout = args.endpoint.timeout();
+    let retry = Retry::new(SendError::may_pass).retry_after(SendError::retry_after);
+    let desk = Desk {
+        coalesce: SyncCoalesce::builder()
+            .name("ask")
+            .cost(|reply: &Reply| reply.dollars)
+            .linger(Duration::from_secs_f64(args.linger))
+            // A leader gives up sooner, and says why: it begins no attempt after the first `timeout`.
+            .timeout(timeout * 3)
+            .build(),
+        retry: retry.attempts(args.attempts).timeout(timeout),
+        client,
+        sent: AtomicU64::new(0),
+        model: args.endpoint.model.clone(),
+    };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| error.to_string())?;
 
     let (interrupt, interrupts) = bounded(1);
@@ -125,24 +192,28 @@ fn run(args: &Args) -> Result<ExitCode, String> {
             let send_answer = send_answer;
             // A follower blocks its pool thread, which rayon does not know: the leader it waits for is on another one
             // and needs no more of the pool, so that nothing waits in a circle.
-            pool.install(|| {
-                lines.into_iter().par_bridge().for_each(|line| {
+            pool.in_place_scope(|scope| {
+                for line in lines {
+                    let (desk, send_answer) = (&desk, &send_answer);
                     // Nobody listens any more when the writer has ended, and then nothing is left to do.
-                    let _ = send_answer.send(answer(line, args, &coalesce, &client));
-                });
+                    scope.spawn(move |_| drop(send_answer.send(desk.answer(line))));
+                }
             });
         });
         let mut written = Written::default();
         let whole = write(&answers, &tickets, &interrupts, &bar, &mut written);
         bar.finish_and_clear();
-        summarize(&written, &coalesce);
+        summarize(&written, &desk);
         match whole {
-            Ok(true) => Ok(ExitCode::from(u8::from(written.answered < written.lines))),
+            Ok(true) => Ok(written.answered == written.lines),
             // Calls under way are left to their fate: waiting for them is not what Ctrl-C asks for.
             Ok(false) => std::process::exit(130),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                std::process::exit(i32::from(written.answered < written.lines))
+            }
             Err(error) => {
                 eprintln!("ask: cannot write answers: {error}");
-                std::process::exit(2)
+                std::process::exit(1)
             }
         }
     })
@@ -192,33 +263,39 @@ fn read(input: Box<dyn BufRead + Send>, take_ticket: &Sender<()>, send_line: &Se
     }
 }
 
-fn answer(line: Line, args: &Args, coalesce: &Coalesce, client: &Client) -> Answer {
-    let outcome = parse(line.text, args).and_then(|request| {
-        let key = Key::of(&request).map_err(|error| error.to_string())?;
-        let outcome = coalesce.on(&key).try_call(|_| client.send(&request));
-        let shared = matches!(outcome.role, Role::Follower { .. });
-        let reply = outcome.result.map_err(|error| match error {
-            CallError::Failed(why) => why.to_string(),
-            other => other.to_string(),
-        })?;
-        Ok((reply, shared))
-    });
-    Answer { number: line.number, place: line.place, outcome }
-}
+impl Desk {
+    fn answer(&self, line: Line) -> Answer {
+        let outcome = self.parse(line.text).and_then(|request| {
+            let key = Key::of(&request).map_err(|error| error.to_string())?;
+            let send = || {
+                self.sent.fetch_add(1, Ordering::Relaxed);
+                self.client.send(&request)
+            };
+            let outcome = self.coalesce.on(&key).try_call(|_| self.retry.run(send).map_err(RetryError::into_inner));
+            let shared = matches!(outcome.role, Role::Follower { .. } | Role::Lingering { .. });
+            let reply = outcome.result.map_err(|error| match error {
+                CallError::Failed(why) => why.to_string(),
+                other => other.to_string(),
+            })?;
+            Ok((reply, shared))
+        });
+        Answer { number: line.number, place: line.place, outcome }
+    }
 
-fn parse(text: io::Result<Vec<u8>>, args: &Args) -> Result<Value, String> {
-    let text = text.map_err(|error| format!("cannot be read: {error}"))?;
-    let mut request: Value = serde_json::from_slice(&text).map_err(|error| {
-        // It was given one line, and counts them too: "line 7: … at line 1" would only confuse.
-        format!("not JSON: {}", error.to_string().replace("line 1 column", "column"))
-    })?;
-    if !request["messages"].is_array() {
-        return Err("not a chat request: it has no list of messages".into());
+    fn parse(&self, text: io::Result<Vec<u8>>) -> Result<Value, String> {
+        let text = text.map_err(|error| format!("cannot be read: {error}"))?;
+        let mut request: Value = serde_json::from_slice(&text).map_err(|error| {
+            // It was given one line, and counts them too: "line 7: … at line 1" would only confuse.
+            format!("not JSON: {}", error.to_string().replace("line 1 column", "column"))
+        })?;
+        if !request["messages"].is_array() {
+            return Err("not a chat request: it has no list of messages".into());
+        }
+        if let Some(model) = &self.model {
+            request["model"] = model.as_str().into();
+        }
+        Ok(request)
     }
-    if let Some(model) = &args.endpoint.model {
-        request["model"] = model.as_str().into();
-    }
-    Ok(request)
 }
 
 /// Writes answers in the order of their lines until there are no more: true, or until Ctrl-C: false.
@@ -263,11 +340,12 @@ fn write(
     }
 }
 
-fn summarize(written: &Written, coalesce: &Coalesce) {
-    let stats = coalesce.stats();
+fn summarize(written: &Written, desk: &Desk) {
+    let stats = desk.coalesce.stats();
+    let (sent, shared) = (desk.sent.load(Ordering::Relaxed), stats.coalesced_calls + stats.lingered);
     eprintln!("lines           {:>8}", written.lines);
     eprintln!("answered        {:>8}", written.answered);
-    eprintln!("provider calls  {:>8}   {} more were shared", stats.underlying_calls, stats.coalesced_calls);
+    eprintln!("provider calls  {sent:>8}   {shared} more lines were shared");
     eprintln!("cost spent      {:>8.6} $", stats.cost_spent);
     eprintln!("     saved      {:>8.6} $", stats.cost_saved);
 }

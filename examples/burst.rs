@@ -3,53 +3,85 @@
 //! `cargo run --release --example burst`, and `-- --help` for what else it can do.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::process::ExitCode;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sync_coalesce::{CallError, Key, SyncCoalesce};
 
+use support::cli::{self, Arguments};
 use support::client::{Reply, SendError};
+use support::endpoint::{self, Endpoint};
 use support::provider::Provider;
 use support::provider::shapes::{Vendor, answer_to};
 
 mod support;
 
-/// Lets many threads ask a chat provider at one instant, through one coalescer, and shows what came of it.
-#[derive(Parser)]
-#[command(after_help = "\
+const HELP: &str = "\
+Lets many threads ask a chat provider at one instant, through one coalescer, and shows what came of it.
+
+Usage: burst [OPTIONS]
+
+Options:
+  --requests N           Threads, each asking once: 1 to 2000 [default: 50]
+  --unique N             Different questions among them, at most as many as requests [default: 1]
+  --conversations N      Conversations that the threads belong to; the provider never hears of them [default: 1]
+  --json                 Print one JSON object instead of text: times in milliseconds, cost in US dollars
+  --help                 Print this
+
+";
+
+const MORE_HELP: &str = "
 Examples:
   burst                                    50 threads, one question, provider on loopback
   burst --requests 400 --unique 20         400 threads, 20 questions
   burst --requests 20 --conversations 20   the same question from 20 conversations
   burst --fail 1                           one call fails, and everybody learns it
   burst --unique 50 --rate-limit 10        more questions than the provider allows
-  burst --url https://HOST/v1/messages --model NAME --api-key-env KEY
+  burst --url http://HOST/v1/messages --model NAME --api-key-env KEY
 
-Exit codes: 0 every answer came and is right, 1 an answer is wrong or missing, 2 it could not start.")]
+Exit codes: 0 every answer came and is right, 1 an answer is wrong or missing, 2 wrong arguments, or it could not start.";
+
 struct Args {
-    /// Threads, each asking once: 1 to 2000
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=2000))]
     requests: u16,
-
-    /// Different questions among them
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     unique: u16,
-
-    /// Conversations that the threads belong to; the provider never hears of them
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     conversations: u16,
-
-    /// Print one JSON object instead of text: times in milliseconds, cost in US dollars
-    #[arg(long)]
     json: bool,
+    endpoint: Endpoint,
+}
 
-    #[command(flatten)]
-    endpoint: support::args::Endpoint,
+impl Default for Args {
+    fn default() -> Self {
+        Args { requests: 50, unique: 1, conversations: 1, json: false, endpoint: Endpoint::default() }
+    }
+}
+
+impl Arguments for Args {
+    fn help(&self) -> String {
+        [HELP, endpoint::HELP, MORE_HELP].concat()
+    }
+
+    fn option(&mut self, name: &str, value: &mut cli::Value<'_>) -> Result<bool, String> {
+        match name {
+            "requests" => self.requests = value.number(1..=2000)?,
+            "unique" => self.unique = value.number(1..=2000)?,
+            "conversations" => self.conversations = value.number(1..=u16::MAX)?,
+            "json" => self.json = true,
+            _ => return self.endpoint.option(name, value),
+        }
+        Ok(true)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.unique > self.requests {
+            return Err(format!("--unique {} is more than --requests {}", self.unique, self.requests));
+        }
+        self.endpoint.check()
+    }
 }
 
 /// What one thread got, and how long that took.
@@ -61,34 +93,23 @@ struct Filed {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(&args) {
-        Ok(report) => {
-            if args.json {
-                println!("{}", serde_json::to_string(&report).expect("numbers and text can be written"));
-            } else {
-                report.print();
-            }
-            ExitCode::from(u8::from(report.failures > 0))
+    cli::run("burst", |args: &Args| {
+        let report = run(args)?;
+        if args.json {
+            cli::print(serde_json::to_string(&report).expect("numbers and text can be written"));
+        } else {
+            cli::print(&report);
         }
-        Err(message) => {
-            eprintln!("burst: {message}");
-            ExitCode::from(2)
-        }
-    }
+        Ok(report.failures == 0)
+    })
 }
 
 fn run(args: &Args) -> Result<Report, String> {
     let threads = usize::from(args.requests);
     let conversations = usize::from(args.conversations.min(args.requests));
+    let model = args.endpoint.model()?;
     let (client, own) = args.endpoint.open(threads)?;
-    let model = match (&args.endpoint.model, &own) {
-        (Some(model), _) => model,
-        (None, Some(_)) => "loopback",
-        (None, None) => return Err("--url needs --model".into()),
-    };
-    let questions: Vec<Value> =
-        (0..args.unique.min(args.requests)).map(|number| question(number.into(), model, client.vendor)).collect();
+    let questions: Vec<Value> = (0..args.unique).map(|number| question(number.into(), model, client.vendor)).collect();
 
     // A follower has its leader's time and as much again: when the provider hangs, the leader's error comes first.
     let coalesce: SyncCoalesce<Key, Reply, SendError> = SyncCoalesce::builder()
@@ -101,7 +122,9 @@ fn run(args: &Args) -> Result<Report, String> {
         coalesce.try_call_for(question, |question| {
             let began = Instant::now();
             let reply = client.send(question);
-            let _ = spent.send(began.elapsed());
+            if reply.as_ref().err().is_none_or(SendError::was_sent) {
+                let _ = spent.send(began.elapsed());
+            }
             reply
         })
     };
@@ -135,7 +158,9 @@ fn run(args: &Args) -> Result<Report, String> {
     let stats = coalesce.stats();
     let times = sorted_ms(filed.iter().map(|filed| filed.took));
     let successes = answers_by_conversation.iter().sum();
-    let calls = own.as_ref().map_or(stats.underlying_calls, Provider::calls);
+    let provider_times = sorted_ms(provider_times.try_iter());
+    let calls = own.as_ref().map_or(provider_times.len() as u64, Provider::calls);
+    let reduction = 1.0 - f64::from(u32::try_from(calls).unwrap_or(u32::MAX)) / f64::from(args.requests);
     Ok(Report {
         total_requests: threads,
         unique_requests: questions.len(),
@@ -143,8 +168,8 @@ fn run(args: &Args) -> Result<Report, String> {
         failures: threads - successes,
         provider_calls: calls,
         calls_counted_by: if own.is_some() { "the provider" } else { "this client: the provider cannot be asked" },
-        call_reduction: 1.0 - f64::from(u32::try_from(calls).unwrap_or(u32::MAX)) / f64::from(args.requests),
-        provider_latency_ms: percentile(50, &sorted_ms(provider_times.try_iter())),
+        call_reduction: (calls > 0).then_some(reduction),
+        provider_latency_ms: (calls > 0).then(|| percentile(50, &provider_times)),
         p50_latency_ms: percentile(50, &times),
         p95_latency_ms: percentile(95, &times),
         max_latency_ms: percentile(100, &times),
@@ -199,7 +224,8 @@ fn percentile(percent: usize, sorted: &[f64]) -> f64 {
     sorted.get(place).copied().unwrap_or_default()
 }
 
-/// What `--json` prints. Times are in milliseconds, costs in US dollars, `call_reduction` is a share of 1.
+/// What `--json` prints. Times are in milliseconds, costs in US dollars, `call_reduction` is a share of 1. If nothing
+/// was sent, nothing was reduced.
 #[derive(Serialize)]
 struct Report {
     total_requests: usize,
@@ -208,8 +234,8 @@ struct Report {
     failures: usize,
     provider_calls: u64,
     calls_counted_by: &'static str,
-    call_reduction: f64,
-    provider_latency_ms: f64,
+    call_reduction: Option<f64>,
+    provider_latency_ms: Option<f64>,
     p50_latency_ms: f64,
     p95_latency_ms: f64,
     max_latency_ms: f64,
@@ -231,22 +257,32 @@ impl Report {
             (n, least, most) => format!("{least} to {most} in each of {n} conversations"),
         }
     }
+}
 
-    fn print(&self) {
-        println!("requests        {:>8}   {} different", self.total_requests, self.unique_requests);
-        println!("right answers   {:>8}   {}", self.successes, self.spread());
-        println!("provider calls  {:>8}   counted by {}", self.provider_calls, self.calls_counted_by);
-        println!("reduction       {:>8.1} %", self.call_reduction * 100.0);
-        println!();
-        println!("provider        {:>8.1} ms   median time inside the leaders' closures", self.provider_latency_ms);
-        println!("callers, p50    {:>8.1} ms", self.p50_latency_ms);
-        println!("         p95    {:>8.1} ms", self.p95_latency_ms);
-        println!("         max    {:>8.1} ms", self.max_latency_ms);
-        println!();
-        println!("cost spent      {:>8.6} $", self.cost_spent);
-        println!("     saved      {:>8.6} $", self.cost_saved);
+/// A figure with one digit after the point, or that there is none.
+fn figure(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".into(), |value| format!("{value:.1}"))
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (reduction, provider) =
+            (figure(self.call_reduction.map(|share| share * 100.0)), figure(self.provider_latency_ms));
+        writeln!(f, "requests        {:>8}   {} different", self.total_requests, self.unique_requests)?;
+        writeln!(f, "right answers   {:>8}   {}", self.successes, self.spread())?;
+        writeln!(f, "provider calls  {:>8}   counted by {}", self.provider_calls, self.calls_counted_by)?;
+        writeln!(f, "reduction       {reduction:>8} %")?;
+        writeln!(f)?;
+        writeln!(f, "provider        {provider:>8} ms   median time inside the leaders' closures")?;
+        writeln!(f, "callers, p50    {:>8.1} ms", self.p50_latency_ms)?;
+        writeln!(f, "         p95    {:>8.1} ms", self.p95_latency_ms)?;
+        writeln!(f, "         max    {:>8.1} ms", self.max_latency_ms)?;
+        writeln!(f)?;
+        writeln!(f, "cost spent      {:>8.6} $", self.cost_spent)?;
+        write!(f, "     saved      {:>8.6} $", self.cost_saved)?;
         for (reason, requests) in &self.reasons {
-            println!("\n{requests} without a right answer: {reason}");
+            write!(f, "\n\n{requests} without a right answer: {reason}")?;
         }
+        Ok(())
     }
 }

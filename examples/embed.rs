@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example embed -- examples/data/passages.txt`, and `-- --help` for what else it can do.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,67 +12,121 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use clap::Parser;
 use serde::Serialize;
 use sync_coalesce::SyncCoalesce;
 
+use support::cli::{self, Arguments};
+use support::client::check_url;
+use support::endpoint::{self, count_or_all};
+use support::provider::Behaviour;
 use support::provider::embeddings::{EmbedError, Embedder, vector_of};
-use support::provider::{Behaviour, Provider};
 
 mod support;
 
-/// Lets threads ask for the embeddings of overlapping batches of texts, all at one instant, and counts texts asked for
-/// against texts sent.
-#[derive(Parser)]
-#[command(after_help = "\
+const HELP: &str = "\
+Lets threads ask for the embeddings of overlapping batches of texts, all at one instant, and counts texts asked for
+against texts sent.
+
+Usage: embed [OPTIONS] FILE
+
+FILE holds texts, one a line; blank lines do not count.
+
+Options:
+  --threads N           Threads, each asking for one batch: 1 to 500 [default: 16]
+  --batch N             Texts in a batch; the whole file if it has no more [default: 20]
+  --max-batch N         Texts that one request may hold: 1 to 2048 [default: 2048]
+  --json                Print one JSON object instead of text
+  --url URL             Endpoint to ask, in OpenAI's shape. Without it a provider is started on 127.0.0.1.
+                        https needs --features example-https
+  --model NAME          Model to ask for
+  --api-key-env NAME    Name of the environment variable that holds the API key
+  --latency MS          Milliseconds that the provider on loopback takes to answer [default: 400]
+  --fail N              Requests that the provider on loopback fails with 500 before it answers one [default: 0]
+  --help                Print this
+
 Examples:
   embed examples/data/passages.txt                 provider on loopback
   embed --threads 1 examples/data/passages.txt     nothing coincides, nothing is shared
-  embed --url https://HOST/v1/embeddings --model NAME --api-key-env KEY texts.txt
+  embed --url http://HOST/v1/embeddings --model NAME --api-key-env KEY texts.txt
 
 Each thread asks for one batch: lines of the file that follow one another, from a place of its own, and after the last
 line on from the first. The more threads there are and the larger the batches, the more they overlap.
 
-Exit codes: 0 every vector came (and is right, on loopback), 1 some are wrong or missing, 2 it could not start.")]
+Exit codes: 0 every vector came (and is right, on loopback), 1 some are wrong or missing, 2 wrong arguments, or it could
+not start.";
+
 struct Args {
-    /// File of texts, one a line; blank lines do not count
     file: PathBuf,
-
-    /// Threads, each asking for one batch: 1 to 500
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=500))]
     threads: u16,
-
-    /// Texts in a batch; the whole file if it has no more
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
-
-    /// Texts that one request may hold: 1 to 2048
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u16).range(1..=2048))]
     max_batch: u16,
-
-    /// Print one JSON object instead of text
-    #[arg(long)]
     json: bool,
-
-    /// Endpoint to ask, in OpenAI's shape. Without it a provider is started on 127.0.0.1
-    #[arg(long, value_name = "URL", requires = "model")]
     url: Option<String>,
-
-    /// Model to ask for
-    #[arg(long, value_name = "NAME")]
     model: Option<String>,
-
-    /// Name of the environment variable that holds the API key
-    #[arg(long, value_name = "NAME", requires = "url")]
     api_key_env: Option<String>,
+    latency: Option<u32>,
+    fail: Option<u64>,
+}
 
-    /// Milliseconds that the provider on loopback takes to answer
-    #[arg(long, value_name = "MS", default_value_t = 400, conflicts_with = "url")]
-    latency: u32,
+impl Default for Args {
+    fn default() -> Self {
+        Args {
+            file: PathBuf::new(),
+            threads: 16,
+            batch: 20,
+            max_batch: 2048,
+            json: false,
+            url: None,
+            model: None,
+            api_key_env: None,
+            latency: None,
+            fail: None,
+        }
+    }
+}
 
-    /// Requests that the provider on loopback fails with 500 before it answers one
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "url")]
-    fail: u64,
+impl Arguments for Args {
+    fn help(&self) -> String {
+        HELP.into()
+    }
+
+    fn option(&mut self, name: &str, value: &mut cli::Value<'_>) -> Result<bool, String> {
+        match name {
+            "threads" => self.threads = value.number(1..=500)?,
+            "batch" => self.batch = value.number(1..=u16::MAX)?,
+            "max-batch" => self.max_batch = value.number(1..=2048)?,
+            "json" => self.json = true,
+            "url" => self.url = Some(value.text()?),
+            "model" => self.model = Some(value.text()?),
+            "api-key-env" => self.api_key_env = Some(value.text()?),
+            "latency" => self.latency = Some(value.number(0..=u32::MAX)?),
+            "fail" => self.fail = Some(count_or_all(value)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn operand(&mut self, operand: OsString) -> bool {
+        let is_first = self.file.as_os_str().is_empty();
+        self.file = operand.into();
+        is_first
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.file.as_os_str().is_empty() {
+            return Err("FILE is missing".into());
+        }
+        let Some(url) = &self.url else {
+            return if self.api_key_env.is_some() { Err("--api-key-env needs --url".into()) } else { Ok(()) };
+        };
+        if self.model.is_none() {
+            return Err("--url needs --model".into());
+        }
+        if self.latency.is_some() || self.fail.is_some() {
+            return Err("--latency and --fail are for the provider on loopback, not for --url".into());
+        }
+        check_url(url)
+    }
 }
 
 /// What `--json` prints.
@@ -87,17 +143,15 @@ struct Report {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(&args) {
-        Ok(report) => {
-            report.print(args.json);
-            ExitCode::from(u8::from(report.missing > 0))
+    cli::run("embed", |args: &Args| {
+        let report = run(args)?;
+        if args.json {
+            cli::print(serde_json::to_string(&report).expect("numbers and text can be written"));
+        } else {
+            cli::print(&report);
         }
-        Err(message) => {
-            eprintln!("embed: {message}");
-            ExitCode::from(2)
-        }
-    }
+        Ok(report.missing == 0)
+    })
 }
 
 fn run(args: &Args) -> Result<Report, String> {
@@ -106,21 +160,18 @@ fn run(args: &Args) -> Result<Report, String> {
     if texts.is_empty() {
         return Err(format!("{}: there is no text in it", args.file.display()));
     }
-    let key = args
-        .api_key_env
-        .as_ref()
-        .map(|name| std::env::var(name).map_err(|error| format!("no API key in {name}: {error}")));
+    let key = args.api_key_env.as_deref().map(endpoint::api_key).transpose()?;
     let (url, own) = if let Some(url) = &args.url {
         (url.clone(), None)
     } else {
-        let latency = Duration::from_millis(args.latency.into());
-        let own = Provider::start(Behaviour { latency, fail_first: args.fail, ..Behaviour::default() });
-        let own = own.map_err(|error| format!("cannot start a provider on loopback: {error}"))?;
+        let latency = Duration::from_millis(args.latency.unwrap_or(400).into());
+        let fail_first = args.fail.unwrap_or_default();
+        let own = endpoint::start(Behaviour { latency, fail_first, ..Behaviour::default() })?;
         (own.embeddings_url(), Some(own))
     };
     let model = args.model.clone().unwrap_or_else(|| "loopback".into());
     let threads = usize::from(args.threads);
-    let embedder = Embedder::new(url, model, key.transpose()?, threads, Duration::from_secs(30));
+    let embedder = Embedder::new(url, model, key, threads, Duration::from_secs(30));
 
     let coalesce: SyncCoalesce<String, Vec<f32>, EmbedError> =
         SyncCoalesce::builder().name("embed").max_batch(args.max_batch.into()).build();
@@ -169,17 +220,14 @@ fn run(args: &Args) -> Result<Report, String> {
     })
 }
 
-impl Report {
-    fn print(&self, json: bool) {
-        if json {
-            println!("{}", serde_json::to_string(self).expect("numbers and text can be written"));
-            return;
-        }
-        println!("texts asked for {:>8}   in {} batches", self.texts_asked, self.batches);
-        println!("texts sent      {:>8}   in {} requests", self.texts_sent, self.requests_sent);
-        println!("vectors         {:>8}", self.vectors);
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "texts asked for {:>8}   in {} batches", self.texts_asked, self.batches)?;
+        writeln!(f, "texts sent      {:>8}   in {} requests", self.texts_sent, self.requests_sent)?;
+        write!(f, "vectors         {:>8}", self.vectors)?;
         if let Some(reason) = &self.reason {
-            println!("\n{} without a vector: {reason}", self.missing);
+            write!(f, "\n\n{} without a vector: {reason}", self.missing)?;
         }
+        Ok(())
     }
 }

@@ -4,10 +4,24 @@
 //! `cargo run --release --features pace --example pace`
 
 use std::collections::VecDeque;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use sync_coalesce::stack::ManualClock;
-use sync_coalesce::stack::pace::{Adaptive, Pacer, PacerBuildError};
+use sync_coalesce::stack::pace::{Adaptive, Pacer};
+
+#[path = "support/cli.rs"]
+mod cli;
+
+const HELP: &str = "\
+Shows how an adaptive pacer follows a provider whose quota falls for a while. Time is moved by hand, so it takes none.
+
+Usage: pace [OPTIONS]
+
+Options:
+  --help    Print this
+
+Exit codes: 0 the pace fell with the quota and came back, 1 it did not, 2 wrong arguments.";
 
 const FULL: f64 = 10.0;
 const STEP: Duration = Duration::from_millis(10);
@@ -21,16 +35,21 @@ fn quota(line: u32) -> usize {
     if (2..6).contains(&line) { 4 } else { 10 }
 }
 
-fn main() -> Result<(), PacerBuildError> {
+fn main() -> ExitCode {
+    cli::run_with_numbers("pace", HELP, [], |[]| run())
+}
+
+/// Says whether the pace fell with the quota, and came back.
+fn run() -> Result<bool, String> {
     let clock = ManualClock::new();
-    let pacer = Pacer::builder().per_second(FULL).adaptive(Adaptive::default()).clock(&clock).build()?;
+    let pacer = Pacer::builder().per_second(FULL).adaptive(Adaptive::default()).clock(&clock).build();
+    let pacer = pacer.map_err(|error| error.to_string())?;
     let (mut sent, mut answered): (VecDeque<Duration>, VecDeque<Duration>) = Default::default();
     let mut now = Duration::ZERO;
-    let (mut pace, mut lowest) = (FULL, FULL);
+    let (mut pace, mut lowest, mut busiest) = (FULL, FULL, 0);
 
-    println!("there is always somebody who waits; the provider's Retry-After is one second");
-    println!();
-    println!("second  quota  answered  refused  most in a second  pace");
+    cli::print("there is always somebody who waits; the provider's Retry-After is one second\n");
+    cli::print("second  quota  answered  refused  most in a second  pace");
     for line in 0..LINES {
         let (mut answers, mut refusals, mut most) = (0, 0, 0);
         for _ in 0..LINE * 100 {
@@ -56,10 +75,13 @@ fn main() -> Result<(), PacerBuildError> {
         pace = pacer.status().rate.unwrap_or(FULL);
         lowest = lowest.min(pace);
         let bar = "#".repeat((1..=20).filter(|half| f64::from(*half) / 2.0 <= pace).count());
-        println!("{:>6}  {:>5}  {answers:>8}  {refusals:>7}  {most:>16}  {pace:>4.1} {bar}", line * LINE, quota(line));
-        assert!(most <= 10, "faster than the pace");
+        let (second, quota) = (line * LINE, quota(line));
+        cli::print(format_args!("{second:>6}  {quota:>5}  {answers:>8}  {refusals:>7}  {most:>16}  {pace:>4.1} {bar}"));
+        busiest = busiest.max(most);
     }
-    assert!(lowest < FULL / 2.0, "the pace did not fall with the quota, but to {lowest}");
-    assert!(pace > 0.99 * FULL, "the pace did not come back, but to {pace}");
-    Ok(())
+    let went_well = lowest < FULL / 2.0 && pace > 0.99 * FULL && busiest <= 10;
+    if !went_well {
+        eprintln!("pace: it fell to {lowest}, came back to {pace}, and let {busiest} calls go in one second");
+    }
+    Ok(went_well)
 }

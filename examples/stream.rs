@@ -8,56 +8,92 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use serde_json::{Value, json};
 use sync_coalesce::Key;
 use sync_coalesce::stream::StreamCoalesce;
 
-use support::args::Endpoint;
+use support::cli::{self, Arguments};
 use support::client::{Client, SendError};
+use support::endpoint::{self, Endpoint};
 use support::provider::Provider;
 use support::provider::shapes::{Vendor, answer_to};
 
 mod support;
 
-/// Lets readers who arrive one after the other read one streamed answer, and prints what each has, side by side.
-#[derive(Parser)]
-#[command(after_help = "\
+const HELP: &str = "\
+Lets readers who arrive one after the other read one streamed answer, and prints what each has, side by side.
+
+Usage: stream [OPTIONS]
+
+Options:
+  --readers N            Readers: 1 to 8 [default: 4]
+  --every MS             Milliseconds from the arrival of one reader to that of the next [default: 500]
+  --leave N              Words after which each reader leaves; without it they read to the end
+  --question TEXT        What to ask
+  --pause MS             Milliseconds between two words of the provider on loopback [default: 150]
+  --json                 Print one JSON object at the end, and nothing before
+  --help                 Print this
+
+";
+
+const MORE_HELP: &str = "
 Examples:
   stream                                four readers, half a second apart
   stream --readers 8 --every 200        more of them, and faster
   stream --leave 4                      each leaves after four words, and the provider stops
   stream --api anthropic                in the other shape
-  stream --api-key-env KEY --model NAME --url https://api.example.com/v1/chat/completions
+  stream --api-key-env KEY --model NAME --url http://HOST/v1/chat/completions
 
-Exit codes: 0 every reader has what it came for, 1 one has not, 2 it could not start.")]
+Exit codes: 0 every reader has what it came for, 1 one has not, 2 wrong arguments, or it could not start.";
+
 struct Args {
-    /// Readers: 1 to 8
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=8))]
     readers: u16,
-
-    /// Milliseconds from the arrival of one reader to that of the next
-    #[arg(long, value_name = "MS", default_value_t = 500)]
     every: u32,
-
-    /// Words after which each reader leaves; without it they read to the end
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     leave: Option<u16>,
-
-    /// What to ask
-    #[arg(long, value_name = "TEXT", default_value = QUESTION)]
     question: String,
-
-    /// Milliseconds between two words of the provider on loopback
-    #[arg(long, value_name = "MS", default_value_t = 150, conflicts_with = "url")]
     pause: u32,
-
-    /// Prints one JSON object at the end, and nothing before
-    #[arg(long)]
     json: bool,
-
-    #[command(flatten)]
     endpoint: Endpoint,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Args {
+            readers: 4,
+            every: 500,
+            leave: None,
+            question: QUESTION.into(),
+            pause: 150,
+            json: false,
+            endpoint: Endpoint::default(),
+        }
+    }
+}
+
+impl Arguments for Args {
+    fn help(&self) -> String {
+        [HELP, endpoint::HELP, MORE_HELP].concat()
+    }
+
+    fn option(&mut self, name: &str, value: &mut cli::Value<'_>) -> Result<bool, String> {
+        match name {
+            "readers" => self.readers = value.number(1..=8)?,
+            "every" => self.every = value.number(0..=u32::MAX)?,
+            "leave" => self.leave = Some(value.number(1..=u16::MAX)?),
+            "question" => self.question = value.text()?,
+            "pause" => {
+                self.pause = value.number(0..=u32::MAX)?;
+                self.endpoint.is_for_loopback(name);
+            }
+            "json" => self.json = true,
+            _ => return self.endpoint.option(name, value),
+        }
+        Ok(true)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.endpoint.check()
+    }
 }
 
 const QUESTION: &str = "Why is the sky blue at noon and red in the evening, and what colour would it be on Mars?";
@@ -82,15 +118,7 @@ struct Read {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(&args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("stream: {error}");
-            ExitCode::from(2)
-        }
-    }
+    cli::run("stream", run)
 }
 
 /// Says whether every reader has what it came for.
@@ -100,7 +128,7 @@ fn run(args: &Args) -> Result<bool, String> {
         provider.set_pause(Duration::from_millis(args.pause.into()));
     }
     let mut request = json!({
-        "model": args.endpoint.model.as_deref().unwrap_or("loopback"),
+        "model": args.endpoint.model()?,
         "messages": [{ "role": "user", "content": args.question }],
     });
     if client.vendor == Vendor::Anthropic {
@@ -189,7 +217,7 @@ fn print_side_by_side(told: &Receiver<Told>, readers: usize) {
         let cells: Vec<_> = cells.iter().map(|cell| format!("{cell:width$}")).collect();
         cells.join("  ").trim_end().to_owned()
     };
-    println!("{:>6}  {}", "s", row((1..=readers).map(|reader| format!("reader {reader}")).collect()));
+    cli::print(format_args!("{:>6}  {}", "s", row((1..=readers).map(|reader| format!("reader {reader}")).collect())));
     let mut open = true;
     while open || columns.iter().any(|column| !column.is_empty()) {
         let tick = Instant::now() + TICK;
@@ -202,7 +230,7 @@ fn print_side_by_side(told: &Receiver<Told>, readers: usize) {
         }
         if columns.iter().any(|column| !column.is_empty()) {
             let line = row(columns.iter_mut().map(|column| cut(column, width)).collect());
-            println!("{:>6.2}  {line}", began.elapsed().as_secs_f64());
+            cli::print(format_args!("{:>6.2}  {line}", began.elapsed().as_secs_f64()));
         }
     }
 }
@@ -245,17 +273,16 @@ fn report(
             "events_sent": provider.map(Provider::events),
             "events_in_vain": provider.map(Provider::events_in_vain),
         });
-        println!("{report}");
+        cli::print(report);
         return;
     }
-    println!();
-    println!("readers           {:>6}", reads.len());
-    println!("served right      {right:>6}");
-    println!("streams opened    {:>6}   joined: {}", stats.opened, stats.joined);
+    cli::print(format_args!("\nreaders           {:>6}", reads.len()));
+    cli::print(format_args!("served right      {right:>6}"));
+    cli::print(format_args!("streams opened    {:>6}   joined: {}", stats.opened, stats.joined));
     if let Some(provider) = provider {
-        println!("provider calls    {:>6}   counted by the provider", provider.calls());
-        println!("events sent       {:>6}", provider.events());
-        println!("sent in vain      {:>6}   after the last client had gone", provider.events_in_vain());
+        cli::print(format_args!("provider calls    {:>6}   counted by the provider", provider.calls()));
+        cli::print(format_args!("events sent       {:>6}", provider.events()));
+        cli::print(format_args!("sent in vain      {:>6}   after the last client had gone", provider.events_in_vain()));
     }
     for (reader, read) in reads.iter().enumerate() {
         if let Some(error) = &read.error {

@@ -3,13 +3,11 @@
 //!
 //! `cargo run --release --features example-chat-service --example chat_service`, and `-- --help` for what it can do.
 
-use std::io::{self, Write};
 use std::path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use clap::Parser;
 use crossbeam_channel::RecvTimeoutError;
 use sync_coalesce::SyncCoalesce;
 
@@ -18,6 +16,7 @@ use crate::conversations::{Conversations, Floor};
 use crate::report::{Posts, Report};
 use crate::service::Service;
 use crate::store::Store;
+use crate::support::cli;
 use crate::support::provider::server::Server;
 use crate::upstream::Upstream;
 
@@ -32,24 +31,14 @@ mod support;
 mod upstream;
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("chat_service: {message}");
-            ExitCode::from(2)
-        }
-    }
+    cli::run("chat_service", |args| run(args).map(|()| true))
 }
 
 fn run(args: &Args) -> Result<(), String> {
     let store = Store::open(&args.database).map_err(|error| format!("{}: {error}", args.database.display()))?;
     let connections = usize::try_from(args.concurrency).unwrap_or(usize::MAX);
+    let model = args.endpoint.model()?.to_owned();
     let (client, provider) = args.endpoint.open(connections)?;
-    let model = match (&args.endpoint.model, &provider) {
-        (Some(model), _) => model.clone(),
-        (None, Some(_)) => "loopback".to_owned(),
-        (None, None) => return Err("--url needs --model".into()),
-    };
     let conversations = Arc::new(Conversations {
         store,
         upstream: Upstream::new(client, model, args)?,
@@ -78,8 +67,7 @@ fn run(args: &Args) -> Result<(), String> {
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let file = path::absolute(&args.database).unwrap_or_else(|_| args.database.clone());
     eprintln!("chat_service: conversations in {}", file.display());
-    // Whoever started it may have closed its output, which is no reason to end.
-    let _ = writeln!(io::stdout(), "listening on http://{}", server.address());
+    cli::print(format_args!("listening on http://{}", server.address()));
 
     if let Ok(()) | Err(RecvTimeoutError::Timeout) = interrupted.recv_timeout(args.run_for()) {
         eprintln!("chat_service: ending");
@@ -87,6 +75,6 @@ fn run(args: &Args) -> Result<(), String> {
     // From now on an interrupt finds nobody who would take it.
     drop(interrupted);
     drop(server);
-    let _ = writeln!(io::stdout(), "{}", service.report.stats());
+    cli::print(service.report.stats());
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sync_coalesce::stack::budget::{Budget, Spend};
 use sync_coalesce::stack::cache::Cache;
 use sync_coalesce::stack::pace::{Adaptive, Pacer};
-use sync_coalesce::stack::retry::{Retry, retry_after, retryable};
+use sync_coalesce::stack::retry::Retry;
 use sync_coalesce::stack::{Stack, StackError, StackStats};
 use sync_coalesce::{Key, SyncCoalesce};
 
@@ -36,14 +36,14 @@ impl Upstream {
     pub(crate) fn new(client: Client, model: String, args: &Args) -> Result<Upstream, String> {
         let pacer = Pacer::builder().per_second(args.pace).burst(args.burst).concurrency(args.concurrency);
         let pacer = pacer.adaptive(Adaptive::default()).build().map_err(|error| error.to_string())?;
-        let retry = Retry::builder(is_transient).timeout(args.patience()).retry_after(asked_to_wait).build();
+        let retry = Retry::builder(SendError::may_pass).timeout(args.patience()).retry_after(SendError::retry_after).build();
         let mut stack = Stack::builder()
             .coalesce(SyncCoalesce::builder().name("calls").cost(|reply: &Arc<Reply>| reply.dollars))
             .pace(pacer)
             .pace_timeout(args.patience())
             .on_error_throttle(|pacer, error| {
                 if let SendError::Refused { status: 429, .. } = error {
-                    pacer.throttled(asked_to_wait(error));
+                    pacer.throttled(error.retry_after());
                 }
             })
             .retry(retry);
@@ -66,7 +66,7 @@ impl Upstream {
     /// Until the provider has answered; a follower, until its leader has the answer. Each of the leader's waits has an
     /// end, so its followers need none of their own.
     pub(crate) fn ask(&self, turns: &[Value]) -> Result<Arc<Reply>, StackError<SendError>> {
-        let request = self.on(turns);
+        let request = self.request(turns);
         // There is one endpoint and one credential, so what the body says is all that makes two requests the same.
         let key = Key::of(&request).expect("JSON has a key");
         // No token of the request is shorter than a byte.
@@ -89,22 +89,6 @@ impl Upstream {
             }
             Vendor::Anthropic => json!({ "model": model, "max_tokens": ANSWER, "system": SYSTEM, "messages": turns }),
         }
-    }
-}
-
-/// Whether asking again can help.
-fn is_transient(error: &SendError) -> bool {
-    match error {
-        SendError::Transport(_) => true,
-        SendError::Refused { status, body, .. } => retryable::response(*status, body),
-        SendError::Shape(_) => false,
-    }
-}
-
-fn asked_to_wait(error: &SendError) -> Option<Duration> {
-    match error {
-        SendError::Refused { retry_after: Some(value), .. } => retry_after(value),
-        _ => None,
     }
 }
 

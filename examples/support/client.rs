@@ -1,10 +1,13 @@
 //! A blocking client for chat endpoints of both vendors' shapes.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, ErrorKind, Lines};
 use std::time::Duration;
 
 use serde_json::Value;
+#[cfg(feature = "retry")]
+use sync_coalesce::stack::{retry_after, retryable};
+use ureq::http::Uri;
 
 use super::provider::shapes::Vendor;
 
@@ -41,6 +44,34 @@ pub(crate) enum SendError {
     Transport(ureq::Error),
     /// An answer came that is no chat completion. Asking again will not help.
     Shape(&'static str),
+}
+
+/// Refuses a URL to which nothing could be sent.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn check_url(url: &str) -> Result<(), String> {
+    let bad = |why: &str| Err(format!("--url {url}: {why}"));
+    let uri: Uri = match url.parse() {
+        Ok(uri) => uri,
+        Err(error) => return bad(&error.to_string()),
+    };
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") if cfg!(feature = "example-https") => {}
+        Some("https") => return bad("https is not built in: add --features example-https to cargo's arguments"),
+        _ => return bad("it does not begin with http:// or https://"),
+    }
+    let (host, port) = (uri.host().unwrap_or_default(), uri.port());
+    let place = uri.authority().and_then(|authority| authority.as_str().rsplit('@').next()).unwrap_or_default();
+    if host.is_empty() {
+        return bad("it names no host");
+    }
+    if port.is_none() && place != host {
+        return bad("its port is no number from 0 to 65535");
+    }
+    Ok(())
 }
 
 impl Client {
@@ -191,6 +222,44 @@ impl Iterator for Words {
             }
         }
         None
+    }
+}
+
+impl SendError {
+    /// Whether the request went out; if not, there was nobody to send it to.
+    pub(crate) fn was_sent(&self) -> bool {
+        match self {
+            SendError::Transport(error) => match error {
+                ureq::Error::HostNotFound
+                | ureq::Error::ConnectionFailed
+                | ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => false,
+                ureq::Error::Io(error) => !matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable
+                ),
+                _ => true,
+            },
+            SendError::Refused { .. } | SendError::Shape(_) => true,
+        }
+    }
+
+    /// Whether asking again can help.
+    #[cfg(feature = "retry")]
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            SendError::Transport(_) => true,
+            SendError::Refused { status, body, .. } => retryable::response(*status, body),
+            SendError::Shape(_) => false,
+        }
+    }
+
+    /// How long the provider asks to be left alone.
+    #[cfg(feature = "retry")]
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            SendError::Refused { retry_after: Some(value), .. } => retry_after(value),
+            _ => None,
+        }
     }
 }
 

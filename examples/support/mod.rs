@@ -1,7 +1,8 @@
-//! What the examples share: a provider on loopback, a client for real ones, and their arguments.
+//! What the examples share: a provider on loopback, a client for real ones, and the command line.
 
 #![allow(dead_code, reason = "each example uses a part of it")]
 
-pub(crate) mod args;
+pub(crate) mod cli;
 pub(crate) mod client;
+pub(crate) mod endpoint;
 pub(crate) mod provider;

@@ -30,7 +30,7 @@ pub(crate) mod shapes;
 /// How a [`Provider`] treats those who ask. The default answers everybody at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Behaviour {
-    /// Time that an answer takes, and a failure of `refuse_first` or `fail_first` too. Other refusals come at once.
+    /// Time that an answer takes, and a failure of `refuse_first`, `busy_first` or `fail_first` too. Other refusals come at once.
     pub(crate) latency: Duration,
     /// Time between two events of an answer that is streamed.
     pub(crate) pause: Duration,
@@ -38,6 +38,8 @@ pub(crate) struct Behaviour {
     pub(crate) per_second: Option<f64>,
     /// Requests that get 429, with a second as `Retry-After`, before the first one is answered: a quota used up by others.
     pub(crate) refuse_first: u64,
+    /// Requests that get 503, with a second as `Retry-After`, before the first one is answered. `u64::MAX` refuses all.
+    pub(crate) busy_first: u64,
     /// Requests that get 500 before the first one is answered. `u64::MAX` fails them all.
     pub(crate) fail_first: u64,
     /// Requests whose answer is to something else, before the first right one. `u64::MAX` for all.
@@ -281,6 +283,10 @@ impl Desk {
         }
         if place < self.behaviour.refuse_first {
             return too_many("Rate limit reached by other requests".into(), 1);
+        }
+        if place < self.behaviour.busy_first {
+            let message = "The server is overloaded".into();
+            return Err(Refusal { status: 503, message, retry_after: Some(1) });
         }
         if place < self.behaviour.fail_first {
             return refuse(500, "The server had an error while processing the request");

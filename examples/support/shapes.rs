@@ -5,14 +5,22 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 /// Whose request and answer shapes are spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Vendor {
-    #[value(name = "openai")]
     OpenAi,
     Anthropic,
 }
 
 impl Vendor {
+    /// The one of that name on a command line.
+    pub(crate) fn named(name: &str) -> Option<Vendor> {
+        match name {
+            "openai" => Some(Vendor::OpenAi),
+            "anthropic" => Some(Vendor::Anthropic),
+            _ => None,
+        }
+    }
+
     /// Where this shape is served, below the host.
     pub(crate) const fn path(self) -> &'static str {
         match self {

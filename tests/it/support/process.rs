@@ -1,9 +1,9 @@
 //! Processes under test: the examples, built before they run, and tests of this program. Every wait for them is bounded.
 
 use std::env;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -43,26 +43,17 @@ fn build_examples() -> PathBuf {
     };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    cargo.args([
-        "build",
-        "--quiet",
-        "--example",
-        "burst",
-        "--example",
-        "ask",
-        "--example",
-        "quota",
-        "--example",
-        "stream",
-        "--example",
-        "embed",
-        "--profile",
-        profile,
-    ]);
-    #[cfg(feature = "pace")]
-    cargo.args(["--example", "pace", "--features", "pace"]);
-    #[cfg(feature = "example-chat-service")]
-    cargo.args(["--example", "chat_service", "--features", "example-chat-service"]);
+    cargo.args(["build", "--quiet", "--profile", profile]);
+    // With the features that this test has, so that what was built with it is not built again.
+    macro_rules! features {
+        ($($name:literal)*) => { [$(($name, cfg!(feature = $name))),*] };
+    }
+    let features = features!("budget" "cache" "example-ask" "example-chat-service" "example-https" "ledger" "metrics"
+        "pace" "redb" "retry" "test-tracing" "tracing");
+    for (name, _) in features.into_iter().filter(|(_, is_on)| *is_on) {
+        cargo.args(["--features", name]);
+    }
+    cargo.arg("--examples");
     cargo.arg("--target-dir").arg(target_folder);
     // What cargo tells this test of its own package, it must not tell the build: build scripts that look at it would
     // run again, here and in the next build outside, and all that depends on them would be compiled anew each time.
@@ -101,16 +92,31 @@ pub(crate) struct Ended {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Running {
+        Self::start_with(command, |out| {
+            let (send, lines) = unbounded();
+            let mut out = BufReader::new(out);
+            thread::spawn(move || {
+                let mut line = String::new();
+                while out.read_line(&mut line).unwrap_or_default() > 0 {
+                    let _ = send.send(std::mem::take(&mut line));
+                }
+            });
+            lines
+        })
+    }
+
+    /// Closes its standard output at once, as `| head -0` does.
+    pub(crate) fn start_unread(command: &mut Command) -> Running {
+        Self::start_with(command, |out| {
+            drop(out);
+            unbounded().1
+        })
+    }
+
+    fn start_with(command: &mut Command, lines: impl FnOnce(ChildStdout) -> Receiver<String>) -> Running {
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let (send, lines) = unbounded();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        thread::spawn(move || {
-            let mut line = String::new();
-            while out.read_line(&mut line).unwrap_or_default() > 0 {
-                let _ = send.send(std::mem::take(&mut line));
-            }
-        });
+        let lines = lines(child.stdout.take().unwrap());
         let mut err = child.stderr.take().unwrap();
         let err = thread::spawn(move || {
             let mut text = String::new();
@@ -121,8 +127,9 @@ impl Running {
     }
 
     /// Writes one line to its standard input.
+    #[cfg(feature = "example-ask")]
     pub(crate) fn say(&mut self, line: &str) {
-        self.input.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+        std::io::Write::write_all(self.input.as_mut().unwrap(), format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// Waits for a line of its standard output that ends like this.
@@ -136,7 +143,7 @@ impl Running {
         self.lines.recv_timeout(LIMIT).expect("a line in time")
     }
 
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "example-ask"))]
     pub(crate) fn interrupt(&self) {
         self.signal("-INT");
     }
@@ -147,13 +154,14 @@ impl Running {
         self.signal("-KILL");
     }
 
-    #[cfg(unix)]
+    #[cfg(all(unix, any(feature = "example-ask", feature = "example-chat-service")))]
     fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
     /// Waits for its end, without closing its standard input first.
+    #[cfg(feature = "example-ask")]
     pub(crate) fn finish_with_open_input(mut self) -> Ended {
         let input = self.input.take();
         let ended = self.finish_within(LIMIT);

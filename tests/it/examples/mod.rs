@@ -2,15 +2,19 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sync_coalesce::Key;
 
-use crate::provider::loopback::shapes::{Vendor, answer_to};
+use crate::provider::loopback::shapes::Vendor;
 use crate::provider::loopback::{Behaviour, Provider};
-use crate::provider::{AN_HOUR, wait_for_calls};
 use crate::support::process::{Ended, Running, example};
+
+#[cfg(feature = "example-ask")]
+mod ask;
 
 /// Time that the provider takes for an answer, in milliseconds: what is to coincide has that long to arrive, on a
 /// machine that is busy with other tests too.
@@ -90,17 +94,99 @@ fn burst_asks_an_endpoint_of_either_shape_with_its_key() {
     }
 }
 
+/// Every example that these tests were built with.
+fn examples() -> Vec<&'static str> {
+    let mut examples = vec!["burst", "embed", "quota", "server", "stream"];
+    examples.extend(cfg!(feature = "example-ask").then_some("ask"));
+    examples.extend(cfg!(feature = "example-chat-service").then_some("chat_service"));
+    examples.extend(cfg!(feature = "pace").then_some("pace"));
+    examples.extend(cfg!(feature = "retry").then_some("retry"));
+    examples
+}
+
+#[test]
+fn each_example_says_how_it_is_used() {
+    for name in examples() {
+        let ended = Running::start(example(name).arg("--help")).finish();
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{name}: {ended:?}");
+        assert!(ended.out.contains(&format!("Usage: {name}")), "{name}: {ended:?}");
+        assert!(ended.out.contains("Exit codes: 0 ") && ended.out.contains(" 2 "), "{name}: {ended:?}");
+
+        for wrong in ["--no-such-option", "one argument too many"] {
+            let ended = Running::start(example(name).args([wrong, wrong])).finish();
+            assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{name}: {ended:?}");
+            assert!(ended.err.starts_with(&format!("{name}: ")), "{ended:?}");
+        }
+    }
+}
+
+fn refused(name: &str, arguments: &[&str], why: &str) {
+    let ended = Running::start(example(name).args(arguments)).finish();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments:?}: {ended:?}");
+    assert!(ended.err.contains(why), "{arguments:?}: {ended:?}");
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_before_anything_is_sent() {
-    for arguments in [&["--requests", "0"][..], &["--url", "http://127.0.0.1:1/v1/messages"], &["--rate-limit", "NaN"]]
+    refused("burst", &["--requests", "0"], "from 1 to 2000");
+    refused("burst", &["--rate-limit", "NaN"], "above 0");
+    refused("burst", &["--requests"], "missing");
+    refused("burst", &["--requests", "3", "--unique", "4"], "--unique 4 is more than --requests 3");
+    refused("burst", &["--url", "http://127.0.0.1:1/v1/messages"], "--model");
+    refused("burst", &["--url", "http://127.0.0.1:1/", "--model", "m", "--latency", "1"], "--latency");
+    refused("burst", &["--api-key-env", "KEY"], "--url");
+    refused("embed", &["no/such/file"], "no/such/file");
+    refused("stream", &["--readers", "0"], "from 1 to 8");
+}
+
+#[test]
+fn a_url_to_which_nothing_can_be_sent_is_refused_at_the_start() {
+    let passages = "examples/data/passages.txt";
+    for url in ["", "nonsense", "ftp://127.0.0.1/", "http://", "http://:80/", "http://127.0.0.1:99999/", "http://a b/"]
     {
-        let ended = Running::start(example("burst").args(arguments)).finish();
-        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
-        assert!(!ended.err.is_empty());
+        refused("burst", &["--model", "m", "--url", url], "--url");
+        refused("embed", &["--model", "m", "--url", url, passages], "--url");
     }
-    let ended = Running::start(example("ask").arg("no/such/file")).finish();
-    assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(ended.err.contains("no/such/file"), "{ended:?}");
+    if !cfg!(feature = "example-https") {
+        refused("burst", &["--model", "m", "--url", "https://127.0.0.1:1/"], "--features example-https");
+    }
+}
+
+#[test]
+fn burst_reports_no_reduction_if_nothing_was_sent() {
+    // A port that was free a moment ago: nobody listens there.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{address}/v1/messages");
+    let (ended, report) = burst(&["--url", &url, "--model", "m"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!((&report["provider_calls"], &report["failures"]), (&json!(0), &json!(50)), "{report}");
+    assert_eq!((&report["call_reduction"], &report["provider_latency_ms"]), (&json!(null), &json!(null)), "{report}");
+
+    let ended = Running::start(example("burst").args(["--url", &url, "--model", "m"])).finish();
+    assert!(ended.out.contains("reduction              - %"), "{ended:?}");
+}
+
+#[test]
+fn nobody_has_to_read_what_an_example_prints() {
+    let mut runs = vec![
+        ("burst", vec!["--latency", "0"]),
+        ("burst", vec!["--latency", "0", "--json"]),
+        ("burst", vec!["--help"]),
+        ("embed", vec!["--latency", "0", "examples/data/passages.txt"]),
+        ("quota", vec!["--refusals", "0"]),
+        ("stream", vec!["--every", "0", "--pause", "0"]),
+    ];
+    if cfg!(feature = "example-ask") {
+        runs.push(("ask", vec!["--latency", "0", "examples/data/questions.jsonl"]));
+    }
+    if cfg!(feature = "pace") {
+        runs.push(("pace", vec![]));
+    }
+    for (name, arguments) in runs {
+        let ended = Running::start_unread(example(name).args(&arguments)).finish();
+        assert_eq!(ended.code, Some(0), "{name} {arguments:?}: {ended:?}");
+        assert!(!ended.err.contains("panicked") && !ended.err.contains("write"), "{name} {arguments:?}: {ended:?}");
+    }
 }
 
 #[test]
@@ -117,73 +203,6 @@ fn quota_elects_one_follower_whose_answer_all_others_get() {
 
     let ended = Running::start(example("quota").args(["--elections", "0"])).finish();
     assert_eq!(ended.code, Some(1), "the refusal is everybody's: {ended:?}");
-}
-
-fn parsed(lines: &str) -> Vec<Value> {
-    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-#[test]
-fn ask_answers_the_shipped_file_in_order_with_a_call_for_each_different_request() {
-    let file = "examples/data/questions.jsonl";
-    let requests = parsed(&fs::read_to_string(file).unwrap());
-    let different: HashSet<Key> = requests.iter().map(|request| Key::of(request).unwrap()).collect();
-    assert!(different.len() < requests.len(), "the file is to show sharing");
-    let provider = Provider::start(Behaviour { latency: Duration::from_millis(1500), ..Behaviour::default() }).unwrap();
-    // With a thread for every line they are all under way at once.
-    let threads = requests.len().to_string();
-    let url = provider.url(Vendor::OpenAi);
-    let ended = Running::start(example("ask").args(["--threads", &threads, "--url", &url, file])).finish();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let answers = parsed(&ended.out);
-    assert_eq!(answers.len(), requests.len());
-    for (number, (request, answer)) in (1..).zip(requests.iter().zip(&answers)) {
-        assert_eq!((&answer["line"], &answer["answer"]), (&json!(number), &json!(answer_to(request))));
-    }
-    assert_eq!(provider.calls(), different.len() as u64);
-    let led = answers.iter().filter(|answer| answer["shared"] == false).count();
-    assert_eq!(led, different.len(), "one line of each led, the others shared");
-}
-
-#[test]
-fn ask_names_a_bad_line_and_goes_on() {
-    let question = |text: &str| json!({ "model": "m", "messages": [{ "role": "user", "content": text }] }).to_string();
-    let mut ask = Running::start(example("ask").args(["--latency", "0", "--threads", "4"]));
-    for line in [&question("one"), "{ not json", "", "[]", &question("two")] {
-        ask.say(line);
-    }
-    let ended = ask.finish();
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    let lines: Vec<_> =
-        parsed(&ended.out).iter().map(|line| (line["line"].as_u64().unwrap(), line["error"].is_null())).collect();
-    assert_eq!(lines, [(1, true), (2, false), (4, false), (5, true)]);
-    assert!(ended.err.contains("line 2: not JSON") && ended.err.contains("line 4: not a chat request"), "{ended:?}");
-}
-
-/// ```text
-/// ask:       answers 1 ─ answers 2 ─ sends 3 ─────────── 130
-/// provider:  at once     at once     takes an hour
-/// test:                              3 came: Ctrl-C
-/// ```
-#[test]
-#[cfg(unix)]
-fn ask_leaves_whole_lines_when_interrupted() {
-    let provider = Provider::start(Behaviour::default()).unwrap();
-    let url = provider.url(Vendor::OpenAi);
-    let mut ask = Running::start(example("ask").args(["--threads", "2", "--url", &url]));
-    let question = |number| json!({ "model": "m", "messages": [{ "role": "user", "content": number }] }).to_string();
-    for number in ["one", "two"] {
-        ask.say(&question(number));
-        let line = ask.line();
-        assert!(line.contains(number) && line.ends_with('\n'), "{line}");
-    }
-    provider.set_latency(AN_HOUR);
-    ask.say(&question("three"));
-    wait_for_calls(&provider, 3);
-    ask.interrupt();
-    let ended = ask.finish_with_open_input();
-    assert_eq!((ended.code, ended.out.as_str()), (Some(130), ""), "{ended:?}");
-    assert!(ended.err.contains("answered"), "the summary comes all the same: {ended:?}");
 }
 
 fn stream(arguments: &[&str]) -> Value {
@@ -222,8 +241,6 @@ fn stream_says_what_is_wrong() {
     let ended = Running::start(example("stream").args(["--readers", "2", "--every", "0", "--fail", "all"])).finish();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("reader 1:") && ended.err.contains("500"), "{ended:?}");
-    let ended = Running::start(example("stream").args(["--readers", "0"])).finish();
-    assert_eq!(ended.code, Some(2), "{ended:?}");
 }
 
 #[test]
@@ -256,9 +273,6 @@ fn embed_splits_what_is_missing_and_names_why_vectors_are() {
     let report: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!((ended.code, &report["missing"]), (Some(1), &json!(8)), "one part of three: {report}");
     assert!(report["reason"].as_str().unwrap().contains("500"), "{report}");
-
-    let ended = Running::start(example("embed").arg("no/such/file")).finish();
-    assert_eq!(ended.code, Some(2), "{ended:?}");
 }
 
 #[test]
@@ -269,4 +283,67 @@ fn pace_falls_with_the_quota_and_comes_back_as_the_readme_shows() {
     let (_, table) = ended.out.split_once("\n\n").unwrap();
     let readme = fs::read_to_string("README.md").unwrap();
     assert!(readme.contains(&format!("```text\n{table}```\n")), "not in README.md:\n{table}");
+}
+
+fn post(address: &str, tenant: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let head = format!("POST /{tenant} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn server(arguments: &[&str]) -> (Running, String) {
+    let server = Running::start(example("server").args(arguments));
+    let line = server.line();
+    let address = line.trim_start_matches("listening on http://").split(',').next().unwrap().to_owned();
+    (server, address)
+}
+
+/// ```text
+/// acme:      asks ─── asks, its body in another order ─────────── one call for both
+/// globex:    asks ─── the same, and a call of its own ───────────
+/// ```
+#[test]
+fn server_shares_a_call_within_a_tenant_and_never_across() {
+    let (server, address) = server(&["--requests", "3", "--latency", LATENCY]);
+    let asked = [
+        ("acme", r#"{"question": "Open?", "language": "en"}"#),
+        ("acme", r#"{"language": "en", "question": "Open?"}"#),
+        ("globex", r#"{"question": "Open?", "language": "en"}"#),
+    ];
+    thread::scope(|scope| {
+        for (tenant, body) in asked {
+            let address = &address;
+            scope.spawn(move || {
+                let answer = post(address, tenant, body);
+                assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(tenant), "{answer}");
+            });
+        }
+    });
+    let ended = server.finish();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "3 answered, by 2 calls\n"), "{ended:?}");
+}
+
+#[test]
+fn server_ends_though_a_client_asks_nothing() {
+    let (server, address) = server(&["--requests", "1"]);
+    drop(TcpStream::connect(address).unwrap());
+    let ended = server.finish();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), "0 answered, by 0 calls\n"), "{ended:?}");
+}
+
+#[test]
+#[cfg(feature = "retry")]
+fn retry_asks_again_for_all_threads_until_the_provider_answers() {
+    let ended = Running::start(&mut example("retry")).finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.out.matches("503, retry after Some(1s)").count(), 2, "{ended:?}");
+    assert!(ended.out.ends_with("10 of 10 threads answered, by 3 requests\n"), "{ended:?}");
+
+    let ended = Running::start(example("retry").args(["--busy", "10", "--attempts", "1"])).finish();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("0 of 10 threads answered"), "{ended:?}");
 }
