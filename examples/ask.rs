@@ -35,8 +35,8 @@ FILE holds requests, in the endpoint's own shape; without it they are read from 
 
 Options:
   --threads N            Threads in the pool, and so the most requests at a time: 1 to 1000 [default: 16]
-  --linger SECONDS       Seconds for which an answer is used again, for the same request later in the file [default: 0]
-  --attempts N           Attempts at a request, the first included, where a later one may succeed: 1 to 10 [default: 4]
+  --linger SECONDS       Seconds for which an answer is reused for the same request later in the file [default: 0]
+  --attempts N           Attempts per request, the first included: 1 to 10 [default: 4]
   --help                 Print this
 
 ";
@@ -46,15 +46,15 @@ Examples:
   ask examples/data/questions.jsonl                      provider on loopback
   ask --threads 1 examples/data/questions.jsonl          nothing coincides, nothing is shared
   ask --threads 1 --linger 60 examples/data/questions.jsonl
-                                                         what was asked in the last minute is not asked again
-  ask --busy 3 examples/data/questions.jsonl             the provider says 503 at first, and is asked again
+                                                         answers are reused for a minute
+  ask --busy 3 examples/data/questions.jsonl             the provider says 503 at first
   ask --url https://HOST/v1/chat/completions --api-key-env KEY < requests.jsonl > answers.jsonl
 
 Requests that are the same, whatever the order of their members, share one provider call while it is under way.
-Nothing is kept after that unless there is --linger: the same request much later in the file is a call again.
+Without --linger nothing is kept after that: the same request much later in the file is a new call.
 
-A refusal that may pass (429, 503 and others) is no answer yet: the request is sent again, no sooner than the
-provider's Retry-After, for the time of --timeout in all.
+Transient errors (429, 503 and others) are retried with exponential backoff, never earlier than the provider's
+Retry-After. No attempt begins later than --timeout after the first.
 
 A thread that waits for another's answer is not free for other lines, so have more threads than calls that the
 provider allows at once.
@@ -64,7 +64,7 @@ ones have no answer. A line that could not be answered is named on standard erro
 
 Exit codes: 0 every line was answered, 1 some were not, or could not be written, 2 wrong arguments, or it could not
 start, 130 after Ctrl-C: whole lines were written up to some point. A second Ctrl-C ends it at once, in the middle of a
-line if need be. If nobody reads its output any more, it ends, and the lines that were written count.";
+line if need be. If its output is closed it stops, and only the lines already written count.";
 
 struct Args {
     file: Option<PathBuf>,
@@ -142,7 +142,7 @@ struct Desk {
     coalesce: SyncCoalesce<Key, Reply, SendError>,
     retry: Retry<SendError>,
     client: Client,
-    /// Requests that went out, the attempts at one each by itself.
+    /// Requests that went out, retries included.
     sent: AtomicU64,
     /// The model to ask for, whatever a request names.
     model: Option<String>,
@@ -212,7 +212,7 @@ fn run(args: &Args) -> Result<bool, String> {
                 std::process::exit(i32::from(written.answered < written.lines))
             }
             Err(error) => {
-                eprintln!("ask: cannot write answers: {error}");
+                cli::eprint(format_args!("ask: cannot write answers: {error}"));
                 std::process::exit(1)
             }
         }
@@ -223,7 +223,7 @@ fn run(args: &Args) -> Result<bool, String> {
 fn open(args: &Args) -> Result<(Box<dyn BufRead + Send>, ProgressBar), String> {
     let Some(path) = &args.file else {
         if io::stdin().is_terminal() {
-            eprintln!("ask: reading requests from standard input, one JSON object a line");
+            cli::eprint(format_args!("ask: reading requests from standard input, one JSON object a line"));
         }
         return Ok((Box::new(BufReader::new(io::stdin())), bar(None)));
     };
@@ -326,7 +326,7 @@ fn write(
             line.push(b'\n');
             bar.suspend(|| {
                 if let Err(why) = &outcome {
-                    eprintln!("ask: line {number}: {why}");
+                    cli::eprint(format_args!("ask: line {number}: {why}"));
                 }
                 // A whole line in one piece, and none of it left in a buffer: Ctrl-C may come next.
                 let mut out = io::stdout().lock();
@@ -343,9 +343,9 @@ fn write(
 fn summarize(written: &Written, desk: &Desk) {
     let stats = desk.coalesce.stats();
     let (sent, shared) = (desk.sent.load(Ordering::Relaxed), stats.coalesced_calls + stats.lingered);
-    eprintln!("lines           {:>8}", written.lines);
-    eprintln!("answered        {:>8}", written.answered);
-    eprintln!("provider calls  {sent:>8}   {shared} more lines were shared");
-    eprintln!("cost spent      {:>8.6} $", stats.cost_spent);
-    eprintln!("     saved      {:>8.6} $", stats.cost_saved);
+    cli::eprint(format_args!("lines           {:>8}", written.lines));
+    cli::eprint(format_args!("answered        {:>8}", written.answered));
+    cli::eprint(format_args!("provider calls  {sent:>8}   {shared} more lines were shared"));
+    cli::eprint(format_args!("cost spent      {:>8.6} $", stats.cost_spent));
+    cli::eprint(format_args!("     saved      {:>8.6} $", stats.cost_saved));
 }

@@ -167,7 +167,11 @@ fn run(args: &Args) -> Result<Report, String> {
         successes,
         failures: threads - successes,
         provider_calls: calls,
-        calls_counted_by: if own.is_some() { "the provider" } else { "this client: the provider cannot be asked" },
+        calls_counted_by: match (&own, calls) {
+            (Some(_), _) => "the provider",
+            (None, 0) => "this client: nothing was sent",
+            (None, _) => "this client: the provider cannot be asked",
+        },
         call_reduction: (calls > 0).then_some(reduction),
         provider_latency_ms: (calls > 0).then(|| percentile(50, &provider_times)),
         p50_latency_ms: percentile(50, &times),
@@ -192,7 +196,7 @@ fn let_go<T: Send>(threads: usize, call: impl Fn(usize) -> T + Sync) -> Vec<T> {
             };
             thread::Builder::new().spawn_scoped(scope, run).unwrap_or_else(|error| {
                 // Those already made stand at the barrier, which will never open: there is nothing to join.
-                eprintln!("burst: cannot start thread {}: {error}", caller + 1);
+                cli::eprint(format_args!("burst: cannot start thread {}: {error}", caller + 1));
                 std::process::exit(2)
             })
         };

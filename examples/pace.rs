@@ -81,7 +81,9 @@ fn run() -> Result<bool, String> {
     }
     let went_well = lowest < FULL / 2.0 && pace > 0.99 * FULL && busiest <= 10;
     if !went_well {
-        eprintln!("pace: it fell to {lowest}, came back to {pace}, and let {busiest} calls go in one second");
+        cli::eprint(format_args!(
+            "pace: it fell to {lowest}, came back to {pace}, and let {busiest} calls go in one second"
+        ));
     }
     Ok(went_well)
 }

@@ -72,8 +72,8 @@ fn post(agent: &ureq::Agent, url: &str, began: Instant) -> Result<String, Failur
     let mut response = agent.post(url).content_type("application/json").send(REQUEST).map_err(nothing)?;
     let status = response.status().as_u16();
     let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-    let retry_after = header.and_then(retry_after);
-    cli::print(format_args!("{:>5.2} s   {status}, retry after {retry_after:?}", began.elapsed().as_secs_f64()));
+    let (retry_after, told) = (header.and_then(retry_after), header.unwrap_or("none"));
+    cli::print(format_args!("{:>5.2} s   status {status}, Retry-After: {told}", began.elapsed().as_secs_f64()));
     let body = response.body_mut().read_to_string().map_err(nothing)?;
     if status == 200 { Ok(body) } else { Err(Failure { status, body, retry_after }) }
 }

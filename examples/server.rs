@@ -15,11 +15,11 @@ use sync_coalesce::{Key, KeyRule, SyncCoalesce};
 mod cli;
 
 const HELP: &str = "\
-Answers questions, each from a thread of its own, and ends after so many. The path names the tenant:
+Answers questions, each on a thread of its own, until it has served all requests. The path names the tenant:
   curl -d '{\"question\": \"Where is my parcel?\"}' http://127.0.0.1:PORT/TENANT
 
 Usage: server [--requests N] [--latency MS]
-  --requests N    Requests after which it ends: 1 to 500 [default: 6]
+  --requests N    Requests to serve: 1 to 500 [default: 6]
   --latency MS    Milliseconds that an answer takes [default: 5000]
 
 Exit codes: 0 every request was answered, 1 some were not, 2 wrong arguments, or it could not start.";
@@ -52,7 +52,7 @@ fn serve(stream: &TcpStream, coalesce: &SyncCoalesce<Key, String>, latency: Dura
     stream.set_read_timeout(Some(LIMITS.0))?;
     let (tenant, body) = receive(BufReader::new(stream.take(LIMITS.1)))?;
     let request: Value = serde_json::from_slice(&body)?;
-    // The tenant is part of every key: whoever asks the same for another tenant does not get this one's answer.
+    // The tenant is part of every key, so tenants never share an answer.
     let rule = KeyRule::new(&("answers", &tenant)).map_err(io::Error::other)?;
     let key = rule.key(&request).map_err(io::Error::other)?;
     let answer = coalesce.call(&key, || {

@@ -286,7 +286,7 @@ fn report(
     }
     for (reader, read) in reads.iter().enumerate() {
         if let Some(error) = &read.error {
-            eprintln!("reader {}: {error}", reader + 1);
+            cli::eprint(format_args!("reader {}: {error}", reader + 1));
         }
     }
 }

@@ -66,11 +66,11 @@ fn run(args: &Args) -> Result<(), String> {
     let server = Server::start_at(args.listen, move |request| handler.handle(request))
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let file = path::absolute(&args.database).unwrap_or_else(|_| args.database.clone());
-    eprintln!("chat_service: conversations in {}", file.display());
+    cli::eprint(format_args!("chat_service: conversations in {}", file.display()));
     cli::print(format_args!("listening on http://{}", server.address()));
 
     if let Ok(()) | Err(RecvTimeoutError::Timeout) = interrupted.recv_timeout(args.run_for()) {
-        eprintln!("chat_service: ending");
+        cli::eprint(format_args!("chat_service: ending"));
     }
     // From now on an interrupt finds nobody who would take it.
     drop(interrupted);

@@ -23,7 +23,7 @@ pub(crate) trait Arguments {
     /// What is wrong with the value.
     fn option(&mut self, name: &str, value: &mut Value<'_>) -> Result<bool, String>;
 
-    /// Takes an argument that is no option. False if it is one too many.
+    /// Takes an argument that is no option. False if there may not be another.
     fn operand(&mut self, _operand: OsString) -> bool {
         false
     }
@@ -92,14 +92,14 @@ fn start<A: Arguments>(name: &str, arguments: A, run: impl FnOnce(&A) -> Result<
             return ExitCode::SUCCESS;
         }
         Err(why) => {
-            eprintln!("{name}: {why}\n\nFor more information, try '--help'.");
+            eprint(format_args!("{name}: {why}\n\nFor more information, try '--help'."));
             return ExitCode::from(2);
         }
     };
     match run(&arguments) {
         Ok(all_went_well) => ExitCode::from(u8::from(!all_went_well)),
         Err(why) => {
-            eprintln!("{name}: {why}");
+            eprint(format_args!("{name}: {why}"));
             ExitCode::from(2)
         }
     }
@@ -154,14 +154,19 @@ impl Value<'_> {
     }
 }
 
-/// Prints a line to standard output, and is quiet if nobody reads it any more: `example | head -1` is no error.
+/// Prints a line to standard output. A closed pipe is no error, as in `example | head -1`.
 pub(crate) fn print(line: impl Display) {
     let mut out = io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("cannot write to standard output: {error}");
+            eprint(format_args!("cannot write to standard output: {error}"));
             process::exit(1)
         }
         _ => {}
     }
+}
+
+/// Prints a line to standard error. A closed pipe is no error here either.
+pub(crate) fn eprint(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -55,7 +55,7 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
     let bad = |why: &str| Err(format!("--url {url}: {why}"));
     let uri: Uri = match url.parse() {
         Ok(uri) => uri,
-        Err(error) => return bad(&error.to_string()),
+        Err(error) => return bad(&format!("not a URL: {error}")),
     };
     match uri.scheme_str() {
         Some("http") => {}

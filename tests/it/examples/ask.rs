@@ -95,7 +95,7 @@ fn ask(behaviour: Behaviour, arguments: &[&str], lines: &[String]) -> (Ended, Ve
 }
 
 #[test]
-fn asks_again_when_the_provider_is_busy() {
+fn retries_when_the_provider_is_busy() {
     let busy = || Behaviour { busy_first: 1, ..Behaviour::default() };
     let (ended, answers, calls) = ask(busy(), &[], &[question("one")]);
     assert_eq!((ended.code, calls), (Some(0), 2), "{ended:?}");
@@ -108,7 +108,7 @@ fn asks_again_when_the_provider_is_busy() {
 }
 
 #[test]
-fn answers_linger_if_they_are_told_to() {
+fn reuses_an_answer_that_lingers() {
     let lines = ["one", "two", "one"].map(question);
     let (ended, answers, calls) = ask(Behaviour::default(), &[], &lines);
     assert_eq!((ended.code, answers.len(), calls), (Some(0), 3, 3), "{ended:?}");

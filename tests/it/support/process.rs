@@ -3,7 +3,7 @@
 use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::LazyLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -90,33 +90,22 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
+fn spawn(command: &mut Command) -> Child {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    piped.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Running {
-        Self::start_with(command, |out| {
-            let (send, lines) = unbounded();
-            let mut out = BufReader::new(out);
-            thread::spawn(move || {
-                let mut line = String::new();
-                while out.read_line(&mut line).unwrap_or_default() > 0 {
-                    let _ = send.send(std::mem::take(&mut line));
-                }
-            });
-            lines
-        })
-    }
-
-    /// Closes its standard output at once, as `| head -0` does.
-    pub(crate) fn start_unread(command: &mut Command) -> Running {
-        Self::start_with(command, |out| {
-            drop(out);
-            unbounded().1
-        })
-    }
-
-    fn start_with(command: &mut Command, lines: impl FnOnce(ChildStdout) -> Receiver<String>) -> Running {
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = piped.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let lines = lines(child.stdout.take().unwrap());
+        let mut child = spawn(command);
+        let (send, lines) = unbounded();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || {
+            let mut line = String::new();
+            while out.read_line(&mut line).unwrap_or_default() > 0 {
+                let _ = send.send(std::mem::take(&mut line));
+            }
+        });
         let mut err = child.stderr.take().unwrap();
         let err = thread::spawn(move || {
             let mut text = String::new();
@@ -124,6 +113,13 @@ impl Running {
             text
         });
         Running { input: child.stdin.take(), child, lines, err: Some(err) }
+    }
+
+    /// Closes its standard output and error at once, as `2>&1 | head -0` does.
+    pub(crate) fn start_unread(command: &mut Command) -> Running {
+        let mut child = spawn(command);
+        drop((child.stdout.take(), child.stderr.take()));
+        Running { input: child.stdin.take(), child, lines: unbounded().1, err: None }
     }
 
     /// Writes one line to its standard input.
@@ -193,7 +189,7 @@ impl Running {
             assert!(Instant::now() < deadline, "still running after {limit:?}, it printed {out:?}");
             thread::sleep(Duration::from_millis(1));
         };
-        let err = self.err.take().unwrap().join().unwrap();
+        let err = self.err.take().map_or_else(String::new, |err| err.join().unwrap());
         Ended { code: status.code(), out, err }
     }
 }
