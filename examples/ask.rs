@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
-use sync_coalesce::stack::{Retry, RetryError};
+use sync_coalesce::stack::retry::{Retry, RetryError};
 use sync_coalesce::{CallError, Key, Role, SyncCoalesce};
 
 use support::cli::{self, Arguments};
@@ -158,7 +158,7 @@ fn run(args: &Args) -> Result<bool, String> {
     let (input, bar) = open(args)?;
     let (client, _own) = args.endpoint.open(threads)?;
     let timeout = args.endpoint.timeout();
-    let retry = Retry::new(SendError::may_pass).retry_after(SendError::retry_after);
+    let retry = Retry::builder(SendError::may_pass).retry_after(SendError::retry_after);
     let desk = Desk {
         coalesce: SyncCoalesce::builder()
             .name("ask")
@@ -167,7 +167,7 @@ fn run(args: &Args) -> Result<bool, String> {
             // A leader gives up sooner, and says why: it begins no attempt after the first `timeout`.
             .timeout(timeout * 3)
             .build(),
-        retry: retry.attempts(args.attempts).timeout(timeout),
+        retry: retry.attempts(args.attempts).timeout(timeout).build(),
         client,
         sent: AtomicU64::new(0),
         model: args.endpoint.model.clone(),

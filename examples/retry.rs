@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sync_coalesce::SyncCoalesce;
-use sync_coalesce::stack::{Retry, retry_after, retryable};
+use sync_coalesce::stack::retry::{Retry, retry_after, retryable};
 
 use support::provider::shapes::Vendor;
 use support::{cli, endpoint, provider::Behaviour};
@@ -48,8 +48,9 @@ fn run(busy_first: u64, attempts: u32) -> Result<bool, String> {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
     let agent: ureq::Agent = agent.timeout_global(Some(Duration::from_secs(10))).build().into();
     let retry =
-        Retry::new(|failure: &Failure| failure.status == 0 || retryable::response(failure.status, &failure.body));
-    let retry = retry.attempts(attempts).timeout(Duration::from_secs(30)).retry_after(|failure| failure.retry_after);
+        Retry::builder(|failure: &Failure| failure.status == 0 || retryable::response(failure.status, &failure.body));
+    let retry =
+        retry.attempts(attempts).timeout(Duration::from_secs(30)).retry_after(|failure| failure.retry_after).build();
 
     let (coalesce, together, began) = (SyncCoalesce::new(), Barrier::new(THREADS), Instant::now());
     let ask = || {

@@ -36,7 +36,8 @@ impl Upstream {
     pub(crate) fn new(client: Client, model: String, args: &Args) -> Result<Upstream, String> {
         let pacer = Pacer::builder().per_second(args.pace).burst(args.burst).concurrency(args.concurrency);
         let pacer = pacer.adaptive(Adaptive::default()).build().map_err(|error| error.to_string())?;
-        let retry = Retry::builder(SendError::may_pass).timeout(args.patience()).retry_after(SendError::retry_after).build();
+        let retry =
+            Retry::builder(SendError::may_pass).timeout(args.patience()).retry_after(SendError::retry_after).build();
         let mut stack = Stack::builder()
             .coalesce(SyncCoalesce::builder().name("calls").cost(|reply: &Arc<Reply>| reply.dollars))
             .pace(pacer)

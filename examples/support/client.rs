@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 #[cfg(feature = "retry")]
-use sync_coalesce::stack::{retry_after, retryable};
+use sync_coalesce::stack::retry::{retry_after, retryable};
 use ureq::http::Uri;
 
 use super::provider::shapes::Vendor;

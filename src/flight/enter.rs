@@ -183,9 +183,9 @@ where
     fn enter(&mut self, mut ahead: Option<ShardGuard<'a, K, T, E>>) -> Entry<'a, K, T, E> {
         loop {
             let mut locked = ahead.take().unwrap_or_else(|| self.shard.lock());
-            let looked = self.look(&mut locked);
+            let found = self.look(&mut locked);
             drop(locked);
-            match looked {
+            match found {
                 Ok(entry) => {
                     if let Entry::Done(outcome) = &entry {
                         self.flights.observe_refusal(outcome);
@@ -311,23 +311,6 @@ where
                 refused(CallError::Deadlock { chain })
             }
         }
-    }
-}
-
-impl<'a, K, T, E> FlightRef<'a, K, T, E> {
-    /// Claims a vacant lead for `thread`. The failure for which it was offered is to be dropped after unlocking.
-    pub(super) fn claim_lead(
-        self,
-        record: &mut Record<T, E>,
-        counters: &mut Stats,
-        thread: ThreadToken,
-    ) -> (LeaderGuard<'a, K, T, E>, Failure<T, E>) {
-        let failure = record.slot.as_ref().map_or(CatchDrop::NONE, |slot| slot.claim_lead(thread.number));
-        record.leader = Some(thread);
-        record.runs += 1;
-        counters.underlying_calls += 1;
-        counters.running += 1;
-        (LeaderGuard::new(self), failure)
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::faults::Fault;
 use super::finish::AfterUnlock;
 use super::flight_ref::FlightRef;
-use super::lead::LeaderGuard;
+use super::lead::{Claimed, LeaderGuard};
 #[cfg(sync_coalesce_shuttle)]
 use super::models;
-use super::slot::{Failure, Slot, SlotState, Wake, Wakeup};
+use super::slot::{Slot, SlotState, Wake, Wakeup};
 use super::table::record::Record;
 use super::table::shard::Shard;
 use crate::error::CallError;
@@ -160,7 +160,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
 
     /// Claims the lead, which is vacant and stays so as long as the shard is locked. The failure is to be dropped after
     /// unlocking.
-    fn claim_lead(&self, locked: &mut Shard<K, T, E>) -> Option<(LeaderGuard<'a, K, T, E>, Failure<T, E>)> {
+    fn claim_lead(&self, locked: &mut Shard<K, T, E>) -> Option<Claimed<'a, K, T, E>> {
         let (record, counters) = locked.record(self.flight.hash, self.flight.id)?;
         record.followers -= 1;
         counters.following -= 1;

@@ -7,15 +7,21 @@ use super::completion::Completion;
 use super::faults::Fault;
 use super::flight_ref::FlightRef;
 use super::handle::FlightHandle;
+use super::slot::Failure;
+use super::table::record::Record;
 use crate::outcome::{Outcome, Role};
-use crate::panic::catch_panic;
-use crate::sync::{self, Instant, step};
+use crate::panic::{CatchDrop, catch_panic};
+use crate::stats::Stats;
+use crate::sync::{self, Instant, ThreadToken, step};
 use crate::wait::graph;
 
 /// The lead of a flight: whoever holds it owes the followers a result. However it goes away, the flight ends.
 pub(crate) struct LeaderGuard<'a, K, T, E> {
     flight: FlightRef<'a, K, T, E>,
 }
+
+/// A lead that was vacant, and the failure for which it was offered, to be dropped after unlocking.
+pub(super) type Claimed<'a, K, T, E> = (LeaderGuard<'a, K, T, E>, Failure<T, E>);
 
 impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
     /// For the thread that is in the flight's record as its leader.
@@ -81,6 +87,23 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
         let flight = self.flight;
         mem::forget(self);
         flight
+    }
+}
+
+impl<'a, K, T, E> FlightRef<'a, K, T, E> {
+    /// Claims a vacant lead for `thread`.
+    pub(super) fn claim_lead(
+        self,
+        record: &mut Record<T, E>,
+        counters: &mut Stats,
+        thread: ThreadToken,
+    ) -> Claimed<'a, K, T, E> {
+        let failure = record.slot.as_ref().map_or(CatchDrop::NONE, |slot| slot.claim_lead(thread.number));
+        record.leader = Some(thread);
+        record.runs += 1;
+        counters.underlying_calls += 1;
+        counters.running += 1;
+        (LeaderGuard::new(self), failure)
     }
 }
 

@@ -164,7 +164,7 @@ impl<'a> Checker<'a> {
         let entered = self.flights.enter(WaitMode::Now, hash(key), &key, &options);
         match (entered, joinable.filter(|_| !too_old)) {
             (Entry::Done(Outcome { result: Err(CallError::Closed), .. }), None) if self.closed => {
-                self.expected.closed += 1
+                self.expected.closed += 1;
             }
             (Entry::Lead(lead), None) => {
                 self.expected.underlying_calls += 1;

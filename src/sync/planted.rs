@@ -59,7 +59,7 @@ pub(crate) use {also_if, faults, only_if, step};
 
 /// Whether this fault is planted. Never but in a model check, so that nothing of it is left in a build.
 #[cfg(not(sync_coalesce_shuttle))]
-#[inline(always)]
+#[inline]
 pub(crate) const fn is_planted<F: Faults>(_: F) -> bool {
     false
 }
