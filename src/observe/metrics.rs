@@ -36,7 +36,8 @@ use super::{FlightId, FollowerLeft, LeaveReason, Observer, RefusalReason, RunEnd
 /// # Examples
 ///
 /// ```
-/// use sync_coalesce::{MetricsObserver, SyncCoalesce};
+/// use sync_coalesce::SyncCoalesce;
+/// use sync_coalesce::observe::MetricsObserver;
 ///
 /// // The recorder is installed first, at the start of the program.
 /// let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::builder()

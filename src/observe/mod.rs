@@ -39,7 +39,8 @@ pub use self::tracing::TracingObserver;
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
-/// use sync_coalesce::{RunEnded, RunOutcome, FlightId, Observer, SyncCoalesce};
+/// use sync_coalesce::SyncCoalesce;
+/// use sync_coalesce::observe::{FlightId, Observer, RunEnded, RunOutcome};
 ///
 /// /// Counts the calls that failed.
 /// struct Failures(&'static AtomicU64);

@@ -40,7 +40,8 @@ const TARGET: &str = "sync_coalesce";
 /// # Examples
 ///
 /// ```
-/// use sync_coalesce::{SyncCoalesce, TracingObserver};
+/// use sync_coalesce::SyncCoalesce;
+/// use sync_coalesce::observe::TracingObserver;
 /// use tracing::Span;
 ///
 /// let coalesce: SyncCoalesce<String, u32> =
