@@ -1,6 +1,7 @@
 //! The leader's part: run the closure, then [`finish`](super::finish) the flight.
 
 use std::mem;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use super::completion::Completion;
@@ -39,14 +40,15 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
         let completion = run(&FlightHandle::of(self.flight));
         let ran_for = began.map(|began| sync::now().saturating_duration_since(began));
         let (followers, key) = self.finish(&completion, ran_for);
-        if matches!(completion, Completion::Panicked { .. }) {
+        if let Completion::Panicked { payload, .. } = completion {
             // The caller is owed its own panic, not that of a key's Drop.
             catch_panic(|| drop(key));
-        } else {
-            // Before the outcome is made: the compiler forgets a value on its way out when a later Drop panics.
-            drop(key);
+            resume_unwind(payload);
         }
-        Outcome { result: completion.into_result_or_resume(), role: Role::Leader { followers } }
+        let outcome = Outcome { result: completion.into_result_or_resume(), role: Role::Leader { followers } };
+        // Not at the end of the scope: the compiler forgets a value that is on its way out when a later Drop panics.
+        drop(key);
+        outcome
     }
 
     /// [`run`](LeaderGuard::run) for work that is not caught yet.

@@ -64,6 +64,18 @@ fn a_key_does_not_hide_the_panic_of_its_leader() {
 }
 
 #[test]
+fn a_key_whose_drop_panics_leaks_no_value() {
+    let coalesce: SyncCoalesce<Armed, Arc<()>> = SyncCoalesce::new();
+    let value = Arc::new(());
+    for _ in 0..10 {
+        let led = catch_unwind(AssertUnwindSafe(|| drop(coalesce.call(&Number(1), || Arc::clone(&value)))));
+        led.expect_err("the key's panic is its caller's");
+    }
+    assert_eq!(Arc::strong_count(&value), 1, "values were never dropped");
+    assert_idle(&coalesce);
+}
+
+#[test]
 fn keys_that_a_batch_has_claimed_do_not_meet_the_panic_that_it_goes_under_with() {
     let coalesce: SyncCoalesce<Armed, u64> = SyncCoalesce::new();
     let batch = || coalesce.call_many(&[Number(1), Number(0)], |_| unreachable!("not all were claimed"));
