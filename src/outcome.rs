@@ -66,13 +66,13 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BypassReason {
-    /// The caller asked for it by [`bypass`](crate::Request::bypass).
+    /// The caller asked for it by [`bypass`](crate::Call::bypass).
     Requested,
     /// It would have waited for itself, and the builder says [`OnDeadlock::Bypass`](crate::OnDeadlock::Bypass).
     Deadlock,
     /// There were too many followers, and the builder says [`OnOverflow::Bypass`](crate::OnOverflow::Bypass).
     Overloaded,
-    /// Its [`patience`](crate::Request::patience) ended.
+    /// Its [`patience`](crate::Call::patience) ended.
     Impatient,
 }
 

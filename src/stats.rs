@@ -43,7 +43,7 @@ pub struct Stats {
     pub timed_out: u64,
     /// Part: followers that [`cancel`](crate::SyncCoalesce::cancel) or [`close`](crate::SyncCoalesce::close) woke.
     pub cancelled: u64,
-    /// Part: followers whose [`patience`](crate::Request::patience) ended and who ran their own closure; and keys of a
+    /// Part: followers whose [`patience`](crate::Call::patience) ended and who ran their own closure; and keys of a
     /// batch that had joined when waiting for them would have closed a cycle, under
     /// [`OnDeadlock::Bypass`](crate::OnDeadlock::Bypass).
     pub impatient: u64,

@@ -21,7 +21,7 @@ use crate::key::{KeyError, KeyRule};
 ///   cache them.
 /// - Requests may have effects, such as `store`, `background` and `conversation` with OpenAI. These members make a
 ///   difference, but equal requests become one request, with one effect.
-/// - Samples that should differ need [`KeyRule::salt`] or [`Request::bypass`](crate::Request::bypass).
+/// - Samples that should differ need [`KeyRule::salt`] or [`Call::bypass`](crate::Call::bypass).
 ///
 /// # Examples
 ///

@@ -59,7 +59,7 @@ impl<K, T, E, S> Builder<K, T, E, S> {
         self
     }
 
-    /// The [`patience`](crate::Request::patience) of a follower whose request says nothing; without this, endless.
+    /// The [`patience`](crate::Call::patience) of a follower whose request says nothing; without this, endless.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.settings.patience = Some(patience);
         self
@@ -134,7 +134,7 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     /// that are a little spread out; for what is to be kept longer, or by size, take a cache. The time begins when the
     /// flight ends, and calls read the clock for it. [`forget`](SyncCoalesce::forget),
     /// [`cancel`](SyncCoalesce::cancel) and [`close`](SyncCoalesce::close) drop what lingers, and
-    /// [`after`](crate::Request::after) takes nothing that is older than its mark. Nothing sweeps but the calls
+    /// [`after`](crate::Call::after) takes nothing that is older than its mark. Nothing sweeps but the calls
     /// themselves: what has expired goes when another result of the same shard comes.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.linger.values = Some(linger);

@@ -65,7 +65,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// use sync_coalesce::SyncCoalesce;
     ///
     /// let coalesce: SyncCoalesce<String, bool> = SyncCoalesce::new();
-    /// let outcome = coalesce.request("key").call(|flight| {
+    /// let outcome = coalesce.on("key").call(|flight| {
     ///     assert!(coalesce.cancel("key"));
     ///     flight.is_cancelled()
     /// });
@@ -78,7 +78,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.flights.cancel(self.hasher.hash_one(key), key)
     }
 
-    /// This moment, for [`Request::after`](crate::Request::after): flights begun up to now are older than it.
+    /// This moment, for [`Call::after`](crate::Call::after): flights begun up to now are older than it.
     ///
     /// # Examples
     ///
@@ -89,7 +89,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// coalesce.call("key", || {
     ///     // Something has changed, which the flight that is on may not have seen.
     ///     let mark = coalesce.mark();
-    ///     let fresh = coalesce.request("key").after(mark).call(|_| 2);
+    ///     let fresh = coalesce.on("key").after(mark).call(|_| 2);
     ///     assert_eq!(*fresh.result.unwrap(), 2);
     ///     1
     /// }).unwrap();

@@ -8,8 +8,8 @@ use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 use super::{FlightId, FollowerLeft, LeaveReason, Observer, RefusalReason, RunEnded, RunOutcome};
 
-/// An [`Observer`] that keeps metrics, by the [`metrics`](https://docs.rs/metrics) facade; any recorder that the
-/// program installs takes them, that of Prometheus for one.
+/// An [`Observer`] that records metrics through the [`metrics`](https://docs.rs/metrics) facade, for whichever recorder
+/// the program installs, such as that of Prometheus.
 ///
 /// | name | kind | what |
 /// |---|---|---|
@@ -30,8 +30,8 @@ use super::{FlightId, FollowerLeft, LeaveReason, Observer, RefusalReason, RunEnd
 /// `rate(sync_coalesce_left_total{reason="result"}[5m])` over `rate(sync_coalesce_led_total[5m]) +
 /// rate(sync_coalesce_joined_total[5m]) - rate(sync_coalesce_elected_total[5m])`, each in `sum by (coalescer)`.
 ///
-/// **Install the recorder first.** Everything is described and registered where this is made, so that each series is
-/// there with a zero from the beginning and no event looks anything up; and it stays with the recorder of that moment.
+/// **Install the recorder first.** Everything is described and registered when this observer is made, so that each series
+/// begins with a zero and no event looks anything up. It keeps the recorder of that moment.
 ///
 /// # Examples
 ///

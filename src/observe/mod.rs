@@ -1,4 +1,4 @@
-//! [`Observer`]: being told of each event, for metrics and traces.
+//! [`Observer`]: notified of each event, for metrics and traces.
 
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -13,10 +13,10 @@ pub use self::metrics::MetricsObserver;
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingObserver;
 
-/// Is told what happens in a coalescer; given to [`Builder::observer`](crate::Builder::observer).
+/// Is notified of what happens in a coalescer; given to [`Builder::observer`](crate::Builder::observer).
 ///
-/// Every method does nothing unless it is written. Each is called in the thread that the event is about and under no
-/// lock, so it may take its time, at the cost of that thread. A panic in one of them is dropped and harms no flight.
+/// By default every method does nothing. Each is called on the thread that the event is about and under no lock, so it
+/// may take its time, at the cost of that thread. A panic in one of them is caught and harms no flight.
 ///
 /// # Order
 ///
@@ -24,16 +24,15 @@ pub use self::tracing::TracingObserver;
 /// [`joined`](Observer::joined), then one [`left`](Observer::left), or one [`elected`](Observer::elected) and with it
 /// `led`. Where a closure calls a coalescer, the events of that call come in between.
 ///
-/// Between threads there is no order, since no lock is held: a follower may be told that it joined before the leader is
-/// told that it leads, and that it left, or leads the flight after an election, before the one who led it is told that
-/// its closure ended.
+/// Between threads there is no order, since no lock is held. A follower's `joined` may come before its leader's `led`,
+/// and its `left`, or its `elected` and `led` after an election, before the previous leader's `ended`.
 ///
-/// Runs that bypass coalescing are no flights, and nothing is told of them, nor of [tickets](crate::Ticket) that join.
+/// Runs that bypass coalescing are not flights, and have no events. Neither have [tickets](crate::Ticket) that join.
 ///
 /// # Calling back
 ///
-/// An observer may ask a coalescer anything; its calls are calls like any other. A wait in [`joined`](Observer::joined)
-/// comes before the wait that it tells of, and both are looked at where a third one would close a cycle with them.
+/// An observer may call a coalescer; its calls are calls like any other. A wait in [`joined`](Observer::joined) comes
+/// before the wait that the event is about, and both count when a third wait is checked for a cycle.
 ///
 /// # Examples
 ///
@@ -70,7 +69,7 @@ pub trait Observer: Send + Sync {
         let _ = flight;
     }
 
-    /// A closure ended, and its flight with it or the lead is free.
+    /// A closure ended, and with it its flight, unless the lead was offered to a follower.
     fn ended(&self, flight: &FlightId<'_>, ended: &RunEnded) {
         let _ = (flight, ended);
     }
@@ -80,8 +79,8 @@ pub trait Observer: Send + Sync {
         let _ = (flight, left);
     }
 
-    /// A call of the coalescer with this [`name`](crate::Builder::name) was refused: because of a deadlock, a crowd, or
-    /// a coalescer that is closed.
+    /// A call of the coalescer with this [`name`](crate::Builder::name) was refused because of a deadlock, a bound,
+    /// or a closed coalescer.
     fn refused(&self, coalescer: Option<&str>, reason: RefusalReason) {
         let _ = (coalescer, reason);
     }
@@ -112,15 +111,15 @@ impl fmt::Display for FlightId<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunEnded {
-    /// How many followers were given its result; none if the lead was handed over.
+    /// How many followers got its result; 0 if the lead was offered to one of them.
     pub followers: u64,
-    /// How long the closure ran, and the builder's [`cost`](crate::Builder::cost) after it.
+    /// How long the closure ran, including the builder's [`cost`](crate::Builder::cost) after it.
     pub duration: Duration,
-    /// What it came to.
+    /// How it ended.
     pub outcome: RunOutcome,
 }
 
-/// What a closure came to.
+/// How a closure ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunOutcome {
@@ -150,11 +149,11 @@ impl RunOutcome {
 pub struct FollowerLeft {
     /// How long it waited.
     pub waited: Duration,
-    /// Why it waits no longer.
+    /// Why it stopped waiting.
     pub reason: LeaveReason,
 }
 
-/// Why a follower waits no longer.
+/// Why a follower stopped waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeaveReason {

@@ -14,8 +14,8 @@ use crate::sync::{self, Mutex};
 /// What filters know spans and events by.
 const TARGET: &str = "sync_coalesce";
 
-/// An [`Observer`] that makes spans and events, by the [`tracing`](https://docs.rs/tracing) facade; any subscriber that
-/// the program installs takes them. All have the target `sync_coalesce`.
+/// An [`Observer`] that makes spans and events through the [`tracing`](https://docs.rs/tracing) facade, for whichever
+/// subscriber the program installs. All have the target `sync_coalesce`.
 ///
 /// Each run of a leader's closure is a span `flight`, at level `INFO`:
 ///

@@ -1,4 +1,4 @@
-//! A place in a flight that is waited in from anywhere.
+//! [`Ticket`]: a place in a flight that any thread can wait in.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::wait::blocking::blocking;
 use crate::wait::graph::{self, WaitEdge};
 use crate::wait::limits::WaitUntil;
 
-/// A place in a flight, for whoever wants its result: made by [`SyncCoalesce::detach`](crate::SyncCoalesce::detach).
+/// A place in a flight, and a way to wait for its result: made by [`SyncCoalesce::detach`](crate::SyncCoalesce::detach).
 ///
-/// It can be waited for any number of times, in any thread, and given away. It is never elected: the closure that it
-/// came with has been dropped, or runs on the pool.
+/// It can be waited for any number of times, in any thread, and moved to another one. It is never elected: the closure
+/// that it came with has been dropped, or runs on the pool.
 ///
-/// Dropping it leaves the flight. What becomes of a flight that nobody is left in is said by
-/// [`Builder::on_last_ticket`](crate::Builder::on_last_ticket).
+/// Dropping it leaves the flight. A flight that nobody is left in goes on, unless the builder says
+/// [`cancel_when_abandoned`](crate::Builder::cancel_when_abandoned).
 #[must_use = "dropping a ticket leaves the flight"]
 pub struct Ticket<T, E> {
     pub(in crate::flight) slot: Arc<Slot<T, E>>,
@@ -52,11 +52,11 @@ pub(in crate::flight) struct TicketSeat<T, E> {
     pub(in crate::flight) joined: bool,
 }
 
-/// Where the result of a flight comes out for one ticket.
+/// Where one ticket receives the result of its flight.
 pub(in crate::flight) struct ResultChannel<T, E> {
     pub(in crate::flight) slot: Arc<Slot<T, E>>,
     pub(in crate::flight) receiver: Receiver<Shared<T, E>>,
-    /// To leave by; none if the flight has ended.
+    /// Identifies the ticket when it leaves; `None` if the flight has ended.
     pub(in crate::flight) number: Option<u64>,
 }
 
@@ -74,17 +74,18 @@ impl<T, E> ResultChannel<T, E> {
 }
 
 impl<T, E> Ticket<T, E> {
-    /// The result of the flight, when there is one; or the builder's [`timeout`](crate::Builder::timeout) has passed.
+    /// The result of the flight.
     ///
     /// # Blocking
     ///
-    /// Until then. The flight goes on whatever becomes of the wait, and this ticket with it.
+    /// Until there is a result, or the call's timeout or deadline has passed, or else the builder's
+    /// [`timeout`](crate::Builder::timeout). The flight goes on however the wait ends, and the ticket stays valid.
     ///
     /// # Errors
     ///
-    /// What [`try_call`](crate::SyncCoalesce::try_call) has for a follower, [`CallError::LeaderPanicked`] among it.
-    /// [`CallError::Overloaded`] if there was no thread to run it and [`CallError::Closed`] if the coalescer was closed
-    /// or dropped before it began. [`CallError::Deadlock`] if this thread leads something that the flight waits for;
+    /// Those of a follower of [`try_call`](crate::SyncCoalesce::try_call), [`CallError::LeaderPanicked`] among them.
+    /// [`CallError::Overloaded`] if there was no thread to run the closure, and [`CallError::Closed`] if the coalescer
+    /// was closed or dropped before it began. [`CallError::Deadlock`] if this thread leads something that the flight waits for;
     /// that is an error of this wait alone.
     pub fn wait(&self) -> Result<Arc<T>, CallError<E>> {
         self.wait_until(self.until.and_then(|until| until.deadline(sync::now())))
@@ -130,11 +131,11 @@ impl<T, E> Ticket<T, E> {
         }
     }
 
-    /// Where the result comes as a message too, once: for crossbeam's `select!` over several tickets, or over a ticket
-    /// and something else. The other ways of waiting do not take it away.
+    /// A channel that receives the result too, once: for crossbeam's `select!` over several tickets, or over a ticket
+    /// and something else. The other ways of waiting do not consume the message.
     ///
-    /// Waits for it are not seen where cycles of waits are looked for. Keep the ticket meanwhile: dropping it closes
-    /// the channel.
+    /// A wait on it is not in the wait-for graph, so it is never refused. Keep the ticket while you wait: dropping it
+    /// closes the channel.
     #[cfg(not(sync_coalesce_shuttle))]
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Result<Arc<T>, CallError<E>>> {
