@@ -279,12 +279,12 @@ fn embed_splits_what_is_missing_and_names_why_vectors_are() {
 
 #[test]
 #[cfg(feature = "pace")]
-fn pace_falls_with_the_quota_and_comes_back_as_the_readme_shows() {
+fn pace_falls_with_the_quota_and_comes_back_as_the_guide_shows() {
     let ended = Running::start(&mut example("pace")).finish();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let (_, table) = ended.out.split_once("\n\n").unwrap();
-    let readme = fs::read_to_string("README.md").unwrap();
-    assert!(readme.contains(&format!("```text\n{table}```\n")), "not in README.md:\n{table}");
+    let guide = fs::read_to_string("src/guide/layers.md").unwrap();
+    assert!(guide.contains(&format!("```text\n{table}```\n")), "not in src/guide/layers.md:\n{table}");
 }
 
 fn post(address: &str, tenant: &str, body: &str) -> String {
