@@ -1,7 +1,7 @@
 //! [`Call`]: one call with options of its own.
 //!
-//! A `Call` is made by `on(&key)`, `on_many(keys)` or `on_request(&request)`. The options are the same for all of them,
-//! and for coalescers, streams and stacks alike; the last method says what is to be done, and does it.
+//! A `Call` is made by `on(&key)`, `on_many(keys)` or `on_request(&request)`. All of them have the same options, for
+//! coalescers, streams and stacks alike. The last method makes the call.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,9 +12,10 @@ use crate::outcome::Mark;
 use crate::sync::Instant;
 use crate::wait::limits::WaitUntil;
 
-/// One call with options of its own: `on` is what it is made on, `X` what it is about.
+/// One call with options of its own. `C` is what it is made on, such as a coalescer; `X` is what it is about: one key,
+/// many keys or a request.
 ///
-/// Nothing happens until one of the verbs at the end, such as [`call`](Call::call).
+/// Nothing happens until the last method, such as [`call`](Call::call).
 ///
 /// | option | default | what it does |
 /// |---|---|---|
@@ -70,50 +71,51 @@ impl<'a, C: ?Sized, X> Call<'a, C, X> {
         Self { on, about, options: CallOptions::default() }
     }
 
-    /// How long to wait for others; `Duration::MAX` is no limit, and zero takes a result only if it is there.
+    /// How long to wait for others. `Duration::MAX` is no limit, and zero takes a result only if it is already there.
     ///
-    /// A closure that runs in this thread is not interrupted: a leader stays until its own closure returns. Where the
-    /// closure has a timeout of its own, this one should be longer, or followers leave just before they would learn of
-    /// that error. It replaces an earlier [`deadline`](Call::deadline), and the builder's default.
+    /// A closure that runs in this thread is not interrupted: a leader stays until its own closure returns. If the
+    /// closure has a timeout of its own, this one should be longer, or followers leave just before they would get that
+    /// error. It replaces an earlier [`deadline`](Call::deadline) and the builder's default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.until = Some(WaitUntil::Timeout(timeout));
         self
     }
 
-    /// Until when to wait for others. A result that is there beats a deadline that has passed. It replaces an earlier
-    /// [`timeout`](Call::timeout), and the builder's default.
+    /// Until when to wait for others. A result that is already there beats a deadline that has passed. It replaces an
+    /// earlier [`timeout`](Call::timeout) and the builder's default.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.options.until = Some(WaitUntil::Deadline(deadline));
         self
     }
 
-    /// How long to wait for another caller's work before doing one's own, uncoalesced; `Duration::MAX` is endless.
+    /// How long to wait for another caller's work before running one's own, uncoalesced. `Duration::MAX` is no limit.
     ///
-    /// It is the way out of a wait that no wait-for graph can see: a leader that waits by a join, a channel or a pool of
-    /// its own for the very thread that follows it. Each impatient caller runs alone, and at most
-    /// [`max_impatient`](crate::Builder::max_impatient) of them at a time; one that finds the lead vacant claims it. A
-    /// deadline that comes first ends the call. A [`Ticket`](crate::Ticket) has no patience: its work runs elsewhere.
+    /// It ends a wait that the wait-for graph cannot see: that for a leader which itself waits, by a join, a channel or
+    /// a pool, for the thread that follows it. Each impatient caller runs alone, and at most
+    /// [`max_impatient`](crate::Builder::max_impatient) of them at a time. A caller that finds the lead vacant claims
+    /// it. A deadline that comes first ends the call. A [`Ticket`](crate::Ticket) has no patience: its work runs
+    /// elsewhere.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.options.patience = Some(patience);
         self
     }
 
-    /// Joins only flights begun after `mark`. An older one is forgotten, and this call leads at once; other calls after
-    /// the same mark join it. Its closure sees everything that was done before the mark was made.
+    /// Joins only flights that began after `mark`. An older one is forgotten, and this call leads a new one at once,
+    /// which other calls after the same mark join. Its closure sees everything that was done before the mark was made.
     pub fn after(mut self, mark: Mark) -> Self {
         self.options.after = Some(mark);
         self
     }
 
-    /// Runs this caller's own work alone, for instance to draw an independent sample from a model: it neither joins a
-    /// flight nor can be joined.
+    /// Runs this caller's own work alone, for instance to draw an independent sample from a model. It joins no flight,
+    /// and nobody can join it.
     pub fn bypass(mut self) -> Self {
         self.options.bypass = true;
         self
     }
 
-    /// The flight's name in the chain of a [`Deadlock`](crate::CallError::Deadlock), in place of what the builder's
-    /// [`key_label`](crate::Builder::key_label) makes of the key.
+    /// The flight's name in the chain of a [`Deadlock`](crate::CallError::Deadlock), instead of the one that the
+    /// builder's [`key_label`](crate::Builder::key_label) makes from the key.
     pub fn label(mut self, label: &'a str) -> Self {
         self.options.label = Some(label);
         self

@@ -1,4 +1,4 @@
-//! Why a call gave no value.
+//! [`CallError`]: why a call gave no value.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -10,15 +10,15 @@ use crate::shared_error::SharedError;
 
 /// Why a call gave no value; `E` is the error of the caller's own closure.
 ///
-/// It is cloned for every caller that shares a flight, which is why `E` is behind an [`Arc`] and needs no `Clone`.
+/// Every caller that shares a flight gets a clone, so `E` is behind an [`Arc`] and need not be `Clone`.
 ///
 /// # With `?`
 ///
-/// Printing a `CallError` prints its cause too, in one line. So that reports which walk the sources do not repeat it,
-/// [`source`](Error::source) is the cause's own source; match on [`Failed`](CallError::Failed) for the cause itself.
+/// A `CallError` prints its cause too, in one line. Its [`source`](Error::source) is the cause's own source, so reports
+/// that walk the sources do not say anything twice. Match on [`Failed`](CallError::Failed) for the cause itself.
 ///
-/// `CallError<E>` is an [`Error`] if `E` is one. `anyhow::Error` and boxed errors are not: for them,
-/// [`into_shared`](CallError::into_shared) makes an error of it.
+/// `CallError<E>` is an [`Error`] if `E` is one. `anyhow::Error` and boxed errors are not; for them,
+/// [`into_shared`](CallError::into_shared) makes it one.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -35,34 +35,34 @@ use crate::shared_error::SharedError;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CallError<E> {
-    /// The closure that ran returned this error, and everyone who shared the flight has the same one.
-    /// Asking again runs afresh, unless errors [linger](crate::Builder::linger_errors).
+    /// The closure that ran returned this error, and everyone who shared the flight gets the same one. Asking again
+    /// starts a new run, unless errors [linger](crate::Builder::linger_errors).
     Failed(Arc<E>),
-    /// The closure that ran panicked in another thread, which saw its own panic. Asking again runs afresh.
+    /// The closure panicked in the leader's thread, whose caller got the panic itself. Asking again starts a new run.
     LeaderPanicked {
-        /// What the panic said, where it was text.
+        /// The panic's message, if it was text.
         message: Arc<str>,
     },
-    /// This follower's deadline passed before the flight ended, which goes on for the others. Asking again joins it.
+    /// This follower's deadline passed before the flight ended. The flight goes on, and asking again joins it.
     TimedOut,
-    /// Somebody cancelled the flight that this follower waited for. Asking again starts a new one.
+    /// The flight that this follower waited for was cancelled. Asking again starts a new one.
     Cancelled,
-    /// Waiting would have closed a cycle of waits, so it was refused before it began. Asking again from the same place
+    /// The wait would have closed a cycle of waits, so it was refused before it began. Asking again from the same place
     /// is refused again.
     Deadlock {
-        /// The flights in the cycle, from the one that this call asked for to one that its own thread leads: by the
-        /// builder's [`key_label`](crate::Builder::key_label), or by coalescer name and flight number.
+        /// The flights in the cycle, from the one that this call asked for to one that its own thread leads. They are
+        /// named by the call's [`label`](crate::Call::label), by the builder's
+        /// [`key_label`](crate::Builder::key_label), or by the coalescer's name and the flight's number.
         chain: Arc<[Arc<str>]>,
     },
-    /// There were as many followers as the builder allows, or the pool had no place for a detached flight. Asking again
-    /// later may help.
+    /// The bound on followers was reached, or the pool had no place for a detached flight. Asking again later may help.
     Overloaded,
     /// The coalescer was closed. Asking again cannot help.
     Closed,
-    /// No key can be made of the request, so nothing ran. Asking again with the same request cannot help.
+    /// No key can be made from the request, so nothing ran. Asking again with the same request cannot help.
     BadKey(KeyError),
-    /// A batch's closure returned another number of values than it was asked for, so nobody can say which is whose. It
-    /// is an error of the closure: asking again runs it afresh.
+    /// A batch's closure returned more or fewer values than it got keys, so it is unknown which value belongs to which
+    /// key. It is a fault of the closure; asking again runs it again.
     WrongCount {
         /// How many keys the closure was given.
         expected: usize,
@@ -72,14 +72,14 @@ pub enum CallError<E> {
 }
 
 impl<E> CallError<E> {
-    /// The same error with another type for what the closure returned; all but [`Failed`](CallError::Failed) stay as
+    /// The same error with another type for the closure's error. All variants but [`Failed`](CallError::Failed) stay as
     /// they are.
     pub fn map_failed<F>(self, map: impl FnOnce(Arc<E>) -> F) -> CallError<F> {
         let Ok(error) = self.try_map_failed(|error| Ok::<_, Infallible>(map(error)));
         error
     }
 
-    /// The same error as an [`Error`], for an `E` that is not one itself: `anyhow::Error` or a boxed error.
+    /// The same error as an [`Error`], if `E` is not one itself: `anyhow::Error` or a boxed error.
     #[must_use]
     pub fn into_shared(self) -> CallError<SharedError>
     where
@@ -88,7 +88,8 @@ impl<E> CallError<E> {
         self.map_failed(SharedError::from)
     }
 
-    /// As [`map_failed`](CallError::map_failed), where what the closure returned may become something else altogether.
+    /// As [`map_failed`](CallError::map_failed), where the closure's error may turn out to be something else
+    /// altogether.
     pub(crate) fn try_map_failed<F, X>(self, map: impl FnOnce(Arc<E>) -> Result<F, X>) -> Result<CallError<F>, X> {
         let error = match self {
             Self::Failed(error) => CallError::Failed(Arc::new(map(error)?)),
@@ -121,7 +122,7 @@ impl<E> Clone for CallError<E> {
     }
 }
 
-/// Writes what happened, and its cause behind it.
+/// Writes what happened, followed by its cause.
 pub(crate) fn write_with_cause(
     f: &mut fmt::Formatter<'_>,
     what: fmt::Arguments<'_>,
@@ -148,7 +149,7 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
             }
             Self::Overloaded => f.write_str("too many callers are already waiting"),
             Self::Closed => f.write_str("the coalescer is closed"),
-            Self::BadKey(error) => write_with_cause(f, format_args!("no key can be made of the request"), error),
+            Self::BadKey(error) => write_with_cause(f, format_args!("no key can be made from the request"), error),
             Self::WrongCount { expected, got } => {
                 write!(f, "the shared call was asked for {expected} values and returned {got}")
             }

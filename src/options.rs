@@ -1,4 +1,4 @@
-//! What one caller asks of its call.
+//! [`CallOptions`]: the options of one call, as the protocol sees them.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use crate::outcome::Mark;
 use crate::sync::Instant;
 use crate::wait::limits::{Patience, WaitLimits, WaitUntil};
 
-/// What one caller asks of its call.
+/// The options of one call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CallOptions<'a> {
     pub(crate) until: Option<WaitUntil>,
     pub(crate) patience: Option<Duration>,
     pub(crate) after: Option<Mark>,
     pub(crate) bypass: bool,
-    /// What its flight is called in the chain of a deadlock.
+    /// Its flight's name in the chain of a deadlock.
     pub(crate) label: Option<&'a str>,
 }
 
 impl CallOptions<'_> {
-    /// How long a follower that begins to wait now will wait, by its own options or else by these defaults.
+    /// The limits of a follower that begins to wait now: its own options, or these defaults.
     pub(crate) fn limits(&self, now: Instant, timeout: Option<Duration>, patience: Option<Duration>) -> WaitLimits {
         let until = self.until.or(timeout.map(WaitUntil::Timeout));
         let deadline = until.and_then(|until| until.deadline(now));

@@ -1,21 +1,21 @@
-//! What came of one call, and which part its caller played.
+//! [`Outcome`] and [`Role`]: the result of a call, and the role that its caller played.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::CallError;
 
-/// What everyone in a flight gets: the same value, or the same error.
+/// The result that everyone in a flight shares: the same value, or the same error.
 pub(crate) type Shared<T, E> = Result<Arc<T>, CallError<E>>;
 
-/// What came of one [`Call`](crate::Call).
+/// The result of one [`Call`](crate::Call), and the caller's role.
 #[derive(Debug)]
 #[non_exhaustive]
 #[must_use]
 pub struct Outcome<T, E> {
     /// The value, or why there is none.
     pub result: Result<Arc<T>, CallError<E>>,
-    /// Which part this caller played.
+    /// The role that this caller played.
     pub role: Role,
 }
 
@@ -36,26 +36,26 @@ impl<T, E> Clone for Outcome<T, E> {
     }
 }
 
-/// Which part a caller played in its call.
+/// The role that a caller played in its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Role {
-    /// Its closure ran, and this many callers got the result from it.
+    /// Its closure ran as that of the flight.
     Leader {
-        /// How many followers were given this result; 0 also if the lead was handed over to one of them, the flight was
-        /// cancelled, or the coalescer closed.
+        /// How many followers got its result. 0 also if the lead was offered to one of them, the flight was cancelled,
+        /// or the coalescer was closed.
         followers: u64,
     },
-    /// It waited for another caller's closure, or left before that returned.
+    /// It waited for another caller's closure, and got the result or left before that.
     Follower {
         /// How long it waited.
         waited: Duration,
     },
     /// Its closure ran for it alone.
     Bypassed(BypassReason),
-    /// It got the result of a flight that had ended before, and that [lingers](crate::Builder::linger).
+    /// It got a result that [lingers](crate::Builder::linger), of a flight that had ended before.
     Lingering {
-        /// How long ago the flight had ended.
+        /// How long ago the flight ended.
         age: Duration,
     },
     /// It was refused at once, and nothing ran; the error says why.
@@ -66,13 +66,13 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BypassReason {
-    /// The caller asked for it by [`bypass`](crate::Call::bypass).
+    /// The caller asked for it with [`bypass`](crate::Call::bypass).
     Requested,
-    /// It would have waited for itself, and the builder says [`OnDeadlock::Bypass`](crate::OnDeadlock::Bypass).
+    /// It would have waited for itself, and the builder has [`OnDeadlock::Bypass`](crate::OnDeadlock::Bypass).
     Deadlock,
-    /// There were too many followers, and the builder says [`OnOverflow::Bypass`](crate::OnOverflow::Bypass).
+    /// The bound on followers was reached, and the builder has [`OnOverflow::Bypass`](crate::OnOverflow::Bypass).
     Overloaded,
-    /// Its [`patience`](crate::Call::patience) ended.
+    /// Its [`patience`](crate::Call::patience) ran out.
     Impatient,
 }
 

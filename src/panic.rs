@@ -1,4 +1,4 @@
-//! Running and dropping user code that may panic.
+//! Running user code, and dropping user values, where a panic must not get out.
 
 use std::any::Any;
 use std::mem;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 #[cfg(sync_coalesce_noise)]
 use crate::sync;
 
-/// Runs it; what it returns is the default if it panics.
+/// Runs `code`. If it panics, returns the default.
 pub(crate) fn catch_panic<R: Default>(code: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|payload| {
-        // What it panicked with may panic in its Drop, and what that panics with too: the second one is never dropped.
+        // The payload may panic in its Drop, and so may the payload of that panic: the second one is never dropped.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             mem::forget(again);
         }
@@ -19,8 +19,8 @@ pub(crate) fn catch_panic<R: Default>(code: impl FnOnce() -> R) -> R {
     })
 }
 
-/// Runs a closure or pulls from a source. Nothing unwinds out of here. What a panic leaves behind belongs to what is
-/// run, and nobody runs it again, so nobody sees it half done.
+/// Runs a closure, or one pull of a source, and catches its panic. Only the closure's own state can be left half done,
+/// and it is not run again.
 #[inline]
 pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     #[cfg(sync_coalesce_noise)]
@@ -31,18 +31,18 @@ pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send
     ran
 }
 
-/// The text of a panic: what `panic!` was given, as far as it was text.
+/// The message of a panic, if its payload is text.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> Arc<str> {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a value that is not text").into()
 }
 
-/// A user's value, or none, that is dropped quietly.
+/// A user's value, or none, whose panic in `Drop` is caught.
 ///
-/// A function that returns a lead or a place must not have anything in its hands whose Drop may panic: the compiler
-/// forgets a value that is on its way out when something that is dropped after it panics (Rust's issue 47949), and a
-/// lead that is forgotten is never ended.
+/// A function that returns a lead or a seat must not hold anything else whose `Drop` may panic: the compiler forgets a
+/// value that is being returned if something that is dropped after it panics (Rust's issue 47949), and a flight whose
+/// lead is forgotten never ends.
 #[must_use]
 pub(crate) struct CatchDrop<V>(Option<V>);
 

@@ -1,4 +1,4 @@
-//! What a coalescer does when a call fails, would wait for itself, or meets a crowd.
+//! Policies: what a coalescer does with a call that fails, would wait for itself, or exceeds a bound.
 
 /// What becomes of the followers of a closure that failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -7,8 +7,8 @@ pub enum OnFailure {
     /// They get the error.
     #[default]
     Share,
-    /// One of them runs its own closure and the others go on waiting, until one closure succeeds or this many have been
-    /// run after the first; then the last error is shared. So `times: 1` means two runs at most, and 0 is
+    /// One of them runs its own closure and the others go on waiting, until a closure succeeds or this many have run
+    /// after the first. Then the last error is shared. So `times: 1` means two runs at most, and 0 is
     /// [`Share`](OnFailure::Share).
     Elect {
         /// Runs after the first.
@@ -37,7 +37,7 @@ pub enum OnDeadlock {
     Bypass,
 }
 
-/// What becomes of a call that a bound leaves no room for: a follower beyond
+/// What becomes of a call that exceeds a bound: a follower beyond
 /// [`max_followers`](crate::Builder::max_followers), or a detached flight for which the pool has neither a thread nor a
 /// place in its queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum OnOverflow {
     /// It gets [`CallError::Overloaded`](crate::CallError::Overloaded).
     #[default]
     Refuse,
-    /// Its closure runs on the caller's thread: uncoalesced for a follower, and before `detach` returns for a detached
-    /// flight, which callers may join meanwhile.
+    /// Its closure runs on the caller's thread: for a follower uncoalesced, and for a detached flight before `detach`
+    /// returns. Other callers can join that flight meanwhile.
     Bypass,
 }

@@ -1,11 +1,11 @@
-//! [`SharedError`]: an error that many callers share, where `E` itself is no [`Error`].
+//! [`SharedError`]: an error that many callers share, for an `E` that is not an [`Error`] itself.
 
 use std::error::Error;
 use std::fmt;
 use std::iter;
 use std::sync::Arc;
 
-/// An error that many callers share, as an [`Error`] of its own.
+/// An error that many callers share, as an [`Error`].
 ///
 /// `anyhow::Error` and `Box<dyn Error + Send + Sync>` do not implement [`Error`], so neither does a
 /// [`CallError`](crate::CallError) of them. With `SharedError` in their place it does: by `?` in a function that

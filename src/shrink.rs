@@ -1,9 +1,8 @@
-//! Tables whose memory follows what is in them.
+//! [`shrink`]: tables whose memory follows their contents.
 
 use hashbrown::HashTable;
 
-/// Memory follows what is there: a table that is mostly empty is cut to twice what it holds. One for up to seven values
-/// never is.
+/// Shrinks a table that is mostly empty to twice the number of its values. One for up to seven values never shrinks.
 pub(crate) fn shrink<V>(table: &mut HashTable<V>, hash: impl Fn(&V) -> u64) {
     if table.len() < table.capacity() / 8 {
         table.shrink_to(table.len() * 2, hash);

@@ -1,4 +1,4 @@
-//! What a coalescer has done and is doing: [`Stats`] in numbers, [`FlightInfo`] flight by flight.
+//! [`Stats`], the counters of a coalescer, and [`FlightInfo`], one of its flights.
 
 use std::ops::AddAssign;
 use std::thread::ThreadId;
@@ -8,30 +8,30 @@ use serde::{Serialize, Serializer};
 
 /// The counters of a coalescer, read at one moment.
 ///
-/// Every call is counted exactly once, among the fields that [`calls`](Stats::calls) adds up. The fields under *parts*
-/// count some of the same calls again from another side, and those under *live* say what is going on right now;
-/// [`reset_stats`](crate::SyncCoalesce::reset_stats) leaves the live ones alone.
+/// Every call is counted exactly once among the fields that [`calls`](Stats::calls) adds up. Fields marked *part* count
+/// some of the same calls by how they ended. Fields marked *live* are about this moment, and
+/// [`reset_stats`](crate::SyncCoalesce::reset_stats) leaves them alone.
 ///
-/// With `serde` it becomes one flat JSON object.
+/// `serde` makes one flat JSON object of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Calls that took the lead and ran their closure; counted when the lead is taken, whatever became of it.
+    /// Calls that took the lead and ran their closure; counted when the lead is taken, however the run ends.
     pub underlying_calls: u64,
-    /// Calls that joined a flight as followers; counted on joining, and never taken back.
+    /// Calls that joined a flight as followers; counted on joining, and never decreased.
     pub coalesced_calls: u64,
-    /// Calls that ran their closure without coalescing, the impatient apart, who were counted as they joined.
+    /// Calls that ran their closure uncoalesced, except impatient ones, which were counted when they joined.
     pub bypassed: u64,
-    /// Calls that got the result of a flight that had ended before, by the builder's [`linger`](crate::Builder::linger).
+    /// Calls that got a result that [lingers](crate::Builder::linger).
     pub lingered: u64,
-    /// Calls refused because they would have waited for themselves. A key of a batch that had joined before that is
-    /// among the coalesced ones instead.
+    /// Calls refused because they would have waited for themselves. A batch's key that had joined a flight before is
+    /// among the coalesced calls instead.
     pub deadlocks: u64,
-    /// Calls refused because a bound left no room for them.
+    /// Calls refused because they exceeded a bound.
     pub overloaded: u64,
     /// Calls refused because the coalescer was closed.
     pub closed: u64,
-    /// Followers that took the lead, and so are among both the underlying and the coalesced calls;
+    /// Followers that claimed the lead. They are among both the underlying and the coalesced calls, and
     /// [`calls`](Stats::calls) counts them once.
     pub elected: u64,
 
@@ -39,26 +39,26 @@ pub struct Stats {
     pub failed: u64,
     /// Part: runs of a closure, led or bypassed, that panicked.
     pub panicked: u64,
-    /// Part: followers that left at their deadline.
+    /// Part: followers whose deadline passed.
     pub timed_out: u64,
     /// Part: followers that [`cancel`](crate::SyncCoalesce::cancel) or [`close`](crate::SyncCoalesce::close) woke.
     pub cancelled: u64,
-    /// Part: followers whose [`patience`](crate::Call::patience) ended and who ran their own closure; and keys of a
-    /// batch that had joined when waiting for them would have closed a cycle, under
-    /// [`OnDeadlock::Bypass`](crate::OnDeadlock::Bypass).
+    /// Part: followers whose [`patience`](crate::Call::patience) ran out, and that ran their own closure; and, with
+    /// [`OnDeadlock::Bypass`](crate::OnDeadlock::Bypass), a batch's keys that had joined a flight when waiting for it
+    /// would have closed a cycle.
     pub impatient: u64,
 
-    /// Live: flights that a new caller would join.
+    /// Live: flights that a new caller can join.
     pub in_flight: u64,
-    /// Live: followers that have joined a flight and have not been released yet.
+    /// Live: followers that wait now.
     pub following: u64,
-    /// Live: closures running now, those of forgotten, cancelled and bypassed calls too, and those of detached flights
-    /// that wait for a thread.
+    /// Live: closures that run now, including those of forgotten, cancelled and bypassed calls, and those of detached
+    /// flights that wait for a thread.
     pub running: u64,
 
-    /// What the successful runs cost, in the unit of the builder's [`cost`](crate::Builder::cost).
+    /// The cost of all successful runs, in the unit of the builder's [`cost`](crate::Builder::cost).
     pub cost_spent: f64,
-    /// What the followers that got a value would have cost on their own, in the same unit.
+    /// What the followers that got a value would have cost by themselves, in the same unit.
     pub cost_saved: f64,
 }
 
@@ -70,30 +70,30 @@ impl Stats {
         led + self.coalesced_calls + self.bypassed + self.lingered + self.refused()
     }
 
-    /// Calls that were refused, for whatever reason: as many as had the role [`Refused`](crate::Role::Refused), apart from
-    /// a batch's keys that had joined before and requests of which no key could be made.
+    /// Calls that were refused, for any reason. These are the calls with the role [`Refused`](crate::Role::Refused),
+    /// except a batch's keys that had joined a flight before, and requests from which no key can be made.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.deadlocks + self.overloaded + self.closed
     }
 
-    /// The share of calls, 0 to 1, that got a result without a run of their own, an error or a panic among them; 0 when
-    /// there were none.
+    /// The share of calls, 0 to 1, that got a result (a value, an error or another caller's panic) without a run of
+    /// their own; 0 if there were no calls.
     ///
-    /// Those that joined count, but for the elected and the impatient, who ran after all, and for those that left at
-    /// their deadline or were cancelled, who got nothing. A follower that waits still counts already.
+    /// Calls that joined a flight count, except those that ran after all (elected or impatient) and those that got
+    /// nothing (their deadline passed, or they were cancelled). A follower that still waits counts already.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a ratio of counts beyond 2^53 needs no more digits")]
     pub fn coalesce_ratio(&self) -> f64 {
         let left = self.elected + self.impatient + self.timed_out + self.cancelled;
         match self.calls() {
             0 => 0.0,
-            // After a reset, callers may leave whose joining is not counted any more.
+            // After a reset, callers may leave that joined before it.
             calls => (self.coalesced_calls.saturating_sub(left) + self.lingered) as f64 / calls as f64,
         }
     }
 
-    /// Sets everything to zero but the live figures.
+    /// Sets everything to zero except the live figures.
     pub(crate) fn reset(&mut self) {
         *self = Self { in_flight: self.in_flight, following: self.following, running: self.running, ..Self::default() };
     }
@@ -122,16 +122,17 @@ impl AddAssign for Stats {
     }
 }
 
-/// One flight as [`flights`](crate::SyncCoalesce::flights) saw it, for a status page or the dump of a stuck process.
+/// One flight at the moment of [`flights`](crate::SyncCoalesce::flights), for a status page or the dump of a stuck
+/// process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FlightInfo<K> {
-    /// What the flight is for.
+    /// The flight's key.
     pub key: K,
-    /// How many callers are waiting for its result.
+    /// How many callers wait for its result.
     pub followers: u64,
     /// How long ago the flight began. `None` unless the builder's [`track_age`](crate::Builder::track_age), an observer
-    /// or [linger](crate::Builder::linger) asked for time, since reading the clock costs as much as half a lone call.
+    /// or [`linger`](crate::Builder::linger) asks for it: reading the clock costs half as much as a lone call.
     pub age: Option<Duration>,
     /// The thread that runs the closure; `None` while a follower is being elected, and while a detached flight waits
     /// for a thread. Serialised as its `Debug` text, such as `ThreadId(7)`.

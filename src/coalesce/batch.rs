@@ -14,38 +14,37 @@ use crate::outcome::Outcome;
 impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     /// The value of each key, in the order of the keys; `work` is asked, in one call, for those that are not in flight.
     ///
-    /// `work` gets the keys that it has to find values for, each of them once, and returns one value for each, in the
-    /// same order. It is not called if every key is in flight already. Single calls and batches coalesce with each
-    /// other, key by key.
+    /// `work` gets the keys that need a value, each of them once, and returns one value for each, in the same order. It
+    /// is not called if every key is already in flight. Single calls and batches coalesce with each other, key by key.
     ///
-    /// Each key is claimed without waiting, then `work` runs for what was claimed, and only then the keys that other
-    /// callers lead are waited for. So batches that overlap never wait for each other in a cycle. `work` may be called
-    /// again: with [`max_batch`](crate::Builder::max_batch), for one key whose leader failed if this caller is
-    /// elected, and for one key that is to bypass coalescing or whose [`patience`](Call::patience) has ended.
-    /// This caller can be elected for a key only while it waits for that key.
+    /// First the batch claims its keys without waiting, then `work` runs for the claimed ones, and only then does it
+    /// wait for the keys that other callers lead. So batches that overlap never wait for each other in a cycle. `work`
+    /// may be called several times: for the parts of a large batch, with [`max_batch`](crate::Builder::max_batch); for
+    /// one key whose leader failed, if this caller is elected; and for one key that bypasses coalescing or whose
+    /// [`patience`](Call::patience) has ended. This caller can be elected for a key only while it waits for that key.
     ///
     /// # Statistics
     ///
-    /// Each different key of a batch is a call of its own in [`Stats`](crate::Stats): an underlying call if it was
-    /// claimed, a coalesced one if it was in flight, whatever comes of it after that. A key that is there twice counts
-    /// once. The closure counts as running, failed or panicked once for each key that it runs for. Keys that it was to
-    /// run for alone, because of a bound or a cycle, are counted when it does: not if it panicked before.
+    /// Each distinct key of a batch counts as one call in [`Stats`](crate::Stats): an underlying call if the batch
+    /// claimed it, a coalesced one if it was in flight, whatever happens to it after that. The closure counts as
+    /// running, failed or panicked once for each key that it runs for. A key for which it runs uncoalesced, because of
+    /// a bound or a cycle, is counted when it does: not if it panicked before.
     ///
     /// # Blocking
     ///
-    /// While `work` runs, and after that until each key that another caller leads has its result, or until the
-    /// builder's [`timeout`](crate::Builder::timeout) or [`patience`](crate::Builder::patience), which are counted from
-    /// the end of `work`.
+    /// While `work` runs, and then until each key that another caller leads has its result, or the builder's
+    /// [`timeout`](crate::Builder::timeout) or [`patience`](crate::Builder::patience), counted from the end of `work`,
+    /// has run out.
     ///
     /// # Panics
     ///
-    /// A panic in `work` goes on to the caller, when every key that it had claimed is released: followers get
-    /// [`CallError::LeaderPanicked`]. So does a panic in the `Hash`, `Eq` or `to_owned` of a key.
+    /// A panic in `work` goes on to the caller after every key that it had claimed is released: followers get
+    /// [`CallError::LeaderPanicked`]. The same holds for a panic in the `Hash`, `Eq` or `to_owned` of a key.
     ///
     /// # Errors
     ///
-    /// For each key on its own: [`CallError::WrongCount`] if `work` returned more or fewer values than it was asked
-    /// for, and those of [`call`](SyncCoalesce::call).
+    /// For each key: [`CallError::WrongCount`] if `work` returned more or fewer values than there were keys, and those
+    /// of [`call`](SyncCoalesce::call).
     ///
     /// # Examples
     ///
@@ -72,15 +71,15 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         results(self.on_many(keys).call(work))
     }
 
-    /// As [`call_many`](SyncCoalesce::call_many), for work that may fail as a whole: its error is that of each key that
-    /// it was asked for, as one `Arc`.
+    /// As [`call_many`](SyncCoalesce::call_many), for work that may fail as a whole: each key that it was called for
+    /// gets its error, as one `Arc`.
     ///
-    /// With [`max_batch`](crate::Builder::max_batch), an error is that of its own part of the batch, and the other
-    /// parts are asked for all the same.
+    /// With [`max_batch`](crate::Builder::max_batch), an error concerns one part of the batch, and `work` is still
+    /// called for the other parts.
     ///
     /// # Errors
     ///
-    /// For each key on its own: [`CallError::Failed`] with what the closure returned, and those of
+    /// For each key: [`CallError::Failed`] with the closure's error, and those of
     /// [`call_many`](SyncCoalesce::call_many).
     pub fn try_call_many<'k, Q>(
         &self,
@@ -93,11 +92,11 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         results(self.on_many(keys).try_call(work))
     }
 
-    /// As [`call_many`](SyncCoalesce::call_many), for work that may fail for each key on its own.
+    /// As [`call_many`](SyncCoalesce::call_many), for work that may fail for each key separately.
     ///
     /// # Errors
     ///
-    /// For each key on its own: [`CallError::Failed`] with what the closure returned for it, and those of
+    /// For each key: [`CallError::Failed`] with its own error, and those of
     /// [`call_many`](SyncCoalesce::call_many).
     ///
     /// # Examples
@@ -123,8 +122,8 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
 
     /// A call for many keys with options of its own, such as a timeout; see [`Call`].
     ///
-    /// The options are about the keys that other callers lead, which are waited for when the batch's own upstream call
-    /// is over. All of them share one timeout, counted from then.
+    /// The options apply to the keys that other callers lead: the batch waits for those after its own upstream call.
+    /// All of them share one timeout, counted from then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -165,7 +164,7 @@ where
         self.run(work, Ok)
     }
 
-    /// As [`call`](Call::call), for work that may fail for each key on its own.
+    /// As [`call`](Call::call), for work that may fail for each key separately.
     ///
     /// Blocks, panics and fails as [`SyncCoalesce::try_call_many_each`], with this call's options.
     pub fn try_call_each(self, mut work: impl FnMut(&[&Q]) -> Vec<Result<T, E>>) -> Vec<Outcome<T, E>> {
@@ -184,7 +183,7 @@ fn results<T, E>(outcomes: Vec<Outcome<T, E>>) -> Vec<Result<Arc<T>, CallError<E
     outcomes.into_iter().map(|outcome| outcome.result).collect()
 }
 
-/// The different keys with their hashes, and at which place among them each of `keys` is.
+/// The distinct keys with their hashes, and for each of `keys` its place among them.
 fn distinct<'k, Q: Hash + Eq + ?Sized>(keys: &[&'k Q], hasher: &impl BuildHasher) -> (Vec<(u64, &'k Q)>, Vec<usize>) {
     let mut different: Vec<(u64, &Q)> = Vec::with_capacity(keys.len());
     let mut table: HashTable<usize> = HashTable::with_capacity(keys.len());

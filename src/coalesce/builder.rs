@@ -1,4 +1,4 @@
-//! What is fixed when a coalescer is built.
+//! [`Builder`]: what is fixed when a coalescer is built.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::sync;
 /// Shards per thread that can run at once: enough that two threads with different keys seldom meet in one.
 const SHARDS_PER_THREAD: usize = 32;
 
-/// As many are enough for the threads of any machine, and a shard takes 640 bytes.
+/// Enough for the threads of any machine; a shard takes 640 bytes.
 const MOST_SHARDS: usize = 512;
 
 /// Builds a [`SyncCoalesce`]. No combination of settings is invalid.
@@ -52,44 +52,43 @@ impl<K, T, E> Builder<K, T, E> {
 }
 
 impl<K, T, E, S> Builder<K, T, E, S> {
-    /// How long a follower waits when its request says nothing; without this, as long as the flight takes.
+    /// How long a follower waits if its call has no timeout of its own; by default, as long as the flight takes.
     /// `Duration::MAX` is no limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = Some(timeout);
         self
     }
 
-    /// The [`patience`](crate::Call::patience) of a follower whose request says nothing; without this, endless.
+    /// The [`patience`](crate::Call::patience) of a follower whose call has none of its own; unlimited by default.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.settings.patience = Some(patience);
         self
     }
 
-    /// How many may run their own closures at a time because their patience ended; without this, all.
+    /// How many callers may run their own closures at a time because their patience ended; unlimited by default.
     ///
-    /// One too many goes on waiting, and tries again after as long as its patience was, or a millisecond if that is
-    /// longer.
+    /// The next one goes on waiting, and tries again after as long as its patience was, and at least a millisecond.
     pub fn max_impatient(mut self, impatient: u64) -> Self {
         self.settings.max_impatient = Some(impatient);
         self
     }
 
-    /// How many followers a flight may have; without this, any number. What becomes of the next one is said by
-    /// [`on_overflow`](Builder::on_overflow).
+    /// How many followers a flight may have; unlimited by default. [`on_overflow`](Builder::on_overflow) says what
+    /// becomes of the next one.
     pub fn max_followers(mut self, followers: u64) -> Self {
         self.settings.max_followers = followers;
         self
     }
 
-    /// How many followers there may be in all flights together; without this, any number.
+    /// How many followers there may be in all flights together; unlimited by default.
     ///
-    /// They are counted in one place for all shards, so each join pays for that.
+    /// All shards share one counter, which each join then pays for.
     pub fn max_followers_total(mut self, followers: u64) -> Self {
         self.settings.max_followers_total = Some(followers);
         self
     }
 
-    /// What becomes of a call that would be one follower too many; by default it is refused.
+    /// What becomes of a call beyond a bound on followers; by default it is refused.
     pub fn on_overflow(mut self, on_overflow: OnOverflow) -> Self {
         self.settings.on_overflow = on_overflow;
         self
@@ -109,7 +108,7 @@ impl<K, T, E, S> Builder<K, T, E, S> {
 
     /// As [`on_error`](Builder::on_error), decided for each error.
     ///
-    /// The leader calls it before its followers are released, under no lock. If it panics, the error is shared.
+    /// The leader calls `decide` before its followers are released, under no lock. If it panics, the error is shared.
     pub fn on_error_with(mut self, decide: impl Fn(&E) -> OnFailure + Send + Sync + 'static) -> Self {
         self.settings.on_error = Policy::Ask(Box::new(decide));
         self
@@ -128,28 +127,27 @@ impl<K, T, E, S> Builder<K, T, E, S> {
         self
     }
 
-    /// How long a value is kept after its flight for callers that come too late to join; without this, not at all.
+    /// How long a value is kept after its flight, for callers that come too late to join; by default it is not kept.
     ///
-    /// Such a caller's role is [`Lingering`](crate::Role::Lingering), and its closure does not run. It is for bursts
-    /// that are a little spread out; for what is to be kept longer, or by size, take a cache. The time begins when the
-    /// flight ends, and calls read the clock for it. [`forget`](SyncCoalesce::forget),
-    /// [`cancel`](SyncCoalesce::cancel) and [`close`](SyncCoalesce::close) drop what lingers, and
-    /// [`after`](crate::Call::after) takes nothing that is older than its mark. Nothing sweeps but the calls
-    /// themselves: what has expired goes when another result of the same shard comes.
+    /// Such a caller's role is [`Lingering`](crate::Role::Lingering), and its closure does not run. This is for bursts
+    /// that are a little spread out; to keep values longer, or by size, use a cache. The time begins when the flight
+    /// ends. Calls read the clock for it. [`forget`](SyncCoalesce::forget), [`cancel`](SyncCoalesce::cancel) and
+    /// [`close`](SyncCoalesce::close) drop lingering results, and a call [`after`](crate::Call::after) a mark takes
+    /// none that is older. No thread sweeps: expired results are removed when another result of the same shard is kept.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.linger.values = Some(linger);
         self
     }
 
-    /// As [`linger`](Builder::linger), for errors: a provider that says no is left alone for so long. Panics never
+    /// As [`linger`](Builder::linger), for errors: a provider that refuses is left alone for this long. Panics never
     /// linger.
     pub fn linger_errors(mut self, linger: Duration) -> Self {
         self.settings.linger.errors = Some(linger);
         self
     }
 
-    /// How many results linger at most; 1,000 without this. Each shard keeps its part of them, rounded up, and lets the
-    /// one go that would expire first. Where results linger, there are by default only so many shards that each has room
+    /// How many results linger at most; 1,000 by default. Each shard keeps its share of them, rounded up, and drops the
+    /// one that would expire first. If results linger, the default number of shards is small enough that each has room
     /// for about eight.
     pub fn max_lingering(mut self, results: usize) -> Self {
         self.settings.linger.most = results;
@@ -159,38 +157,39 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     /// What a value cost, in any unit, for [`Stats::cost_spent`](crate::Stats::cost_spent) and
     /// [`cost_saved`](crate::Stats::cost_saved).
     ///
-    /// The leader calls it after each success and before its followers are released, under no lock. If it panics, or
-    /// what it returns is not finite, the cost counts as 0.
+    /// The leader calls `cost` after each success and before its followers are released, under no lock. If it panics,
+    /// or returns a number that is not finite, the cost counts as 0.
     pub fn cost(mut self, cost: impl Fn(&T) -> f64 + Send + Sync + 'static) -> Self {
         self.settings.cost = Some(Box::new(cost));
         self
     }
 
-    /// How many keys one upstream call of a batch is asked for at most, at least 1; without this, any number. See
+    /// How many keys one upstream call of a batch gets at most, at least 1; unlimited by default. See
     /// [`call_many`](SyncCoalesce::call_many).
     pub fn max_batch(mut self, keys: usize) -> Self {
         self.settings.max_batch = keys.max(1);
         self
     }
 
-    /// How many threads run detached flights, at least 1; 16 without this. They start when there is work for them.
+    /// How many threads run detached flights, at least 1; 16 by default. They start when there is work for them.
     ///
     /// A thread that blocks in a wait for a flight, a ticket or a stream, or in [`drain`](SyncCoalesce::drain), does
-    /// not count: another one takes its place, and ends when there are too many again. Any other wait keeps the
-    /// thread's place: in a join, a channel, a mutex, a ticket's raw receiver, or a layer of the stack, such as
-    /// `stack::pace::Pacer::acquire`.
+    /// not count: another thread takes its place, and ends when the pool is over its limit again. A thread that blocks
+    /// in any other way does count: in a join, a channel, a mutex, a ticket's raw receiver, or a layer of the stack,
+    /// such as `stack::pace::Pacer::acquire`.
     pub fn pool_threads(mut self, threads: usize) -> Self {
         self.pool_threads = threads.max(1);
         self
     }
 
-    /// How many detached flights may wait for a thread of the pool; 1024 without this, and 0 for none.
+    /// How many detached flights may wait for a thread of the pool; 1024 by default, and 0 for none.
     pub fn pool_queue(mut self, flights: usize) -> Self {
         self.pool_queue = flights;
         self
     }
 
-    /// What becomes of a detached flight for which the pool has no place; by default its ticket says so.
+    /// What becomes of a detached flight for which the pool has no place; by default it is refused, and its ticket gets
+    /// the error.
     pub fn on_full_pool(mut self, on_full_pool: OnOverflow) -> Self {
         self.settings.on_full_pool = on_full_pool;
         self
@@ -199,20 +198,20 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     /// Whether a detached flight is cancelled when its last ticket is dropped and nobody else follows it; by default it
     /// goes on, and new callers may join it.
     ///
-    /// A cancelled flight is forgotten. A closure that runs sees [`is_cancelled`](crate::FlightHandle::is_cancelled), and
-    /// one that has not begun never does.
+    /// A cancelled flight is forgotten. A running closure can ask [`is_cancelled`](crate::FlightHandle::is_cancelled),
+    /// and one that has not begun never runs.
     pub fn cancel_when_abandoned(mut self, cancels: bool) -> Self {
         self.settings.cancel_when_abandoned = cancels;
         self
     }
 
-    /// Who is told of each event. Given several times, all of them are told, in that order.
+    /// An observer that is notified of each event. Given several times, all of them are notified, in that order.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.settings.observers.push(Box::new(observer));
         self
     }
 
-    /// A name for people: it shows in `Debug`, in the names of the pool's threads, to observers, and in the chain of a
+    /// A name for people to read: in `Debug`, in the names of the pool's threads, in observers, and in the chain of a
     /// [`Deadlock`](crate::CallError::Deadlock).
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = Some(name.into().into_boxed_str());
@@ -222,25 +221,26 @@ impl<K, T, E, S> Builder<K, T, E, S> {
     /// What a flight is called in the chain of a [`Deadlock`](crate::CallError::Deadlock); by default its coalescer's
     /// name and its number.
     ///
-    /// The label is made for each [`detach`](SyncCoalesce::detach), and for a follower whose thread leads something, as
-    /// it is about to wait: that of a batch's key, when the batch comes to wait for it. `label` gets an owned key, made
-    /// by `to_owned`. Both run in the caller's thread and under no lock, and a panic in them goes on to the caller.
+    /// The label is made for each [`detach`](SyncCoalesce::detach), and for a follower whose thread leads something,
+    /// just before it waits; a batch makes it when it comes to wait for the key. `label` gets an owned key, made by
+    /// `to_owned`. Both run in the caller's thread and under no lock, and a panic in them goes on to the caller. A call
+    /// can have a [label](crate::Call::label) of its own.
     pub fn key_label(mut self, label: fn(&K) -> String) -> Self {
         self.settings.key_label = Some(label);
         self
     }
 
-    /// Whether [`FlightInfo::age`](crate::FlightInfo::age) is known though neither an observer nor
-    /// [linger](Builder::linger) asks for time; with one of them it always is. Off by default: reading the clock costs
-    /// as much as half a lone call.
+    /// Whether [`FlightInfo::age`](crate::FlightInfo::age) is known; with an observer, or if results
+    /// [linger](Builder::linger), it always is. Off by default: reading the clock costs half as much as a lone call.
     pub fn track_age(mut self, track_age: bool) -> Self {
         self.settings.track_age = track_age;
         self
     }
 
-    /// Into how many parts, each with its own lock, the flights are divided by key: rounded up to a power of two, from 1
-    /// to 4096. By default 32 for each thread that can run at once on this machine, but not more than 512, nor too many
-    /// for [`max_lingering`](Builder::max_lingering). One takes 640 bytes, and more where keys are large.
+    /// The number of parts, each with its own lock, that the flights are divided into by key: rounded up to a power of
+    /// two, from 1 to 4096. By default 32 for each thread that can run at once on this machine, at most 512, and fewer
+    /// where [`max_lingering`](Builder::max_lingering) is small. A shard takes 640 bytes, and more where keys are
+    /// large.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self
@@ -267,8 +267,8 @@ impl<K, T, E, S> Builder<K, T, E, S> {
 }
 
 impl<T, E, S> Builder<Key, T, E, S> {
-    /// How [`try_call_for`](SyncCoalesce::try_call_for) makes keys of requests; by default by [`Key::of`], **which all
-    /// tenants share**.
+    /// The rule that makes keys from requests, for calls without [one of their own](crate::Call::rule); by default
+    /// [`Key::of`], whose keys **all tenants share**.
     ///
     /// ```
     /// use serde_json::json;

@@ -1,4 +1,4 @@
-//! What ends flights, or the joining of them, from outside; and waiting for closures to end.
+//! Ending flights, or the joining of them, from outside: `forget`, `cancel`, `mark`, `close`; and `drain`.
 
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use crate::coalesce::SyncCoalesce;
 use crate::outcome::Mark;
 
 impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
-    /// Lets later callers for `key` start afresh, while the flight goes on for those who are in it, and drops a result
-    /// that lingers. True if there was one of the two.
+    /// True if there was a flight for `key`, or a lingering result. Later callers begin a new flight; this one goes on
+    /// for the callers that are in it. A lingering result is dropped.
     ///
     /// # Blocking
     ///
@@ -18,8 +18,8 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     ///
     /// # Panics
     ///
-    /// With a panic in the `Hash` or `Eq` of the key, when nothing has changed, or in the `Drop` of the flight's key,
-    /// when it is forgotten.
+    /// If the `Hash` or `Eq` of the key panics, before anything has changed; or if the `Drop` of the flight's key does,
+    /// after the flight is forgotten.
     ///
     /// # Examples
     ///
@@ -43,13 +43,12 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.flights.forget(self.hasher.hash_one(key), key)
     }
 
-    /// Forgets the flight for `key` and wakes its followers with
-    /// [`CallError::Cancelled`](crate::CallError::Cancelled), and drops a result that lingers. True if there was one of
-    /// the two.
+    /// True if there was a flight for `key`, or a lingering result. The flight is [forgotten](SyncCoalesce::forget),
+    /// and its followers get [`CallError::Cancelled`](crate::CallError::Cancelled). A lingering result is dropped.
     ///
-    /// The closure runs on, and its own caller gets what it returns;
-    /// [`FlightHandle::is_cancelled`](crate::FlightHandle::is_cancelled) tells it. A flight that was forgotten before is out of
-    /// reach.
+    /// The closure runs on, and its own caller gets what it returns. It can ask
+    /// [`FlightHandle::is_cancelled`](crate::FlightHandle::is_cancelled). A flight that was forgotten before cannot be
+    /// cancelled.
     ///
     /// # Blocking
     ///
@@ -57,7 +56,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     ///
     /// # Panics
     ///
-    /// As [`forget`](SyncCoalesce::forget); a panic in `Drop` comes when the followers have been woken.
+    /// As [`forget`](SyncCoalesce::forget); a panic in `Drop` comes after the followers have been woken.
     ///
     /// # Examples
     ///
@@ -78,7 +77,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.flights.cancel(self.hasher.hash_one(key), key)
     }
 
-    /// This moment, for [`Call::after`](crate::Call::after): flights begun up to now are older than it.
+    /// A mark of this moment, for [`Call::after`](crate::Call::after): flights that began before it are older.
     ///
     /// # Examples
     ///
@@ -87,7 +86,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     ///
     /// let coalesce: SyncCoalesce<String, u32> = SyncCoalesce::new();
     /// coalesce.call("key", || {
-    ///     // Something has changed, which the flight that is on may not have seen.
+    ///     // Something has changed, and the running flight may not have seen it.
     ///     let mark = coalesce.mark();
     ///     let fresh = coalesce.on("key").after(mark).call(|_| 2);
     ///     assert_eq!(*fresh.result.unwrap(), 2);
@@ -99,10 +98,12 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.flights.mark()
     }
 
-    /// Wakes every follower with [`CallError::Closed`](crate::CallError::Closed) and refuses calls from now on, for
-    /// good. Closures that run go on, and their own callers get what they return;
-    /// [`FlightHandle::is_cancelled`](crate::FlightHandle::is_cancelled) tells them. Detached flights that wait for a thread are
-    /// dropped, and the pool's threads end. Results that linger are dropped too.
+    /// Refuses calls from now on, and wakes every follower with [`CallError::Closed`](crate::CallError::Closed). It
+    /// cannot be undone.
+    ///
+    /// Running closures go on, and their own callers get what they return. They can ask
+    /// [`FlightHandle::is_cancelled`](crate::FlightHandle::is_cancelled). Detached flights that wait for a thread are
+    /// dropped, and the pool's threads end. Lingering results are dropped too.
     ///
     /// # Blocking
     ///
@@ -128,15 +129,17 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.pool.close();
     }
 
-    /// Waits until no closure runs, those of forgotten and bypassed calls included and this thread's own left out. True
-    /// if that came before `timeout` had passed. Calls may go on to begin unless the coalescer is closed.
+    /// True once no closure runs; false if `timeout` passes first.
+    ///
+    /// The closures of forgotten and bypassed calls count, and this thread's own do not. New calls can begin meanwhile,
+    /// unless the coalescer is closed.
     ///
     /// # Blocking
     ///
     /// For `timeout` at most; `Duration::MAX` is no limit.
     ///
-    /// **This wait is in no graph of waits**, so it is never refused. If this thread leads a flight that another
-    /// running closure waits for, or drains in its closure while another closure drains too, only the timeout ends it.
+    /// **This wait is not in the wait-for graph**, so it is never refused. If this thread leads a flight that another
+    /// running closure waits for, or two closures drain at once, only the timeout ends it.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Flights on a thread of their own.
+//! [`SyncCoalesce::detach`]: flights on a thread of the coalescer's pool.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -16,27 +16,29 @@ where
     E: Send + Sync + 'static,
     S: BuildHasher,
 {
-    /// A [`Ticket`] for the value of `work`, which runs on a thread of the coalescer's pool, or of the same call if it
+    /// A [`Ticket`] for the value of `work`, which runs on a thread of the coalescer's pool, or for the same call if it
     /// is already in flight. So every caller, the first one too, can wait with a deadline, leave, or wait for several.
     ///
-    /// Single calls and batches join a detached flight, and this joins theirs. The threads are named after the
-    /// coalescer and end with it: [`close`](SyncCoalesce::close) and dropping it drop the flights that wait for a
-    /// thread, whose tickets get [`CallError::Closed`](crate::CallError::Closed), and leave those alone that run.
+    /// Single calls and batches join a detached flight, and `detach` joins theirs. The threads are named after the
+    /// coalescer and end with it. [`close`](SyncCoalesce::close), or dropping the coalescer, drops the flights that
+    /// wait for a thread, and their tickets get [`CallError::Closed`](crate::CallError::Closed). Closures that already
+    /// run are left alone.
     ///
-    /// How many run at a time, and what becomes of one too many, is said by
-    /// [`pool_threads`](crate::Builder::pool_threads), [`pool_queue`](crate::Builder::pool_queue) and
-    /// [`on_full_pool`](crate::Builder::on_full_pool).
+    /// [`pool_threads`](crate::Builder::pool_threads) bounds how many run at a time, and
+    /// [`pool_queue`](crate::Builder::pool_queue) how many wait. [`on_full_pool`](crate::Builder::on_full_pool) says
+    /// what becomes of the next one.
     ///
     /// # Statistics
     ///
-    /// A flight that is begun is an underlying call, even if the pool has no place for it or it is closed before it
-    /// runs; until then it counts as running. A ticket that joins is a coalesced call, and follows until the flight
-    /// ends or it is dropped; one too many is overloaded, whatever [`on_overflow`](crate::Builder::on_overflow) says.
-    /// Observers are told of the flight and not of its tickets.
+    /// A flight that begins is an underlying call, even if the pool has no place for it or it is closed before it runs;
+    /// until then it counts as running. A ticket that joins is a coalesced call, and follows until the flight ends or
+    /// the ticket is dropped. A ticket beyond the bound on followers is overloaded, even with
+    /// [`OnOverflow::Bypass`](crate::OnOverflow::Bypass). Observers are notified of the flight but not of its tickets.
     ///
     /// # Blocking
     ///
-    /// Not at all, unless the pool is full and [`OnOverflow::Bypass`](crate::OnOverflow::Bypass).
+    /// Never, unless the pool is full and [`on_full_pool`](crate::Builder::on_full_pool) is
+    /// [`OnOverflow::Bypass`](crate::OnOverflow::Bypass): then `work` runs in this call.
     ///
     /// # Panics
     ///

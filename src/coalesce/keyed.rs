@@ -1,4 +1,4 @@
-//! Calls whose key is made of the request.
+//! Calls whose key is made from the request.
 
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
@@ -14,24 +14,23 @@ use crate::key::{Key, KeyError, KeyFn, KeyRule};
 use crate::outcome::{Outcome, Role};
 
 impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
-    /// A function of one argument that coalesces: `key_fn` says what makes two arguments the same, and `work` does the
-    /// work, which may fail.
+    /// A function of one argument that coalesces: `key_fn` says what makes two arguments the same, and `work` may fail.
     ///
-    /// `key_fn` is a closure `Fn(&R) -> K`, or a [`KeyRule`](crate::KeyRule) where `K` is a [`Key`]. The function can be
-    /// called from many threads if `key_fn` and `work` can.
+    /// `key_fn` is a closure `Fn(&R) -> K`, or a [`KeyRule`] where `K` is a [`Key`]. The function can
+    /// be called from many threads if `key_fn` and `work` can.
     ///
     /// # Blocking
     ///
-    /// Of the function: as [`call`](SyncCoalesce::call). To wrap takes no lock.
+    /// The function blocks as [`call`](SyncCoalesce::call). `wrap` itself takes no lock.
     ///
     /// # Panics
     ///
-    /// Of the function: with a panic in `key_fn`, before anything runs, and as [`call`](SyncCoalesce::call).
+    /// The function panics if `key_fn` does, before anything runs, and as [`call`](SyncCoalesce::call).
     ///
     /// # Errors
     ///
-    /// Of the function: [`CallError::BadKey`], before anything runs, if `key_fn` has no key for the argument; else
-    /// those of [`try_call`](SyncCoalesce::try_call).
+    /// The function returns [`CallError::BadKey`], before anything runs, if `key_fn` has no key for the argument, and
+    /// otherwise the errors of [`try_call`](SyncCoalesce::try_call).
     ///
     /// # Examples
     ///
@@ -63,7 +62,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
 }
 
 impl<T, E, S: BuildHasher> SyncCoalesce<Key, T, E, S> {
-    /// The value of `work` for `request`, by a key that **all tenants share** unless the builder was given a
+    /// The value of `work` for `request`, under a key that **all tenants share** unless the builder has a
     /// [`key_rule`](crate::Builder::key_rule) with a namespace.
     ///
     /// The key is made by that rule, or without one by [`Key::of`]. To give a rule with the call, or a timeout, see
@@ -71,15 +70,15 @@ impl<T, E, S: BuildHasher> SyncCoalesce<Key, T, E, S> {
     ///
     /// # Blocking
     ///
-    /// As [`call`](SyncCoalesce::call). The key is made before, under no lock.
+    /// As [`call`](SyncCoalesce::call). The key is made first, under no lock.
     ///
     /// # Panics
     ///
-    /// With a panic in the request's `Serialize`, before anything runs, and as [`call`](SyncCoalesce::call).
+    /// If the request's `Serialize` panics, before anything runs, and as [`call`](SyncCoalesce::call).
     ///
     /// # Errors
     ///
-    /// [`CallError::BadKey`], before anything runs, if no key can be made of the request; else those of
+    /// [`CallError::BadKey`], before anything runs, if no key can be made from the request, and otherwise those of
     /// [`try_call`](SyncCoalesce::try_call).
     ///
     /// # Examples
@@ -139,8 +138,8 @@ where
 {
     /// The outcome of `work` for the request, which cannot fail, or of the same call if it is already in flight.
     ///
-    /// Blocks, panics and fails as [`SyncCoalesce::try_call_for`], with this call's options. If no key can be made of the
-    /// request the role is [`Refused`](Role::Refused); that is counted nowhere, for there was no call yet.
+    /// Blocks, panics and fails as [`SyncCoalesce::try_call_for`], with this call's options. If no key can be made
+    /// from the request, the role is [`Refused`](Role::Refused); that is not counted, because no call has begun.
     pub fn call(self, work: impl FnOnce(&R, &FlightHandle<'_, Key, T, E>) -> T) -> Outcome<T, E> {
         self.try_call(|request, flight| Ok(work(request, flight)))
     }
@@ -167,7 +166,7 @@ where
     ///
     /// # Errors
     ///
-    /// No key can be made of the request, and nothing was begun.
+    /// If no key can be made from the request. Nothing has begun then.
     pub fn detach(
         self,
         work: impl FnOnce(&FlightHandle<'_, Key, T, E>) -> Result<T, E> + Send + 'static,

@@ -32,28 +32,27 @@ use crate::stats::{FlightInfo, Stats};
 /// as `Arc<T>` and `Arc<E>` and need no trait at all; keys need `Hash + Eq + Clone`. Use it by reference, in an
 /// [`Arc`], or in a `static` [`LazyLock`](std::sync::LazyLock).
 ///
-/// Two closures given for one key are taken to be the same question: **the first one wins**, and the others are dropped
-/// unused. Give each kind of work a coalescer of its own, or put the kind into the key.
+/// Two closures under one key are taken for the same question: **the first one wins**, and the others are dropped
+/// unused. Give each kind of work its own coalescer, or put the kind into the key.
 ///
 /// # Blocking
 ///
 /// A caller that joins a flight blocks until the flight ends, or until its own [`timeout`](crate::Call::timeout) or
-/// [`patience`](crate::Call::patience) does. No lock is held while a closure runs, so unrelated keys never wait for each
-/// other.
+/// [`patience`](crate::Call::patience) runs out. No lock is held while a closure runs, so unrelated keys never wait for
+/// each other.
 ///
 /// # Panics
 ///
 /// A panic in a closure goes on to the caller whose closure it was, and its followers get
-/// [`CallError::LeaderPanicked`]; the next call runs afresh. With `panic = "abort"` the process ends, as anywhere.
+/// [`CallError::LeaderPanicked`]; the next call runs again. With `panic = "abort"` the process ends, as anywhere.
 ///
 /// A panic in the `Hash`, `Eq` or `Clone` of a key goes on to the caller in whose thread it happens, and harms no
 /// flight. `Eq` runs under a lock: it must not call back into the same coalescer.
 ///
-/// A panic in the `Drop` of a key goes on to the caller who takes the key's flight out: by a single call that leads it
-/// to its end, unless the closure panicked too; by [`forget`](SyncCoalesce::forget) or
-/// [`cancel`](SyncCoalesce::cancel); or as the last to leave it. It goes no further where the key was made in vain, was
-/// a batch's, is dropped by [`close`](SyncCoalesce::close), or [lingered](Builder::linger) with its result, whose
-/// `Drop` is treated alike.
+/// A panic in the `Drop` of a key goes on to the caller that removes the key's flight: the leader of a single call,
+/// unless its closure panicked too; a caller of [`forget`](SyncCoalesce::forget) or [`cancel`](SyncCoalesce::cancel);
+/// or the last follower to leave. It is caught if the key was not needed, belonged to a batch, is dropped by
+/// [`close`](SyncCoalesce::close), or [lingered](Builder::linger) with its result. The same holds for that result.
 ///
 /// # Examples
 ///
@@ -86,7 +85,7 @@ pub struct SyncCoalesce<K, T, E = Infallible, S = RandomState> {
     /// Shared with its detached flights, and with the tickets.
     pub(crate) flights: Arc<Flights<K, T, E>>,
     pub(crate) hasher: S,
-    /// Never looked at unless `K` is a [`Key`](crate::Key).
+    /// Unused unless `K` is a [`Key`](crate::Key).
     pub(crate) key_rule: Option<KeyRule>,
     /// Ends its threads when this is dropped.
     pub(crate) pool: Pool,
@@ -99,14 +98,14 @@ impl<K, T, E> SyncCoalesce<K, T, E> {
         Self::builder().build()
     }
 
-    /// A [`Builder`], for a coalescer that differs from the defaults.
+    /// A [`Builder`] for a coalescer with other settings.
     pub fn builder() -> Builder<K, T, E> {
         Builder::new()
     }
 }
 
 impl<K, T, E, S> SyncCoalesce<K, T, E, S> {
-    /// What was counted up to now, and what is going on.
+    /// The counters up to now, and the live figures.
     ///
     /// # Blocking
     ///
@@ -116,7 +115,7 @@ impl<K, T, E, S> SyncCoalesce<K, T, E, S> {
         self.flights.stats()
     }
 
-    /// Sets the counters to zero, and leaves the live figures as they are. Blocks like [`stats`](SyncCoalesce::stats).
+    /// Sets the counters to zero. The live figures stay as they are. Blocks like [`stats`](SyncCoalesce::stats).
     pub fn reset_stats(&self) {
         self.flights.reset_stats();
     }
@@ -159,15 +158,15 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     ///
     /// # Panics
     ///
-    /// With the panic of its own closure, and with one in the `Hash`, `Eq` or `to_owned` of the key, before anything
-    /// runs. About `Drop` see [`SyncCoalesce`](SyncCoalesce#panics).
+    /// If its own closure panics, or the `Hash`, `Eq` or `to_owned` of the key does, before anything runs. For `Drop`,
+    /// see [`SyncCoalesce`](SyncCoalesce#panics).
     ///
     /// # Errors
     ///
-    /// None if this caller's own closure ran. Else:
+    /// None if this caller's own closure ran. Otherwise:
     ///
     /// - [`Failed`](CallError::Failed), [`LeaderPanicked`](CallError::LeaderPanicked) or, of a batch,
-    ///   [`WrongCount`](CallError::WrongCount): what the call came to that was in flight, or whose result lingers.
+    ///   [`WrongCount`](CallError::WrongCount): the result of the call that was in flight, or that lingers.
     /// - [`TimedOut`](CallError::TimedOut): the builder's timeout passed first.
     /// - [`Cancelled`](CallError::Cancelled): [`cancel`](SyncCoalesce::cancel) came first.
     /// - [`Closed`](CallError::Closed): [`close`](SyncCoalesce::close) came first, or before the call.
@@ -203,8 +202,8 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     ///
     /// # Errors
     ///
-    /// [`CallError::Failed`] with what the closure returned, for the leader and each follower alike; and if this
-    /// caller's own closure did not run, those of [`call`](SyncCoalesce::call).
+    /// [`CallError::Failed`] with the closure's error, for the leader and each follower alike; and if this caller's own
+    /// closure did not run, those of [`call`](SyncCoalesce::call).
     ///
     /// # Examples
     ///
@@ -222,7 +221,7 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
         self.run(key, &CallOptions::default(), |_| work(), |outcome| outcome.result)
     }
 
-    /// What every call of one key comes down to.
+    /// Every call for one key ends up here.
     pub(crate) fn run<Q, R>(
         &self,
         key: &Q,

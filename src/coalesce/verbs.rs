@@ -22,16 +22,16 @@ where
     Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     S: BuildHasher,
 {
-    /// The outcome of `work`, which cannot fail, or of the same call if it is already in flight. The closure is given its
-    /// flight.
+    /// The outcome of `work`, which cannot fail, or of the same call if it is already in flight. The closure gets a
+    /// handle of its flight.
     ///
     /// Blocks, panics and fails as [`SyncCoalesce::call`], with this call's options.
     pub fn call(self, work: impl FnOnce(&FlightHandle<'_, K, T, E>) -> T) -> Outcome<T, E> {
         self.try_call(|flight| Ok(work(flight)))
     }
 
-    /// The outcome of `work`, or of the same call if it is already in flight; errors are shared too. The closure is given
-    /// its flight.
+    /// The outcome of `work`, or of the same call if it is already in flight; errors are shared too. The closure gets a
+    /// handle of its flight.
     ///
     /// Blocks, panics and fails as [`SyncCoalesce::try_call`], with this call's options.
     pub fn try_call(self, work: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E>) -> Outcome<T, E> {
@@ -50,7 +50,7 @@ where
     /// A [`Ticket`] for the value of `work`, which runs on a thread of the coalescer's pool; see
     /// [`SyncCoalesce::detach`].
     ///
-    /// The timeout or deadline is that of [`Ticket::wait`]. With [`bypass`](Call::bypass) no other call can join.
+    /// The timeout or deadline applies to [`Ticket::wait`]. With [`bypass`](Call::bypass), no other call can join.
     pub fn detach(
         self,
         work: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E> + Send + 'static,

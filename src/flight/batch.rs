@@ -1,5 +1,5 @@
-//! Many flights for one caller: claimed one by one without waiting, run by one closure; those that others lead are
-//! followed when that is over.
+//! Batches: many flights for one caller. They are claimed one by one without waiting and run by one closure; after
+//! that, the caller follows the flights that others lead.
 
 use std::sync::Arc;
 
@@ -22,36 +22,36 @@ use crate::sync::{self, Instant};
 use crate::wait::graph::Chain;
 use crate::wait::limits::WaitLimits;
 
-/// A follower that does not wait yet. Dropped before it does, it leaves its flight.
+/// A follower that does not wait yet. If it is dropped before, it leaves its flight.
 struct DeferredFollower<'a, K, T, E>(Option<Follower<'a, K, T, E>>);
 
-/// The parts that one caller plays in the flights of its keys, by the keys' places.
+/// The roles of one caller in the flights of its keys, by the keys' places.
 struct Parts<'a, K, T, E> {
     leads: Vec<(usize, LeaderGuard<'a, K, T, E>)>,
     follows: Vec<(usize, DeferredFollower<'a, K, T, E>)>,
     bypasses: Vec<(usize, BypassReason)>,
 }
 
-/// What came of each key, at its place. Each catches panics in its Drop: two at a time would end the process.
+/// The outcome of each key, at its place. Each catches panics in its Drop: two at once would end the process.
 type Outcomes<T, E> = Vec<CatchDrop<Outcome<T, E>>>;
 
-/// The batch's own wishes and its closure, which can be asked for any of its keys.
+/// A batch's keys, options and closure, which can be called for any of the keys.
 struct Batch<'k, 'o, Q: ?Sized, A> {
-    /// All different, with their hashes.
+    /// All distinct, with their hashes.
     keys: &'k [(u64, &'k Q)],
     options: &'o CallOptions<'o>,
     ask: A,
 }
 
 impl<K, T, E> Flights<K, T, E> {
-    /// What came of each of the `keys`, which are all different and come with their hashes.
+    /// The outcome of each of the `keys`, which are all distinct and come with their hashes.
     ///
-    /// While `work` runs for what was claimed, this thread leads all of that and waits for nothing. When it comes to
-    /// wait for what others lead, it leads nothing of it any more. So two batches never wait for each other, whichever
+    /// While `work` runs for the claimed keys, this thread leads all of them and waits for nothing. When it begins to
+    /// wait for what others lead, it leads none of them any more. So two batches never wait for each other, whichever
     /// keys they share.
     ///
-    /// User code here: that of [`enter`](Flights::enter) for each key, `work`, and what goes with the end of a flight.
-    /// Whatever panics, each lead ends its flight and each follower leaves.
+    /// User code here: that of [`enter`](Flights::enter) for each key, `work`, and that of the end of a flight.
+    /// Whichever panics, each lead ends its flight and each follower leaves.
     pub(crate) fn call_many<Q, R>(
         &self,
         keys: &[(u64, &Q)],
@@ -72,12 +72,12 @@ impl<K, T, E> Flights<K, T, E> {
             let parts = self.claim(&batch, &mut outcomes);
             self.act_many(&mut batch, parts, &mut outcomes);
         }
-        // Each place has had its part.
+        // Each place has an outcome by now.
         let missing = || Outcome { result: Err(CallError::Cancelled), role: Role::Refused };
         outcomes.into_iter().map(|mut outcome| outcome.take().unwrap_or_else(missing)).collect()
     }
 
-    /// Enters the flight of each key, and waits for none.
+    /// Enters the flight of each key, without waiting.
     fn claim<Q, A>(&self, batch: &Batch<'_, '_, Q, A>, outcomes: &mut Outcomes<T, E>) -> Parts<'_, K, T, E>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -102,7 +102,8 @@ impl<K, T, E> Flights<K, T, E> {
         parts
     }
 
-    /// Plays the parts: first what is led, then what runs uncoalesced, and then, leading nothing, what is waited for.
+    /// First runs the closure for what this caller leads, then for what bypasses; and then, leading nothing, waits for
+    /// the rest.
     fn act_many<Q, A>(&self, batch: &mut Batch<'_, '_, Q, A>, parts: Parts<'_, K, T, E>, outcomes: &mut Outcomes<T, E>)
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -127,8 +128,8 @@ impl<K, T, E> Flights<K, T, E> {
         }
     }
 
-    /// Asks for the `keys` that these are the leads of, and ends each flight with its part of the answer. A panic goes
-    /// on to the caller when all have ended.
+    /// Calls the closure for the `keys` of these leads, and ends each flight with its part of the answer. A panic goes
+    /// on to the caller after all flights have ended.
     fn lead_many<Q: ?Sized>(
         &self,
         leads: Vec<LeaderGuard<'_, K, T, E>>,
@@ -136,7 +137,7 @@ impl<K, T, E> Flights<K, T, E> {
         ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>,
     ) -> Outcomes<T, E> {
         let mut outcomes = Vec::with_capacity(keys.len());
-        // Dropping keys is user code: when nobody waits for this thread any more.
+        // Dropping keys is user code, so they are dropped when nobody waits for this thread any more.
         let mut owned = Vec::with_capacity(keys.len());
         let mut leads = leads.into_iter();
         for keys in keys.chunks(self.settings.max_batch) {
@@ -173,7 +174,7 @@ impl<K, T, E> Flights<K, T, E> {
         outcomes
     }
 
-    /// Asks for all keys, for this caller alone.
+    /// Calls the closure for all keys, for this caller alone.
     fn bypass_many<Q, A>(&self, batch: &mut Batch<'_, '_, Q, A>, outcomes: &mut Outcomes<T, E>)
     where
         Q: ?Sized,
@@ -206,7 +207,7 @@ impl<K, T, E> Flights<K, T, E> {
         }
     }
 
-    /// What comes of waiting for one key, now that nothing is led for the others.
+    /// Waits for one key, now that this caller leads no other.
     fn follow_later<Q, A>(
         &self,
         batch: &mut Batch<'_, '_, Q, A>,
@@ -228,7 +229,7 @@ impl<K, T, E> Flights<K, T, E> {
         let ask = &mut batch.ask;
         match deferred.start_waiting(label, bypasses) {
             Ok(follower) => self.act(hash, Entry::Follow(follower), || limits, |_| one(ask, key)),
-            // It was counted as a follower when it joined.
+            // It is counted as a follower since it joined.
             Err(_) if bypasses => match BypassRun::begin(self, hash, BypassReason::Deadlock, true) {
                 Ok(run) => run.end(one(ask, key)),
                 Err(error) => self.refuse(error),
@@ -238,7 +239,7 @@ impl<K, T, E> Flights<K, T, E> {
     }
 }
 
-/// What a batch's closure comes to for one key.
+/// How a batch's closure ends for one key.
 fn one<Q: ?Sized, T, E>(ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>, key: &Q) -> Completion<T, E> {
     match ask(&[key]) {
         Ok(mut completions) => completions.pop().unwrap_or(Completion::Miscounted { expected: 1, got: 0 }),
@@ -247,13 +248,14 @@ fn one<Q: ?Sized, T, E>(ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>, key: &
 }
 
 impl<'a, K, T, E> DeferredFollower<'a, K, T, E> {
-    /// Comes to wait; or leaves, if its wait would close a cycle, and says which. It may then run its closure alone.
+    /// Stops being deferred; or leaves, if its wait would close a cycle, and returns that. Its closure may then run
+    /// alone.
     fn start_waiting(
         mut self,
         label: impl FnOnce() -> Option<Arc<str>>,
         bypasses: bool,
     ) -> Result<Follower<'a, K, T, E>, Chain> {
-        // If the label panics, it leaves as it is dropped.
+        // If the label panics, this is dropped, and so leaves.
         let started = self.0.as_mut().expect("it is taken out below or in drop").start_waiting(label);
         let mut follower = self.0.take().expect("it is taken out here or in drop");
         match started {

@@ -1,4 +1,4 @@
-//! Running a closure for its caller alone.
+//! Bypass: running a closure for its caller alone.
 
 use super::completion::Completion;
 use super::flights::Flights;
@@ -8,7 +8,7 @@ use crate::error::CallError;
 use crate::outcome::{BypassReason, Outcome, Role};
 use crate::sync::{self, ThreadToken};
 
-/// A run that nobody can join, from the moment at which it is counted until it has ended.
+/// A run that nobody can join, from the moment when it is counted until it has ended.
 pub(super) struct BypassRun<'a, K, T, E> {
     flights: &'a Flights<K, T, E>,
     shard: &'a ShardLock<K, T, E>,
@@ -35,8 +35,8 @@ impl<K, T, E> Flights<K, T, E> {
 }
 
 impl<'a, K, T, E> BypassRun<'a, K, T, E> {
-    /// Counts a run. A caller that has `joined` a flight before was counted as its follower, and goes on although the
-    /// coalescer may be closed by now.
+    /// Counts a run. A caller that has `joined` a flight before is counted as its follower, and runs even if the
+    /// coalescer has been closed since.
     pub(super) fn begin(
         flights: &'a Flights<K, T, E>,
         hash: u64,
@@ -58,7 +58,7 @@ impl<'a, K, T, E> BypassRun<'a, K, T, E> {
         Ok(Self { flights, shard, thread, reason })
     }
 
-    /// Counts its end, and gives its caller what came of it.
+    /// Counts its end, and makes its caller's outcome.
     pub(super) fn end(self, completion: Completion<T, E>) -> Outcome<T, E> {
         let reason = self.reason;
         self.count_end(&completion);

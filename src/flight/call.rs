@@ -15,7 +15,7 @@ use crate::sync::{self, Instant};
 use crate::wait::limits::WaitLimits;
 
 impl<K, T, E> Flights<K, T, E> {
-    /// What came of one call; what `project` leaves out of the outcome is not even made where the caller leads.
+    /// The outcome of one call. Where the caller leads, the compiler does not even make what `project` leaves out.
     #[inline]
     pub(crate) fn call<Q, R>(
         &self,
@@ -39,7 +39,7 @@ impl<K, T, E> Flights<K, T, E> {
         }
     }
 
-    /// Plays the part that a caller has, to its end. Apart from `call`, so that a lone call stays short.
+    /// Carries out what `enter` has decided. Apart from `call`, so that a lone call stays short.
     #[inline(never)]
     pub(super) fn act(
         &self,
@@ -61,18 +61,19 @@ impl<K, T, E> Flights<K, T, E> {
                 }
             }
         };
-        // The unused closure goes first: if its Drop panicked later, an outcome on its way out would never be dropped.
+        // The unused closure is dropped first: if its Drop panicked later, an outcome that is being returned would
+        // leak.
         drop(run);
         outcome
     }
 
-    /// Now, and how long a follower with these options waits from now on.
+    /// Now, and the limits of a follower with these options that begins to wait now.
     pub(super) fn limits_from_now(&self, options: &CallOptions<'_>) -> (Instant, WaitLimits) {
         let now = sync::now();
         (now, options.limits(now, self.settings.timeout, self.settings.patience))
     }
 
-    /// The outcome of a call that was refused, and has been counted.
+    /// The outcome of a call that was refused, and is already counted.
     pub(crate) fn refuse(&self, error: CallError<E>) -> Outcome<T, E> {
         let outcome = Outcome { result: Err(error), role: Role::Refused };
         self.observe_refusal(&outcome);

@@ -1,4 +1,4 @@
-//! Running user code, and what can come of it.
+//! [`Completion`]: running a closure, and how it ended.
 
 use std::any::Any;
 use std::panic::resume_unwind;
@@ -12,14 +12,14 @@ use crate::panic::{catch, catch_panic, message};
 /// The builder's `cost`.
 pub(crate) type Cost<T> = dyn Fn(&T) -> f64 + Send + Sync;
 
-/// What came of a closure.
+/// How a closure ended.
 pub(crate) enum Completion<T, E> {
     Value {
         value: Arc<T>,
         cost: f64,
     },
     Error(Arc<E>),
-    /// A batch's closure returned another number of values than it was asked for.
+    /// A batch's closure returned more or fewer values than it got keys.
     Miscounted {
         expected: usize,
         got: usize,
@@ -30,11 +30,11 @@ pub(crate) enum Completion<T, E> {
     },
 }
 
-/// What came of a batch's closure for each key, or for all of them together if it panicked.
+/// How a batch's closure ended for each key, or for all of them together if it panicked.
 pub(super) type Completions<T, E> = Result<Vec<Completion<T, E>>, Completion<T, E>>;
 
-/// Runs user code, where each of these may happen: `work` returns a value, returns an error, or panics, and for a value
-/// `cost` returns anything or panics.
+/// Runs a closure. User code, with these outcomes: `work` returns a value, returns an error, or panics; for a value,
+/// `cost` returns any number or panics.
 pub(super) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>, cost: Option<&Cost<T>>) -> Completion<T, E> {
     match catch(work) {
         Ok(result) => returned(result, cost),
@@ -42,8 +42,8 @@ pub(super) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>, cost: Option<&C
     }
 }
 
-/// The same for a batch's closure, which answers for as many flights as are `expected`: what came of each; or what came
-/// of all of them, if it panicked. `part` says what one of its answers is.
+/// The same for a batch's closure, which answers for `expected` flights: how each of them ended, or all of them if it
+/// panicked. `part` makes a result from one of its answers.
 pub(super) fn attempt_many<R, T, E>(
     expected: usize,
     work: impl FnOnce() -> Result<Vec<R>, E>,
@@ -56,7 +56,7 @@ pub(super) fn attempt_many<R, T, E>(
         if got == expected {
             return Ok(Ok(parts));
         }
-        // One by one, for two that panic would end the process.
+        // One by one: two panics at once would end the process.
         for part in parts {
             catch_panic(|| drop(part));
         }
@@ -89,7 +89,7 @@ fn panicked<T, E>(payload: Box<dyn Any + Send>) -> Completion<T, E> {
 }
 
 impl<T, E> Completion<T, E> {
-    /// What an observer is told.
+    /// The outcome for observers.
     pub(super) fn kind(&self) -> RunOutcome {
         match self {
             Self::Value { .. } => RunOutcome::Value,
@@ -98,7 +98,7 @@ impl<T, E> Completion<T, E> {
         }
     }
 
-    /// What the followers get.
+    /// The result for the followers.
     pub(super) fn shared(&self) -> Shared<T, E> {
         match self {
             Self::Value { value, .. } => Ok(Arc::clone(value)),
@@ -108,14 +108,14 @@ impl<T, E> Completion<T, E> {
         }
     }
 
-    /// Goes on with the panic that this is, if it is one.
+    /// Resumes the panic, if it is one.
     pub(super) fn resume_panic(self) {
         if let Self::Panicked { payload, .. } = self {
             resume_unwind(payload);
         }
     }
 
-    /// What the caller whose closure it was gets: its own panic goes on, unchanged.
+    /// The result for the caller whose closure it was. Its own panic goes on, unchanged.
     pub(super) fn into_result_or_resume(self) -> Shared<T, E> {
         match self {
             Self::Value { value, .. } => Ok(value),

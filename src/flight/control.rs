@@ -1,4 +1,4 @@
-//! What ends flights, or the joining of them, from outside: forget, cancel, close; and waiting for closures to end.
+//! Ending flights, or the joining of them, from outside: `forget`, `cancel`, `close`; and `drain`.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::sync::{self, Instant, ThreadToken, has_passed, only_if, step};
 use crate::wait::blocking::blocking;
 
 impl<K, T, E> Flights<K, T, E> {
-    /// Lets later callers begin a new flight; present followers stay. Says whether there was a flight, or a result that
-    /// lingered.
+    /// Unlinks the flight: later callers begin a new one, and present followers stay. Returns whether there was a
+    /// flight, or a lingering result.
     pub(crate) fn forget<Q>(&self, hash: u64, key: &Q) -> bool
     where
         Q: Equivalent<K> + ?Sized,
@@ -22,8 +22,8 @@ impl<K, T, E> Flights<K, T, E> {
         self.unlink(hash, key, false)
     }
 
-    /// Forgets the flight and wakes its followers with `Cancelled`. Says whether there was a flight, or a result that
-    /// lingered.
+    /// Unlinks the flight, and wakes its followers with `Cancelled`. Returns whether there was a flight, or a lingering
+    /// result.
     pub(crate) fn cancel<Q>(&self, hash: u64, key: &Q) -> bool
     where
         Q: Equivalent<K> + ?Sized,
@@ -35,7 +35,8 @@ impl<K, T, E> Flights<K, T, E> {
     where
         Q: Equivalent<K> + ?Sized,
     {
-        // Declared before the lock is taken, and so dropped after it is released if `Q: Eq` panics: it is the user's.
+        // Declared before the lock is taken, so it is dropped after unlocking even if `Q: Eq` panics: dropping it is
+        // user code.
         let lingering;
         let mut locked = self.table.shard(hash).lock();
         lingering = locked.lingering.forget(hash, key);
@@ -53,7 +54,7 @@ impl<K, T, E> Flights<K, T, E> {
 
     /// Wakes every follower with `Closed`, and refuses calls from now on.
     pub(crate) fn close(&self) {
-        // Dropped when all shards are closed: a key whose Drop panics must not keep the others open.
+        // Dropped after all shards are closed: a key whose Drop panics must not keep the others open.
         let mut dropped = Vec::new();
         for shard in self.table.shards() {
             let mut locked = shard.lock();
@@ -72,7 +73,7 @@ impl<K, T, E> Flights<K, T, E> {
         }
     }
 
-    /// Blocks until no closure runs but this thread's own, or `timeout` has passed; says which of the two it was.
+    /// Blocks until no closure runs except this thread's own, and returns true; or false if `timeout` passes first.
     pub(crate) fn drain(&self, timeout: Duration) -> bool {
         let deadline = sync::now().checked_add(timeout);
         let thread = sync::this_thread();
@@ -82,8 +83,8 @@ impl<K, T, E> Flights<K, T, E> {
     fn wait_until_drained(&self, deadline: Option<Instant>, thread: ThreadToken) -> bool {
         let mut guard = self.drained.lock();
         loop {
-            // Each shard is marked as drained before it is looked at, so a closure that ends after the look takes the
-            // monitor's lock, which this thread holds until it sleeps.
+            // Each shard is marked before it is counted, so a closure that ends after that takes the monitor's lock,
+            // which this thread holds until it sleeps.
             let running: u64 = self.table.shards().map(|shard| shard.lock().running_but_for(thread)).sum();
             if running == 0 {
                 return true;
@@ -95,7 +96,7 @@ impl<K, T, E> Flights<K, T, E> {
         }
     }
 
-    /// Notifies whoever drains that a closure has ended.
+    /// Notifies callers that drain, if a closure has ended.
     pub(super) fn notify_drained(&self, drained: bool) {
         if drained {
             step!(TellsDrainUnlocked, drop(self.drained.lock()));

@@ -8,9 +8,9 @@
 //! | a flight with a leader | follows, unless that closes a cycle or a bound is reached |
 //! | a flight whose lead is vacant | claims the lead |
 //! | a flight older than the caller's mark | takes its place with a new one |
-//! | a result that lingers | has it |
+//! | a lingering result | gets it |
 //!
-//! User code runs only between two looks, under no lock: what it makes waits in an [`Attempt`].
+//! User code runs only between two looks, under no lock. What it makes is kept in an [`Attempt`].
 
 use std::sync::Arc;
 
@@ -37,13 +37,13 @@ use crate::stats::Stats;
 use crate::sync::{self, Instant, ThreadToken, also_if, only_if};
 use crate::wait::graph::{self, WaitEdge};
 
-/// Which part a caller plays.
+/// The role of a caller that has entered.
 pub(crate) enum Entry<'a, K, T, E> {
     Lead(LeaderGuard<'a, K, T, E>),
     Follow(Follower<'a, K, T, E>),
     /// It runs its closure uncoalesced, for this reason.
     Bypass(BypassReason),
-    /// It has its outcome: a result that lingers, or a refusal.
+    /// It has its outcome already: a lingering result, or a refusal.
     Done(Outcome<T, E>),
 }
 
@@ -51,9 +51,9 @@ pub(crate) enum Entry<'a, K, T, E> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitMode {
     Now,
-    /// When the batch that it is a part of has run, and leads nothing any more.
+    /// After its batch has run, and leads nothing any more.
     AfterBatch,
-    /// Its ticket waits, in whatever thread that is then, and never leads.
+    /// Its ticket waits, in any thread, and never leads.
     ByTicket,
 }
 
@@ -65,10 +65,10 @@ enum Needs {
     Label,
 }
 
-/// One caller on its way in, and what has been made for it between two looks.
+/// One caller that is entering, and what has been made for it between two looks.
 ///
-/// Declared before each guard of the shard's lock, so that user values are dropped under none; and all of them catch
-/// panics, or the part that is on its way out could be lost.
+/// It is declared before each guard of the shard's lock, so that user values are dropped under no lock. All of them
+/// catch panics in their `Drop`, or the entry that is being returned could be lost.
 struct Attempt<'a, 'q, Q: ?Sized, K, T, E> {
     flights: &'a Flights<K, T, E>,
     shard: &'a ShardLock<K, T, E>,
@@ -77,22 +77,22 @@ struct Attempt<'a, 'q, Q: ?Sized, K, T, E> {
     mode: WaitMode,
     options: &'q CallOptions<'q>,
     owned: CatchDrop<K>,
-    /// The key was in no flight when this was the id of the shard's last one.
+    /// The shard's last flight id when the key was found in no flight.
     absent_since: Option<u64>,
     label: Option<Arc<str>>,
-    /// When it entered, if results linger.
+    /// The time at which it began to enter, if results linger.
     now: Option<Instant>,
-    /// Of the last leader, if the caller claims a vacant lead: kept to be dropped after unlocking.
+    /// The last leader's failure, if the caller claims a vacant lead. Kept here to be dropped after unlocking.
     failure: Failure<T, E>,
-    /// Lingering results of its key that will not do any more, kept likewise.
+    /// Lingering results of its key that have expired or are too old, kept here for the same reason.
     expired: Vec<LingeringResult<K, T, E>>,
 }
 
 impl<K, T, E> Flights<K, T, E> {
     /// Joins the flight for `key`, or takes the lead of a new one.
     ///
-    /// User code here: `Q: Eq` under the shard's lock, before anything has changed, and `Q::to_owned` and the label
-    /// under none. If one of them panics, or calls this coalescer again, no flight is harmed.
+    /// User code here: `Q: Eq` under the shard's lock, before anything has changed; `Q::to_owned` and the label under
+    /// no lock. If one of them panics, no flight is harmed; nor if one of the latter two calls this coalescer again.
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
     pub(crate) fn enter<Q>(&self, mode: WaitMode, hash: u64, key: &Q, options: &CallOptions<'_>) -> Entry<'_, K, T, E>
@@ -100,8 +100,8 @@ impl<K, T, E> Flights<K, T, E> {
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let shard = self.table.shard(hash);
-        // The usual case, short and apart: there is probably nothing for this key, and then there is nothing. The key is
-        // made under no lock.
+        // The usual case, short and apart: there is probably no flight for this key, and then certainly none. The key
+        // is made under no lock.
         if !shard.probably_absent(hash) {
             return self.enter_found(None, mode, hash, key, options);
         }
@@ -113,7 +113,7 @@ impl<K, T, E> Flights<K, T, E> {
         Entry::Lead(self.begin(&mut locked, shard, hash, owned, sync::this_thread()))
     }
 
-    /// The same where there may be a flight, or a result that lingers. The shard may be locked and the key made already.
+    /// The same where there may be a flight or a lingering result. The shard may already be locked, and the key made.
     #[inline(never)]
     fn enter_found<'a, Q>(
         &'a self,
@@ -147,7 +147,7 @@ impl<K, T, E> Flights<K, T, E> {
         attempt.enter(locked)
     }
 
-    /// Begins a flight for a key that is in none.
+    /// Begins a flight for a key that has none.
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
     fn begin<'a>(
@@ -179,7 +179,7 @@ impl<'a, Q, K, T, E> Attempt<'a, '_, Q, K, T, E>
 where
     Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
 {
-    /// Looks, makes what is needed under no lock, and looks again, until it is in.
+    /// Looks, makes what is needed under no lock, and looks again, until it has entered.
     fn enter(&mut self, mut ahead: Option<ShardGuard<'a, K, T, E>>) -> Entry<'a, K, T, E> {
         loop {
             let mut locked = ahead.take().unwrap_or_else(|| self.shard.lock());
@@ -200,14 +200,14 @@ where
         }
     }
 
-    /// One look under the shard's lock: the part that the caller plays, or what it needs first.
+    /// One look under the shard's lock: the caller's role, or what it needs first.
     fn look(&mut self, locked: &mut Shard<K, T, E>) -> Result<Entry<'a, K, T, E>, Needs> {
         if locked.closed {
             locked.counters.closed += 1;
             return Ok(refused(CallError::Closed));
         }
         let thread = sync::this_thread();
-        // Another caller may have taken the lead while the key was made; if the shard has begun no flight, none has.
+        // Another caller may have taken the lead while the key was made. If the shard has begun no flight, none has.
         let unchanged = also_if!(LeadsUnseen, self.absent_since == Some(locked.last_id()));
         if self.absent_since.is_none() || !unchanged {
             if let Some((record, counters)) = locked.find(self.hash, self.key) {
@@ -252,7 +252,8 @@ where
         #[cfg(sync_coalesce_shuttle)]
         models::lose_slot(Fault::MakesSlotAgain, record);
         let slot = Arc::clone(record.slot.get_or_insert_with(|| Arc::new(Slot::new(leader.number))));
-        // A wait that comes later is checked when it comes, unless it is clear by now: this thread leads the flight.
+        // A wait that begins later is checked then, unless it is certain now that it would close a cycle: this thread
+        // leads the flight.
         let is_checked = self.mode == WaitMode::Now || self.mode == WaitMode::AfterBatch && leader == thread;
         let edge = if is_checked && graph::leads_something() {
             if self.label.is_none() && self.flights.settings.key_label.is_some() {

@@ -7,21 +7,21 @@ faults! {
     pub(crate) enum Fault {
         /// The end of a flight wakes nobody.
         WakesNobody,
-        /// The end of a flight is told to the followers in one lane only.
+        /// The end of a flight notifies the followers in one lane only.
         WakesOneLane,
         /// A state is set in one lane only.
         SetsOneLane,
         /// The leader looks for followers before it takes the lock, and publishes nothing if it saw none.
         #[cfg(sync_coalesce_shuttle)]
         LooksForFollowersTooSoon,
-        /// A caller that has made its key leads, whoever leads by then.
+        /// A caller that has made its key leads, even if another one leads by then.
         LeadsUnseen,
-        /// A flight that ends takes others with it out of the filter.
+        /// A flight that ends removes others from the filter too.
         FilterLosesOthers,
         /// Each follower makes a slot of its own.
         #[cfg(sync_coalesce_shuttle)]
         MakesSlotAgain,
-        /// The result is out while the flight can still be joined.
+        /// The result is published while the flight can still be joined.
         #[cfg(sync_coalesce_shuttle)]
         PublishesBeforeRemoving,
         /// A flight whose closure panicked is left as it is.
@@ -30,27 +30,27 @@ faults! {
         /// A batch waits for what others lead before it has run its own closure.
         #[cfg(sync_coalesce_shuttle)]
         WaitsWhileClaiming,
-        /// A pool thread that is told to look whether it is to end does not look.
+        /// A pool thread ends at an empty message without checking whether it has to.
         EndsUnasked,
-        /// A pool thread that is one too many goes on when its job is done.
+        /// A pool thread beyond the limit goes on when its job is done.
         SpareStays,
         /// The first ticket of a flight comes after the flight is known to be detached.
         #[cfg(sync_coalesce_shuttle)]
         FirstTicketIsLate,
-        /// A flight that waits for a thread and is thrown away is left as it is.
+        /// A queued flight that is dropped is left as it is.
         DroppedJobEndsNothing,
-        /// A flight that is cancelled before it waits for a thread is queued all the same.
+        /// A flight that is cancelled before it is queued is still queued.
         QueuesWhatWasCancelled,
-        /// A closure that was cancelled while it waited for a thread is run all the same.
+        /// A closure that was cancelled while it was queued still runs.
         RunsWhatWasCancelled,
-        /// A pool thread that takes the lead of a detached flight is not written into the graph.
+        /// A pool thread that takes the lead of a detached flight is not written into the leader cell.
         DetachedUnnamed,
         /// A panic in a batch's closure ends one of its flights and leaves the others as they are.
         #[cfg(sync_coalesce_shuttle)]
         PanicReleasesOne,
         /// A lead that goes away unrun is left as it is.
         AbandonedLeadEndsNothing,
-        /// The end of a flight removes what is there under its key, whosever it is.
+        /// The end of a flight removes whichever flight is there under its key.
         RemovesByKey,
         /// A forgotten flight loses its slot.
         ForgetLosesSlot,
@@ -59,38 +59,38 @@ faults! {
         PublishesTwice,
         /// A coalescer that was closed lets calls in.
         StaysOpen,
-        /// Closing leaves those alone who follow a flight that was forgotten before.
+        /// Closing leaves the followers of unlinked flights waiting.
         CloseMissesUnlinked,
-        /// The end of a closure is told between the look and the sleep of one who drains.
+        /// The end of a closure notifies between the check and the sleep of a caller that drains.
         TellsDrainUnlocked,
-        /// A lead that is offered is told to nobody.
+        /// An offered lead notifies nobody.
         OffersToNobody,
-        /// A follower that is awake takes the lead without a look whether it is still free.
+        /// A follower that is awake claims the lead without checking that it is still vacant.
         LeadsWithoutLooking,
-        /// A lead that was vacant stays vacant when it is taken.
+        /// A vacant lead stays vacant when it is claimed.
         LeadStaysVacant,
         /// A follower leads although its deadline has passed.
         LeadsLate,
-        /// A follower that leaves while the lead is vacant tells no other.
+        /// A follower that leaves while the lead is vacant notifies no other.
         LeaverKeepsLead,
         /// The last follower leaves a flight behind that nobody leads.
         LastLeavesEntry,
-        /// A cancelled flight whose lead was vacant is never taken away.
+        /// A cancelled flight whose lead was vacant is never removed.
         CancelLeavesVacantFlight,
         /// The lead is offered though all followers are deferred.
         ElectsTheDeferred,
-        /// An deferred follower that runs alone is not counted if its flight has ended meanwhile.
+        /// A deferred follower that runs alone is not counted if its flight has ended meanwhile.
         RunsUncounted,
-        /// The last follower that could lead leaves, and the deferred ones are not told.
+        /// The last follower that could lead leaves, and the deferred ones get no result.
         #[cfg(sync_coalesce_shuttle)]
         DeferredAreForgotten,
         /// A follower that ran out of patience runs alone although the lead is vacant.
         ImpatientShunsLead,
-        /// A follower that ran out of time does not look for the result again under the shard's lock.
+        /// A follower whose deadline has passed does not check for a result again under the shard's lock.
         LeavesBlindly,
         /// A flight that has ended still has a leader in the graph.
         LeaderOutlivesFlight,
-        /// An elected thread is not written into the graph.
+        /// An elected thread is not written into the leader cell.
         ElectedUnnamed,
         /// A follower that leaves early stays in the graph.
         #[cfg(sync_coalesce_shuttle)]

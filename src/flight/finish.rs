@@ -1,8 +1,8 @@
-//! How a flight ends. The one place that ends it.
+//! How a flight ends: the one place that ends it.
 //!
-//! In one section under the shard's lock, the flight is taken out and its result published, so a caller finds the flight
-//! without a result, or no flight. What is left to do when the lock is released is collected in an [`AfterUnlock`], whose
-//! [`run`](AfterUnlock::run) does it in the one right order.
+//! In one section under the shard's lock, the flight is taken out and its result is published. So a caller finds either
+//! a flight without a result, or no flight. What is left to do once the lock is released is collected in an
+//! [`AfterUnlock`], whose [`run`](AfterUnlock::run) does it in the one right order.
 
 use std::time::Duration;
 
@@ -26,24 +26,24 @@ use crate::wait::graph;
 #[must_use = "followers sleep until it is run"]
 pub(super) struct AfterUnlock<K, T, E> {
     pub(super) wakeup: Option<Wakeup<T, E>>,
-    /// Somebody drains, and a closure has ended.
+    /// A closure has ended, and a caller drains.
     pub(super) drained: bool,
-    /// Results that linger no longer.
+    /// Lingering results that have expired.
     pub(super) expired: Vec<LingeringResult<K, T, E>>,
     pub(super) key: Option<K>,
 }
 
 impl<'a, K, T, E> FlightRef<'a, K, T, E> {
-    /// Offers the lead if the policy elects and somebody waits; else ends the flight with `completion`. Returns how many
-    /// followers were released, and the key, to be dropped under no lock.
+    /// Offers the lead if the policy elects and a follower waits; otherwise ends the flight with `completion`. Returns
+    /// how many followers were released, and the key, to be dropped under no lock.
     ///
-    /// A lead that was not run was not observed either, so neither is its end: then there is no `ran_for`.
+    /// `ran_for` is `None` for a lead that was not run: its beginning was not observed, so its end is not either.
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
     pub(super) fn finish(self, completion: &Completion<T, E>, ran_for: Option<Duration>) -> (u64, Option<K>) {
         let FlightRef { flights, shard, hash, id } = self;
-        // The policy is user code. This thread still leads, so what it asks here is refused where it would wait for
-        // itself.
+        // The policy is user code. This thread still leads, so a call that it makes here is refused if it would wait
+        // for itself.
         let elections = flights.settings.elections(completion);
         let linger = &flights.settings.linger;
         let lingers = if linger.is_on() { linger.span(completion, sync::now()) } else { None };
@@ -51,11 +51,11 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         if models::finishes_wrongly(self, completion) {
             return (0, None);
         }
-        // Nothing until the return is a wait, so from here on this thread need not be checked as a leader.
+        // There is no wait between here and the return, so this thread need not count as a leader any more.
         graph::end_lead();
         let mut locked = shard.lock();
         let drained = locked.count_end(completion);
-        // The usual case, short and apart: nobody has followed, and nothing is kept.
+        // The usual case, short and apart: nobody has followed, and the result does not linger.
         let lone = if lingers.is_some() { None } else { locked.remove_lone(hash, id) };
         let (followers, key) = if lone.is_some() {
             drop(locked);
@@ -71,7 +71,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         (followers, key)
     }
 
-    /// The same where somebody followed, or the result is to be kept.
+    /// The same where somebody followed, or the result lingers.
     #[inline(never)]
     fn finish_followed(
         self,
@@ -107,7 +107,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
 
 impl<K, T, E> Shard<K, T, E> {
     /// Offers the lead of this flight, if a follower waits for it and no more than `elections` runs have followed the
-    /// first. If all who could claim it leave instead, `failure` is the result.
+    /// first. If all followers that could claim it leave instead, `failure` is the result.
     pub(super) fn offer_lead(
         &mut self,
         hash: u64,
@@ -116,13 +116,13 @@ impl<K, T, E> Shard<K, T, E> {
         failure: impl FnOnce() -> Shared<T, E>,
     ) -> Option<AfterUnlock<K, T, E>> {
         if elections == 0 {
-            return None; // as below, without a look into the table
+            return None; // the same answer as below, without a look into the table
         }
         let slot = self.record(hash, id)?.0.offer_lead(elections, failure)?;
         Some(AfterUnlock { wakeup: Some(Wakeup::one(slot)), ..AfterUnlock::nothing() })
     }
 
-    /// Takes this flight out, publishes its result, and counts for all its followers. The mark is the last one before
+    /// Takes this flight out, publishes its result, and counts for all its followers. Also returns the last mark before
     /// the flight began.
     pub(super) fn finish(
         &mut self,
@@ -136,8 +136,8 @@ impl<K, T, E> Shard<K, T, E> {
         (AfterUnlock { wakeup, key, ..AfterUnlock::nothing() }, record.mark)
     }
 
-    /// Gives the followers of an unlinked flight a result that is not its leader's, and tells the leader's closure. A
-    /// flight whose lead was vacant ends here, for nobody is left to end it.
+    /// Gives the followers of an unlinked flight a result that is not its leader's, and marks the flight as cancelled
+    /// for the leader's closure to see. A flight whose lead was vacant ends here, because nobody is left to end it.
     pub(super) fn release_followers(&mut self, id: u64, result: impl FnOnce() -> Shared<T, E>) -> AfterUnlock<K, T, E> {
         let Some(record) = self.unlinked.get_mut(&id) else { return AfterUnlock::nothing() };
         record.cancelled = true;
@@ -160,13 +160,13 @@ impl<K, T, E> AfterUnlock<K, T, E> {
         Self { wakeup: None, drained: false, expired: Vec::new(), key: None }
     }
 
-    /// How many followers have the result.
+    /// How many followers get the result.
     fn followers(&self) -> u64 {
         self.wakeup.as_ref().map_or(0, Wakeup::followers)
     }
 
-    /// Does it: wakes whoever waits in the flight, then whoever drains, and drops what lingers no longer. Last, for it is
-    /// the user's code, comes the key, which is returned to be dropped where its panic belongs.
+    /// Does it, in this order: notifies the flight's followers, notifies callers that drain, drops expired results. The
+    /// key comes last, because dropping it is user code. It is returned, to be dropped where its panic belongs.
     pub(super) fn run(self, _: Unlocked, flights: &Flights<K, T, E>) -> (u64, Option<K>) {
         let followers = self.followers();
         flights.following.give_back(followers);

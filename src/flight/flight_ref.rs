@@ -1,4 +1,4 @@
-//! [`FlightRef`]: which flight, and where its record is.
+//! [`FlightRef`]: a flight's identity, and where its record is.
 
 use super::flights::Flights;
 use super::table::lock::ShardLock;
@@ -21,7 +21,7 @@ impl<K, T, E> Clone for FlightRef<'_, K, T, E> {
 impl<K, T, E> Copy for FlightRef<'_, K, T, E> {}
 
 impl<'a, K, T, E> FlightRef<'a, K, T, E> {
-    /// The flight's name where people read it.
+    /// The flight's name, for people to read.
     pub(super) fn name(&self) -> FlightId<'a> {
         FlightId { coalescer: self.flights.settings.name.as_deref(), number: self.id }
     }

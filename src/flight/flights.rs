@@ -10,7 +10,7 @@ use crate::wait::bound::Bound;
 pub(crate) struct Flights<K, T, E> {
     pub(super) table: Table<K, T, E>,
     pub(crate) settings: Settings<K, T, E>,
-    /// The marks given out so far.
+    /// The number of marks given out so far.
     marks: AtomicU64,
     pub(super) following: Bound,
     pub(super) impatient: Bound,
@@ -30,10 +30,10 @@ impl<K, T, E> Flights<K, T, E> {
         }
     }
 
-    /// Flights begun up to now are older than this.
+    /// A mark of this moment: flights that began before it are older.
     pub(crate) fn mark(&self) -> Mark {
-        // Release, and Acquire in `last_mark`: what was done before the mark is seen by the closures of flights begun
-        // after it.
+        // Release here, Acquire in `last_mark`: the closures of flights that begin after the mark see everything that
+        // was done before it.
         Mark(self.marks.fetch_add(1, Ordering::AcqRel) + 1)
     }
 

@@ -25,32 +25,32 @@ use crate::wait::limits::WaitLimits;
 pub(crate) struct Follower<'a, K, T, E> {
     flight: FlightRef<'a, K, T, E>,
     slot: Arc<Slot<T, E>>,
-    /// How many followers there were when it joined: it says in which lane it sleeps.
+    /// How many followers there were when it joined. It picks the lane.
     seat: usize,
     /// In the wait-for graph, if this thread leads something.
     edge: Option<WaitEdge>,
 }
 
-/// What came of waiting.
+/// How a wait ended.
 pub(crate) enum Waited<'a, K, T, E> {
     Over(Outcome<T, E>),
     /// The follower was elected, or found the lead vacant.
     Lead(LeaderGuard<'a, K, T, E>),
-    /// It has left, and its closure is to run uncoalesced.
+    /// It has left, and runs its closure uncoalesced.
     Impatient,
 }
 
-/// What became of a follower that reached a limit.
+/// What happened to a follower that reached a limit.
 enum LeaveOutcome<'a, K, T, E> {
     Ended(Shared<T, E>),
     Lead(LeaderGuard<'a, K, T, E>),
     Left,
-    /// Too many others run their own work, so this one has to stay.
+    /// Too many other callers run their own work, so this one has to stay.
     Stays,
 }
 
 impl<'a, K, T, E> Follower<'a, K, T, E> {
-    /// For a caller that is counted in the flight's record.
+    /// For a caller that the flight's record already counts.
     pub(super) fn new(
         flight: FlightRef<'a, K, T, E>,
         slot: Arc<Slot<T, E>>,
@@ -60,18 +60,18 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         Self { flight, slot, seat, edge }
     }
 
-    /// Comes to wait after it was deferred, and can be elected from now on; or says which cycle the wait would close.
+    /// Stops being deferred, and can be elected from now on; or returns the cycle that the wait would close.
     pub(super) fn start_waiting(&mut self, label: impl FnOnce() -> Option<Arc<str>>) -> Result<(), Chain> {
         if graph::leads_something() {
             let label = label().unwrap_or_else(|| self.flight.name().to_string().into());
-            // It has its place among the followers already.
+            // It already has its place among the followers.
             self.edge = WaitEdge::enter(sync::this_thread().number, &self.slot.leader, label, || true)?;
         }
         self.change_record(|record, _| record.deferred -= 1);
         Ok(())
     }
 
-    /// Leaves its place to a ticket: which flight it is in, and where.
+    /// Hands its place over to a ticket: the flight, and its slot.
     pub(super) fn into_ticket(self) -> (FlightRef<'a, K, T, E>, Arc<Slot<T, E>>) {
         (self.flight, self.slot)
     }
@@ -87,15 +87,15 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
             self.flight.flights.following.give_back(1);
         }
         if bypasses {
-            // Also where the flight has ended meanwhile.
+            // Also if the flight has ended meanwhile.
             step!(RunsUncounted, self.flight.shard.lock().counters.impatient += 1);
         }
     }
 
-    /// Changes what the record of its flight says of this follower, unless the flight has ended: then it says nothing.
+    /// Changes the entry of this follower in its flight's record. If the flight has ended, there is none.
     ///
-    /// Nobody is to be notified, even if the lead is vacant: it is offered only while a follower waits in the slot, this
-    /// one does not, and the last one to leave ends the flight.
+    /// Nobody has to be notified, even if the lead is vacant: a lead is offered only while a follower waits in the
+    /// slot. This one does not, and the last one that does ends the flight when it leaves.
     fn change_record(&self, change: impl FnOnce(&mut Record<T, E>, &mut Stats)) -> bool {
         let mut locked = self.flight.shard.lock();
         if matches!(self.slot.state(), SlotState::Ended(_)) {
@@ -158,7 +158,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         Some(lead)
     }
 
-    /// Claims the lead, which is vacant and stays so as long as the shard is locked. The failure is to be dropped after
+    /// Claims the lead, which is vacant and stays so while the shard is locked. The failure must be dropped after
     /// unlocking.
     fn claim_lead(&self, locked: &mut Shard<K, T, E>) -> Option<Claimed<'a, K, T, E>> {
         let (record, counters) = locked.record(self.flight.hash, self.flight.id)?;
@@ -168,8 +168,8 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         Some(self.flight.claim_lead(record, counters, sync::this_thread()))
     }
 
-    /// Leaves, or takes what came in the meantime: a result, or a vacant lead if there is still time. The shard's lock,
-    /// which publishing takes too, settles which of these it was.
+    /// Leaves; or takes what came in the meantime, a result, or a vacant lead if there is still time. Publishing takes
+    /// the shard's lock too, so under it there is no doubt which of these it is.
     fn leave(&mut self, joined: Instant, deadline_passed: bool) -> LeaveOutcome<'a, K, T, E> {
         let FlightRef { flights, shard, .. } = self.flight;
         let mut locked = shard.lock();
@@ -202,8 +202,9 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         LeaveOutcome::Left
     }
 
-    /// Takes this follower off the record. One that leaves a vacant lead may be the one that was notified of it, so it
-    /// notifies another; the last one that could claim it ends the flight with the last failure, for those deferred.
+    /// Takes this follower off the record. A follower that leaves while the lead is vacant may be the one that was
+    /// notified, so it notifies another. The last one that waits ends the flight with the last failure, for the
+    /// deferred followers.
     fn leave_record(
         &self,
         locked: &mut Shard<K, T, E>,
@@ -242,7 +243,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         }
     }
 
-    /// Reports that it waits no longer; says how long it waited.
+    /// Notifies the observers that it has left. Returns how long it waited.
     fn observe_left(&self, joined: Instant, reason: LeaveReason) -> std::time::Duration {
         let waited = sync::now().saturating_duration_since(joined);
         let left = FollowerLeft { waited, reason };

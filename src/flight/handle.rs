@@ -1,17 +1,17 @@
-//! What a closure is told about the flight that it runs for.
+//! [`FlightHandle`]: what a closure can ask about the flight that it runs for.
 
 use std::fmt;
 
 use super::flight_ref::FlightRef;
 use super::table::record::Record;
 
-/// The flight that a closure runs for, as its own closure sees it.
+/// The flight that a closure runs for, as the closure sees it.
 ///
-/// A long closure can ask between two steps whether anybody still wants the result.
+/// A long closure can ask between two steps whether anybody still wants its result.
 ///
 /// # Blocking
 ///
-/// Both questions take the lock of one shard for an instant, so ask between steps and not in a tight loop.
+/// Both questions take the lock of one shard for an instant. Ask between steps, not in a tight loop.
 pub struct FlightHandle<'a, K, T, E> {
     pub(super) flight: Option<FlightRef<'a, K, T, E>>,
 }
@@ -21,7 +21,7 @@ impl<'a, K, T, E> FlightHandle<'a, K, T, E> {
         Self { flight: Some(flight) }
     }
 
-    /// For a closure that runs without one.
+    /// For a closure that runs without a flight.
     pub(super) fn none() -> Self {
         Self { flight: None }
     }
@@ -32,8 +32,8 @@ impl<'a, K, T, E> FlightHandle<'a, K, T, E> {
         self.ask(|record| record.followers).unwrap_or(0)
     }
 
-    /// Whether the flight was cancelled or the coalescer closed: the followers have gone, and no new caller will join.
-    /// The leader's own caller still gets what the closure returns. False in a bypassed call.
+    /// Whether the flight was cancelled or the coalescer closed. Then the followers have gone, and no new caller can
+    /// join; the leader's own caller still gets what the closure returns. False in a bypassed call.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.ask(|record| record.cancelled).unwrap_or(false)

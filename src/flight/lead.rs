@@ -16,7 +16,8 @@ use crate::stats::Stats;
 use crate::sync::{self, Instant, ThreadToken, step};
 use crate::wait::graph;
 
-/// The lead of a flight: whoever holds it owes the followers a result. However it goes away, the flight ends.
+/// The lead of a flight, and with it the obligation to give the followers a result. However it goes away, the flight
+/// ends.
 pub(crate) struct LeaderGuard<'a, K, T, E> {
     flight: FlightRef<'a, K, T, E>,
 }
@@ -25,14 +26,14 @@ pub(crate) struct LeaderGuard<'a, K, T, E> {
 pub(super) type Claimed<'a, K, T, E> = (LeaderGuard<'a, K, T, E>, Failure<T, E>);
 
 impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
-    /// For the thread that is in the flight's record as its leader.
+    /// For the thread that the flight's record names as its leader.
     #[inline]
     pub(super) fn new(flight: FlightRef<'a, K, T, E>) -> Self {
         graph::begin_lead();
         Self { flight }
     }
 
-    /// Runs the closure and shares its completion. A panic in the closure goes on to the caller.
+    /// Runs the closure and shares its result. A panic in the closure goes on to the caller.
     #[expect(clippy::inline_always, reason = "or the outcome goes through memory twice, a thirtieth of a lone call")]
     #[inline(always)]
     pub(crate) fn run(self, run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>) -> Outcome<T, E> {
@@ -46,7 +47,7 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
             resume_unwind(payload);
         }
         let outcome = Outcome { result: completion.into_result_or_resume(), role: Role::Leader { followers } };
-        // Not at the end of the scope: the compiler forgets a value that is on its way out when a later Drop panics.
+        // Not at the end of the scope: the compiler leaks a value that is being returned if a later Drop panics.
         drop(key);
         outcome
     }
@@ -58,7 +59,7 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
         self.run(|flight| super::completion::attempt(|| work(flight), cost))
     }
 
-    /// Tells the observers that the closure is about to run, and says when that is, if there are any.
+    /// Notifies the observers that the closure is about to run. Returns the time of that, if there are any.
     #[inline]
     pub(super) fn begin(&self) -> Option<Instant> {
         self.flight.flights.settings.is_observed().then(|| self.observe_begin())
@@ -66,24 +67,25 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
 
     fn observe_begin(&self) -> Instant {
         self.flight.flights.settings.observe(|observer| observer.led(&self.flight.name()));
-        // Neither the observers' own time nor that of waking the followers is the closure's.
+        // The observers' own time is not the closure's.
         sync::now()
     }
 
-    /// Ends the flight with this completion: how many followers were released, and the key, to be dropped under no lock.
+    /// Ends the flight with this completion. Returns how many followers were released, and the key, to be dropped under
+    /// no lock.
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
     pub(super) fn finish(self, completion: &Completion<T, E>, ran_for: Option<Duration>) -> (u64, Option<K>) {
         self.into_flight().finish(completion, ran_for)
     }
 
-    /// Leaves the lead to another thread, which takes it over.
+    /// Gives the lead up to a pool thread, which takes it over.
     pub(super) fn hand_to_pool(self) -> FlightRef<'a, K, T, E> {
         graph::end_lead();
         self.into_flight()
     }
 
-    /// From here on the caller owes what this guard owed.
+    /// From here on, the caller has this guard's obligation.
     #[inline]
     fn into_flight(self) -> FlightRef<'a, K, T, E> {
         let flight = self.flight;
@@ -110,10 +112,10 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
 }
 
 impl<K, T, E> Drop for LeaderGuard<'_, K, T, E> {
-    /// A guard that was not run, or lost on the way by a fault of ours, must not leave its followers waiting.
+    /// A guard that was not run, or was lost through a fault of ours, must not leave its followers waiting.
     fn drop(&mut self) {
         let abandoned = Completion::Panicked { message: "it left without a result".into(), payload: Box::new(()) };
-        // It may be during a panic that this is dropped, and a second one would end the process.
+        // This may be dropped during a panic, and a second panic would end the process.
         step!(AbandonedLeadEndsNothing, {
             let (_, key) = self.flight.finish(&abandoned, None);
             catch_panic(|| drop(key));

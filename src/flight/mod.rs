@@ -1,4 +1,5 @@
-//! The protocol: who leads, who follows, and how a flight ends. `README.md` beside this file tells it step by step.
+//! The protocol: who leads, who follows, and how a flight ends. `README.md` in this folder tells it step by step, and
+//! begins with a glossary.
 //!
 //! The protocol is [`enter`], [`lead`], [`finish`] and [`follow`]; [`call`] puts them together for a single call.
 

@@ -1,4 +1,4 @@
-//! What is fixed for all flights of a coalescer, and the user code among it.
+//! [`Settings`]: what is fixed for all flights of a coalescer, including the user's callbacks.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::observe::Observer;
 use crate::panic::catch_panic;
 use crate::policy::{OnDeadlock, OnFailure, OnOverflow};
 
-/// A policy for failures of one kind, told what failed.
+/// A policy for failures of one kind.
 pub(crate) enum Policy<F: ?Sized> {
     Always(OnFailure),
     Ask(Box<F>),
@@ -62,7 +62,7 @@ impl<K, T, E> Settings<K, T, E> {
         }
     }
 
-    /// How many runs may follow the first, after a run that ended like this. A policy that panics shares.
+    /// How many runs may follow the first, after a run with this completion. If the policy panics, 0.
     #[inline]
     pub(super) fn elections(&self, completion: &Completion<T, E>) -> u32 {
         if matches!(completion, Completion::Value { .. }) { 0 } else { self.elections_after_failure(completion) }
@@ -79,7 +79,8 @@ impl<K, T, E> Settings<K, T, E> {
         on_failure.times()
     }
 
-    /// Tells the observers, one after the other. A panic in one of them harms nobody, the others included.
+    /// Notifies the observers, one after the other. A panic in one of them is caught, and the others are still
+    /// notified.
     #[inline]
     pub(super) fn observe(&self, event: impl Fn(&dyn Observer)) {
         for observer in &self.observers {

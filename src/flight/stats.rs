@@ -1,4 +1,4 @@
-//! What is told of all flights.
+//! Counters and snapshots over all shards.
 
 use super::flights::Flights;
 use crate::stats::{FlightInfo, Stats};

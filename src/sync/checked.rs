@@ -1,8 +1,8 @@
-//! The model checker's locks, threads, statics and thread-locals, and a condition variable and a clock that do what it
-//! does not: waits that end for no reason, and time that passes.
+//! The model checker's locks, threads, statics and thread-locals; and a condition variable and a clock of our own, for
+//! what it lacks: spurious wake-ups, and time that passes.
 //!
-//! All threads of an execution run on one thread of the system, by turns, and change over only in calls to the model
-//! checker. So what is kept here in plain cells, and never across such a call, needs no lock.
+//! All threads of an execution run in turns on one thread of the system, and switch only in calls to the model checker.
+//! So plain cells here need no lock, as long as nothing is borrowed across such a call.
 
 mod channel;
 
@@ -23,14 +23,14 @@ pub(crate) use self::channel::{Receiver, Sender, bounded, ready, unbounded};
 use super::{Faults, Instant, faults};
 
 faults! {
-    /// What goes wrong in the system, and so must break nothing of ours.
+    /// Faults of the system, which must break nothing of ours.
     pub(crate) enum Trouble {
-        /// There is no thread to be had, now and then.
+        /// Now and then, no thread can be started.
         NoThread,
     }
 }
 
-/// A `static` that begins anew with each execution.
+/// A `static` that is initialised again for each execution.
 macro_rules! global {
     ($(#[$attribute:meta])* static $name:ident: $kind:ty = $value:expr;) => {
         ::shuttle::lazy_static! {
@@ -69,8 +69,8 @@ impl<S> Mutex<S> {
 
 /// A lock and the condition variable that goes with it.
 ///
-/// The model checker's own condition variable knows no time and no waking for no reason, so this is one of ours, made
-/// of its parking.
+/// The model checker's own condition variable has no timeouts and no spurious wake-ups, so this one is ours, built on
+/// its parking.
 pub(crate) struct Monitor<S> {
     state: shuttle::sync::Mutex<S>,
     asleep: Asleep,
@@ -78,7 +78,7 @@ pub(crate) struct Monitor<S> {
 
 pub(crate) type MonitorGuard<'a, S> = shuttle::sync::MutexGuard<'a, S>;
 
-/// Those who sleep. Who is no longer among them has been woken.
+/// The sleepers. One that is no longer among them has been woken.
 #[derive(Default)]
 struct Asleep(std::sync::Mutex<Vec<Sleeper>>);
 
@@ -110,24 +110,24 @@ impl<S> Monitor<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sleeps until notified or until `deadline`; half of the sleepers may also wake for no reason.
+    /// Sleeps until notified or until `deadline`. Half of the sleepers may also wake up spuriously.
     pub(crate) fn wait<'a>(&'a self, guard: MonitorGuard<'a, S>, deadline: Option<Instant>) -> MonitorGuard<'a, S> {
         let number = SLEPT.replace(SLEPT.get() + 1);
         let sleeper = Sleeper { number, thread: shuttle::thread::current() };
         let light = one_in(2);
-        // Unlocking lets others go on before it takes effect and not after it, so nobody comes between these two.
+        // Unlocking lets others run before it takes effect and not after it, so no thread runs between these two.
         drop(guard);
         self.asleep.visit(|asleep| asleep.push(sleeper));
         while self.asleep.has(number) {
             if let Some(deadline) = deadline {
-                // To the model checker this thread can run, so it is never the one that nobody wakes.
+                // To the model checker this thread can run, so it is never reported as a deadlock.
                 if has_passed(deadline) || light && one_in(4) {
                     self.asleep.leave(number);
                 } else {
                     give_way();
                 }
             } else {
-                // The model checker ends this for no reason as long as another thread can run: if none can, it is a
+                // The model checker may end this spuriously as long as another thread can run. If none can, it is a
                 // deadlock.
                 shuttle::thread::park();
                 if light {

@@ -1,11 +1,11 @@
-//! What a thread asks of this folder, counted in tests: costs that are exact, where times are not.
+//! The operations of this folder, counted per thread in tests: costs that are exact, where times are not.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Locks of shards and of the graph of waits.
+    /// Locks of shards and of the wait-for graph.
     pub(crate) locks: u32,
     /// Locks of slots.
     pub(crate) monitors: u32,
@@ -24,7 +24,7 @@ pub(super) fn add(one: impl FnOnce(&mut Counts)) {
     COUNTS.set(counts);
 }
 
-/// What this thread asks for while `work` runs.
+/// The operations of this thread while `work` runs.
 pub(crate) fn during<R>(work: impl FnOnce() -> R) -> (R, Counts) {
     let before = COUNTS.replace(Counts::default());
     let result = work();

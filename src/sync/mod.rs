@@ -35,15 +35,15 @@ pub(crate) use self::planted::{Faults, also_if, faults, is_planted, only_if, ste
 #[cfg(not(sync_coalesce_shuttle))]
 pub(crate) use self::system::*;
 
-/// The thread that this is.
+/// The identity of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ThreadToken {
     pub(crate) id: ThreadId,
-    /// The same as a number that is not 0, which fits into an atomic.
+    /// The same as a number other than 0, which fits into an atomic.
     pub(crate) number: u64,
 }
 
-/// This thread, remembered: `std::thread::current()` counts a reference up and down each time.
+/// This thread. It is cached, because `std::thread::current()` counts a reference up and down each time.
 #[inline]
 pub(crate) fn this_thread() -> ThreadToken {
     global! {
@@ -59,17 +59,17 @@ pub(crate) fn this_thread() -> ThreadToken {
     })
 }
 
-/// How many threads can run at once here; asked of the system once, which reads files to answer.
+/// How many threads can run at once here. The system is asked only once, because it reads files to answer.
 pub(crate) fn parallelism() -> NonZeroUsize {
-    // Two threads may both ask, and neither waits for the other.
+    // Two threads may both ask, without waiting for each other.
     static PARALLELISM: OnceNonZeroUsize = OnceNonZeroUsize::new();
     PARALLELISM.get_or_init(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
 }
 
 /// Declares a place, one per thread, where a value waits between two uses.
 ///
-/// The value is taken out whole: who re-enters on the same thread finds the place empty, and a panic in between loses
-/// the spare value and nothing else. While the thread is being torn down the place is always empty.
+/// The value is taken out as a whole: code that re-enters on the same thread finds the place empty, and a panic in
+/// between loses the spare value and nothing else. While the thread is being torn down, the place is always empty.
 macro_rules! spare_per_thread {
     ($(#[$attribute:meta])* $place:ident: $kind:ty) => {
         $(#[$attribute])*
@@ -84,7 +84,7 @@ macro_rules! spare_per_thread {
                 SPARE.try_with(visit).ok()
             }
 
-            /// The spare value, which is then no longer there.
+            /// Takes the spare value out.
             fn take() -> Option<$kind> {
                 Self::with(::std::cell::Cell::take).flatten()
             }

@@ -1,4 +1,4 @@
-//! Threads that come late, for `ci/noise`.
+//! Threads that are late, for `ci/noise`.
 
 use std::env;
 use std::hash::{DefaultHasher, Hasher};
@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// A test of many calls is not to take for ever.
+/// Bounds what a test of many calls takes.
 const MOST: u64 = 400;
 
-/// Sleeps up to 30 ms, one time in two; another number in `SYNC_COALESCE_NOISE` has it sleep at other times.
+/// Sleeps up to 30 ms, every second time on average. Another number in `SYNC_COALESCE_NOISE` makes other calls sleep.
 pub(crate) fn noise() {
     static SEED: LazyLock<u64> = LazyLock::new(|| {
         let seed = env::var("SYNC_COALESCE_NOISE").ok();

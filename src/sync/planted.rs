@@ -1,15 +1,16 @@
-//! Faults that the model checks plant, to see that they would notice.
+//! Planting faults, to see that the model checks notice them.
 //!
-//! Each room lists its own by [`faults!`], and names one at the step that it breaks, first on the line, by one of three
-//! macros. Outside the model checker each of them is the plain step or condition.
+//! Each room lists its own faults with [`faults!`], and names each at the step that it breaks, first on the line, with
+//! one of three macros. Outside the model checker, each of them is the plain step or condition.
 
-/// A list of faults, whose members are told apart by name.
+/// A list of faults, which are identified by name.
 pub(crate) trait Faults: Copy {
     #[cfg(sync_coalesce_shuttle)]
     fn name(self) -> &'static str;
 }
 
-/// Declares the faults of one room. Those that a model plants by itself, not at a step, are only there for it.
+/// Declares the faults of one room. Faults that a model plants by itself, not at a step, exist only under the model
+/// checker.
 macro_rules! faults {
     (
         $(#[$about:meta])*
@@ -57,7 +58,7 @@ macro_rules! also_if {
 
 pub(crate) use {also_if, faults, only_if, step};
 
-/// Whether this fault is planted. Never but in a model check, so that nothing of it is left in a build.
+/// Whether this fault is planted. Never outside a model check, so nothing of it is left in a build.
 #[cfg(not(sync_coalesce_shuttle))]
 #[inline]
 pub(crate) const fn is_planted<F: Faults>(_: F) -> bool {

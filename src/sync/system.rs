@@ -11,7 +11,7 @@ use super::Instant;
 #[cfg(test)]
 pub(crate) use super::counted::AtomicU64;
 
-/// Counts in tests, and is nothing elsewhere.
+/// Counts an operation in tests; nothing elsewhere.
 macro_rules! count {
     ($what:ident) => {
         #[cfg(test)]
@@ -56,10 +56,10 @@ impl<S> Mutex<S> {
     }
 }
 
-/// A lock and the condition variable that goes with it: the meeting point of one flight.
+/// A lock and its condition variable: a monitor.
 ///
-/// std's pair and not `parking_lot`'s, whose `notify_all` moves every waiter onto the mutex, to be woken one after
-/// another. No user code runs under the lock, so it cannot be poisoned, and poison is ignored.
+/// It is std's pair and not `parking_lot`'s, whose `notify_all` moves every waiter onto the mutex, to be woken one
+/// after another. No user code runs under the lock, so it cannot be poisoned, and poison is ignored.
 pub(crate) struct Monitor<S> {
     state: std::sync::Mutex<S>,
     changed: std::sync::Condvar,
@@ -77,7 +77,7 @@ impl<S> Monitor<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sleeps until notified or until `deadline`; may also wake for no reason.
+    /// Sleeps until notified or until `deadline`. It may also wake up spuriously.
     pub(crate) fn wait<'a>(&self, guard: MonitorGuard<'a, S>, deadline: Option<Instant>) -> MonitorGuard<'a, S> {
         match deadline {
             None => self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
@@ -100,7 +100,7 @@ impl<S> Monitor<S> {
     }
 }
 
-/// Blocks until `receiver` has something to say, or `deadline` passes, and leaves there what is there.
+/// Blocks until `receiver` has a message or is disconnected, or `deadline` passes. The message stays in the channel.
 pub(crate) fn ready<M>(receiver: &Receiver<M>, deadline: Option<Instant>) {
     let mut select = crossbeam_channel::Select::new();
     select.recv(receiver);
@@ -109,7 +109,7 @@ pub(crate) fn ready<M>(receiver: &Receiver<M>, deadline: Option<Instant>) {
             select.ready();
         }
         Some(deadline) => {
-            // The caller looks for itself what it was.
+            // The caller checks by itself which it was.
             let _ = select.ready_deadline(deadline);
         }
     }

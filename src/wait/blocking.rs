@@ -1,5 +1,5 @@
-//! A pool thread that blocks in one of our waits gives its place to a spare thread: what `ForkJoinPool` calls
-//! compensation (Java 7, 2011).
+//! Compensation: a pool thread that blocks in one of our waits gives its place to another thread, as in Java's
+//! `ForkJoinPool` (Java 7, 2011).
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::sync::{self, only_if};
 use crate::wait::faults::Fault;
 
-/// A pool that counts its active threads.
+/// A pool that counts its active threads. The pool of detached flights is one; this room stands below it.
 pub(crate) trait Compensate {
-    /// The calling thread blocks.
+    /// The calling thread is about to block.
     fn block_begin(self: Arc<Self>);
 
     /// The calling thread goes on.
@@ -21,14 +21,15 @@ sync::per_thread! {
     static POOL: RefCell<Option<Arc<dyn Compensate>>> = RefCell::new(None);
 }
 
-/// Makes this thread one of `pool`'s, or of none.
+/// Makes this thread belong to `pool`, or to none.
 pub(crate) fn set_pool(pool: Option<Arc<dyn Compensate>>) {
     POOL.with(|own| own.replace(pool));
 }
 
-/// Runs `wait`, which blocks and runs no user code. If this thread belongs to a pool, another one takes its place.
+/// Runs `wait`, which blocks and runs no user code. If this thread belongs to a pool, another thread takes its place
+/// meanwhile.
 pub(crate) fn blocking<R>(wait: impl FnOnce() -> R) -> R {
-    // In the destructors of a thread's own values there may be none any more.
+    // In the destructors of thread-locals, this one may already be gone.
     let pool = POOL.try_with(|pool| pool.borrow().clone()).ok().flatten();
     let Some(pool) = pool.filter(|_| only_if!(BlockedKeepsPlace, true)) else { return wait() };
     Arc::clone(&pool).block_begin();

@@ -1,10 +1,10 @@
-//! At most this many of something at a time.
+//! [`Bound`]: at most this many of something at a time.
 
 use crate::sync::{AtomicU64, Ordering};
 #[cfg(sync_coalesce_shuttle)]
 use crate::wait::faults::Fault;
 
-/// Without a limit nothing is counted, and nothing paid for counting.
+/// Counts places that are taken, up to a limit. Without a limit it counts nothing, and costs nothing.
 pub(crate) struct Bound {
     limit: Option<u64>,
     taken: AtomicU64,
@@ -15,7 +15,7 @@ impl Bound {
         Self { limit, taken: AtomicU64::new(0) }
     }
 
-    /// Takes a place, if there is one.
+    /// Takes a place. False if there is none.
     pub(crate) fn take(&self) -> bool {
         let Some(limit) = self.limit else { return true };
         #[cfg(sync_coalesce_shuttle)]

@@ -5,20 +5,20 @@ use crate::sync::faults;
 faults! {
     /// A step done wrong, named after what goes wrong.
     pub(crate) enum Fault {
-        /// The graph of waits is unlocked between looking for a cycle and entering the wait.
+        /// The wait-for graph is unlocked between the search for a cycle and the insertion of the edge.
         #[cfg(sync_coalesce_shuttle)]
         ChecksApart,
         /// A wait that is over stays in the graph.
         EdgeStays,
-        /// The end of a wait that was made before another one, by an observer, ends that too in the graph.
+        /// An observer's wait and the wait after it share one edge, so the end of one removes the other's.
         InnerWaitHidesOuter,
-        /// A caller enters the graph of waits before it is known whether it may follow.
+        /// A caller enters the wait-for graph before it is known whether it may follow.
         #[cfg(sync_coalesce_shuttle)]
         WaitsWithoutPlace,
-        /// The bound over all flights is looked at and taken in two steps.
+        /// The bound over all flights is checked and taken in two steps.
         #[cfg(sync_coalesce_shuttle)]
         CountsApart,
-        /// A pool thread that blocks keeps its place, so that no spare takes it.
+        /// A pool thread that blocks keeps its place, so that no other thread takes it.
         BlockedKeepsPlace,
     }
 }

@@ -1,13 +1,13 @@
-//! Who waits for whom, over all coalescers of the process; refuses a wait that could not end.
+//! The wait-for graph, over all coalescers of the process: refuses a wait that would close a cycle.
 //!
-//! A wait closes a cycle only if the waiting thread leads something that, over any number of threads, the leader that
-//! it would wait for waits for. So a thread that leads nothing is never looked at, and only threads that lead something
-//! are in the graph: each with the flight it waits for. The way through it is: flight, its leader, the flight that this
-//! thread waits for, and so on. A thread waits for two flights if its observer, told that it has joined one, waits for
-//! another before.
+//! A wait closes a cycle only if the waiting thread leads something, and if the leader that it would wait for waits for
+//! that, over any number of threads. So a thread that leads nothing is not checked, and only threads that lead
+//! something are in the graph, each with the flight that it waits for. A path goes from a flight to its leader, to the
+//! flight that this thread waits for, and so on. A thread waits for two flights if its observer, notified that it has
+//! joined one, waits for another one first.
 //!
-//! An edge counts only as long as its flight has a leader. A flight that has ended, was cancelled, or whose lead is
-//! free has none, although its waiters may not have woken up yet.
+//! An edge counts only while its flight has a leader. A flight that has ended, was cancelled, or whose lead is vacant
+//! has none, although its waiters may not have woken up yet.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::sync::{self, AtomicU64, Mutex, Ordering, only_if, step};
 use crate::wait::faults::Fault;
 
-/// Where a followed flight says which thread leads it: 0 for none.
+/// The number of the thread that leads a flight, for the graph; 0 for none.
 #[derive(Clone)]
 pub(crate) struct LeaderCell(Arc<AtomicU64>);
 
@@ -25,8 +25,8 @@ impl LeaderCell {
         Self(Arc::new(AtomicU64::new(thread)))
     }
 
-    /// Says who leads from now on. An elected thread says so before its closure runs, and so before it can wait for
-    /// anything: whoever finds it in the graph, under the graph's lock, also sees what it leads.
+    /// Sets the leader. An elected thread does that before its closure runs, and so before it can wait for anything: a
+    /// thread that finds it in the graph, under the graph's lock, also sees what it leads.
     pub(crate) fn set(&self, thread: u64) {
         self.0.store(thread, Ordering::Release);
     }
@@ -50,7 +50,7 @@ struct Edge {
 }
 
 sync::global! {
-    /// By the number of the waiting thread, and how many waits were begun before this one and are not over.
+    /// By the number of the waiting thread, and the number of its waits that began before this one and are not over.
     static EDGES: Mutex<BTreeMap<(u64, u32), Edge>> = Mutex::new(BTreeMap::new());
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn end_lead() {
     LEADS.with(|leads| leads.set(leads.get() - 1));
 }
 
-/// Whether this thread leads a flight: only then can a wait of it close a cycle.
+/// Whether this thread leads a flight: only then can one of its waits close a cycle.
 pub(crate) fn leads_something() -> bool {
     LEADS.with(Cell::get) > 0
 }
@@ -79,18 +79,18 @@ pub(crate) fn nobody_waits() -> bool {
     EDGES.lock().is_empty()
 }
 
-/// An edge of the graph, for as long as a wait lasts.
+/// An edge of the graph, for the duration of a wait.
 pub(crate) struct WaitEdge {
     edge: (u64, u32),
 }
 
 impl WaitEdge {
-    /// Enters that `thread`, which leads something, is going to wait for the flight led by `leader`; or refuses with
-    /// the labels of the flights in the cycle that this would close. None if it closes none and there is no place for
-    /// it to wait in.
+    /// Inserts the edge of `thread`, which leads something and is going to wait for the flight led by `leader`. Fails
+    /// with the labels of the flights in the cycle that this would close. `None` if it closes none, but there is no
+    /// place to wait in.
     ///
-    /// One lock covers looking and entering, so of several threads that would close a cycle together, the last one is
-    /// refused. The place is taken under it too: a caller that is one too many never waits, so it must not be seen to.
+    /// One lock covers search and insertion, so of several threads that would close a cycle together, the last one is
+    /// refused. The place is taken under it too: a caller beyond the bound does not wait, so nobody may see it wait.
     pub(crate) fn enter(
         thread: u64,
         leader: &LeaderCell,
@@ -100,8 +100,8 @@ impl WaitEdge {
         let edges = EDGES.lock();
         let mut chain = Vec::new();
         let mut open = vec![(0, Arc::clone(&label), leader.get())];
-        // There can be a cycle that this thread is not in: an observer's wait makes its thread the leader of something
-        // while the wait that was begun before is still in the graph.
+        // There can be a cycle that this thread is not part of: an observer's wait can end with an election, and make
+        // its thread a leader while the edge of its other wait is still in the graph.
         let mut seen = BTreeSet::new();
         while let Some((length, label, next)) = open.pop() {
             chain.truncate(length);
@@ -112,7 +112,7 @@ impl WaitEdge {
             if !seen.insert(next) {
                 continue;
             }
-            // A flight that nobody leads leads nowhere: no thread has the number 0.
+            // A flight without a leader leads nowhere: no thread has the number 0.
             let onwards = edges.range((next, 0)..=(next, u32::MAX));
             open.extend(onwards.map(|(_, edge)| (chain.len(), Arc::clone(&edge.label), edge.leader.get())));
         }
@@ -131,12 +131,12 @@ impl WaitEdge {
 
 impl Drop for WaitEdge {
     fn drop(&mut self) {
-        // Dropped after the lock: the last reference to a label or a leader frees memory.
+        // Dropped after unlocking: dropping the last reference to a label or a cell frees memory.
         step!(EdgeStays, drop(EDGES.lock().remove(&self.edge)));
     }
 }
 
-/// Faults of order.
+/// Planted faults of order.
 #[cfg(sync_coalesce_shuttle)]
 mod models {
     use std::collections::BTreeMap;
@@ -148,7 +148,8 @@ mod models {
 
     type Edges = BTreeMap<(u64, u32), Edge>;
 
-    /// [`Fault::ChecksApart`] unlocks the graph for a moment, and [`Fault::WaitsWithoutPlace`] shows the edge meanwhile.
+    /// [`Fault::ChecksApart`] unlocks the graph for a moment, and [`Fault::WaitsWithoutPlace`] shows the edge
+    /// meanwhile.
     pub(super) fn between_check_and_insert<'a>(
         mut edges: MutexGuard<'a, Edges>,
         (thread, leader, label): (u64, &LeaderCell, &Arc<str>),
@@ -180,8 +181,8 @@ mod tests {
     /// is elected for g                                                              Z asks for f
     /// ```
     ///
-    /// T is still in the graph with its wait for f, and so T, f, L, g are a cycle, though none in which all wait. Z is
-    /// not in it, and must neither be refused nor look for ever.
+    /// T is still in the graph with its wait for f, so T, f, L, g are a cycle, though not one in which all of them
+    /// wait. Z is not part of it, and must not be refused, nor search forever.
     #[test]
     fn a_circle_that_goes_by_is_not_walked_for_ever() {
         // No threads have these numbers.
@@ -196,6 +197,6 @@ mod tests {
             ended.send(()).unwrap();
         };
         crate::sync::spawn("a walk".into(), walk).unwrap();
-        end.recv_timeout(Duration::from_secs(60)).expect("Z looks for ever, or is refused");
+        end.recv_timeout(Duration::from_secs(60)).expect("Z searches forever, or is refused");
     }
 }

@@ -1,10 +1,10 @@
-//! How long a caller waits for others.
+//! [`WaitLimits`]: how long a caller waits for others.
 
 use std::time::Duration;
 
 use crate::sync::{self, Instant, has_passed};
 
-/// What a caller asked for: a span from the moment at which it begins to wait, or a point in time.
+/// A caller's option: a duration from the moment when it begins to wait, or a point in time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WaitUntil {
     Timeout(Duration),
@@ -18,7 +18,7 @@ pub(crate) struct WaitLimits {
     pub(crate) patience: Option<Patience>,
 }
 
-/// When a follower runs its own work, and how long after that it tries again if too many others do.
+/// When a follower runs its own work, and how much later it tries again if too many others do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     pub(crate) until: Instant,
@@ -26,7 +26,7 @@ pub(crate) struct Patience {
 }
 
 impl WaitUntil {
-    /// The deadline of a wait that begins now. One beyond what the clock can tell is no limit.
+    /// The deadline of a wait that begins now. A deadline beyond the range of the clock is no limit.
     pub(crate) fn deadline(self, now: Instant) -> Option<Instant> {
         match self {
             Self::Timeout(timeout) => now.checked_add(timeout),
@@ -36,7 +36,7 @@ impl WaitUntil {
 }
 
 impl WaitLimits {
-    /// When to wake up, whichever limit that is.
+    /// When to wake up for whichever limit comes first.
     pub(crate) fn until(&self) -> Option<Instant> {
         match (self.deadline, self.patience) {
             (Some(deadline), Some(patience)) => Some(deadline.min(patience.until)),
@@ -48,7 +48,7 @@ impl WaitLimits {
         self.deadline.is_some_and(has_passed)
     }
 
-    /// The same limits for a follower whose patience has ended and that has to stay.
+    /// The same limits for a follower whose patience has run out and that has to stay.
     pub(crate) fn with_new_patience(self) -> Self {
         let patience = self.patience.and_then(|patience| Patience::of(patience.again, sync::now()));
         Self { patience, ..self }
@@ -56,7 +56,7 @@ impl WaitLimits {
 }
 
 impl Patience {
-    /// A patience that begins now; none if it ends beyond what the clock can tell.
+    /// A patience that begins now; `None` if it ends beyond the range of the clock.
     pub(crate) fn of(patience: Duration, now: Instant) -> Option<Self> {
         Some(Self { until: now.checked_add(patience)?, again: patience.max(Duration::from_millis(1)) })
     }

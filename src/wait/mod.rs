@@ -1,4 +1,5 @@
-//! What every wait of the crate shares: the wait-for graph, bounds, limits, and the place of a pool thread that blocks.
+//! What the waits of flights and streams share: the wait-for graph, bounds, limits, and compensation for pool threads
+//! that block.
 
 pub(crate) mod blocking;
 pub(crate) mod bound;

@@ -33,7 +33,7 @@ fn each_error_says_what_happened_and_only_what_the_closure_returned_can_be_mappe
     let circle =
         |flights: &[&str]| CallError::Deadlock { chain: flights.iter().map(|&flight| flight.into()).collect() };
     let bad_key = Key::of(&f32::NAN).unwrap_err();
-    let no_key = format!("no key can be made of the request: {bad_key}");
+    let no_key = format!("no key can be made from the request: {bad_key}");
     let cases: [(CallError<io::Error>, &str); 10] = [
         (CallError::Failed(Arc::new(io::Error::other("no route"))), "the shared call failed: no route"),
         (CallError::LeaderPanicked { message: "boom".into() }, "the thread that ran the shared call panicked: boom"),

@@ -1,4 +1,4 @@
-//! Flights on a thread of the pool.
+//! Detached flights: from `detach` to the pool thread that leads them.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::policy::OnOverflow;
 use crate::sync::{self, ThreadToken, also_if, only_if, step};
 use crate::wait::limits::WaitUntil;
 
-/// A flight that waits for a thread. Dropped, it ends the flight with `Closed`.
+/// A flight that waits for a pool thread. Dropping it ends the flight with `Closed`.
 struct QueuedFlight<K, T, E> {
     flights: Arc<Flights<K, T, E>>,
     hash: u64,
@@ -30,7 +30,7 @@ struct QueuedFlight<K, T, E> {
     ended: bool,
 }
 
-/// It and its closure.
+/// A queued flight and its closure.
 struct DetachedJob<K, T, E, W> {
     queued: QueuedFlight<K, T, E>,
     work: CatchDrop<W>,
@@ -106,7 +106,7 @@ where
         W: FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E> + Send + 'static,
     {
         let flight = lead.hand_to_pool();
-        // From here on it is this job's Drop that ends the flight, should `queue` refuse.
+        // From here on, the Drop of this ends the flight, even if `queue` fails.
         let queued = QueuedFlight { flights: Arc::clone(self), hash: flight.hash, id: flight.id, ended: false };
         let channel = match flight.queue() {
             Ok(channel) => channel,
@@ -146,7 +146,7 @@ where
         Ticket { slot, receiver, seat, role, label, until }
     }
 
-    /// A ticket that has its outcome and is in no flight.
+    /// A ticket that has its outcome, and is in no flight.
     fn ended_ticket(outcome: Outcome<T, E>) -> Ticket<T, E> {
         let slot = Arc::new(Slot::new(0));
         drop(Arc::clone(&slot).publish(0, outcome.result));
@@ -156,8 +156,9 @@ where
 }
 
 impl<K, T, E> FlightRef<'_, K, T, E> {
-    /// Leaves the flight without a leader until a thread of the pool takes it, and puts its first ticket in; or says
-    /// what somebody ended it with since it was begun. One step, for without a ticket it might be cancelled as unwanted.
+    /// Gives the flight leader number 0 until a pool thread takes it, and adds its first ticket; or returns the error
+    /// with which it has ended since it began. It is one step, because without a ticket the flight could be cancelled
+    /// as unwanted.
     fn queue(self) -> Result<ResultChannel<T, E>, CallError<E>> {
         let mut locked = self.shard.lock();
         let error = if locked.closed { CallError::Closed } else { CallError::Cancelled };
@@ -166,7 +167,7 @@ impl<K, T, E> FlightRef<'_, K, T, E> {
             return Err(error);
         };
         record.detached = true;
-        // No thread has this number, so it leads nowhere in the wait-for graph.
+        // No thread has this number, so the flight has no outgoing edge in the wait-for graph.
         record.leader = record.leader.map(|leader| ThreadToken { number: 0, ..leader });
         let slot = Arc::clone(record.slot.get_or_insert_with(|| Arc::new(Slot::new(0))));
         slot.leader.clear();
@@ -179,7 +180,7 @@ impl<K, T, E> FlightRef<'_, K, T, E> {
 impl<K: Send, T: Send + Sync, E: Send + Sync> TicketOwner<T, E> for Flights<K, T, E> {
     fn leave(&self, seat: &TicketSeat<T, E>, slot: &Slot<T, E>) {
         let mut locked = self.table.shard(seat.hash).lock();
-        // If the flight has ended, the end has counted for everybody in it.
+        // If the flight has ended, its end has counted everybody in it.
         let Some(tickets) = slot.remove_ticket(seat.number) else { return };
         let mut unwanted = false;
         if let Some((record, counters)) = locked.record(seat.hash, seat.flight) {
@@ -199,7 +200,7 @@ impl<K: Send, T: Send + Sync, E: Send + Sync> TicketOwner<T, E> for Flights<K, T
 }
 
 impl<K, T, E> QueuedFlight<K, T, E> {
-    /// Runs the closure on this thread, unless nobody wants it any more.
+    /// Runs the closure on this thread, unless the flight was cancelled.
     fn run(mut self, work: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Result<T, E>) {
         let flights = Arc::clone(&self.flights);
         let flight =
@@ -207,7 +208,7 @@ impl<K, T, E> QueuedFlight<K, T, E> {
         if self.take_lead(flight) {
             self.ended = true;
             let cost = flights.settings.cost.as_deref();
-            // The tickets learn of a panic, and nobody else is there to.
+            // The tickets get the panic as an error, and there is no other caller to get it.
             catch_panic(|| drop(LeaderGuard::new(flight).run(|handle| attempt(|| work(handle), cost))));
         }
     }
@@ -222,13 +223,14 @@ impl<K, T, E> QueuedFlight<K, T, E> {
         };
         record.leader = Some(thread);
         if let Some(slot) = &record.slot {
-            // Before the closure, so that its first wait sees who waits for it. This thread waits for nothing.
+            // Before the closure, so that its first wait is checked against the flight's waiters. This thread waits for
+            // nothing.
             step!(DetachedUnnamed, slot.leader.set(thread.number));
         }
         true
     }
 
-    /// Ends the flight unrun. A follower that waits may run its own closure instead, if `offers`.
+    /// Ends the flight unrun; or, with `offers`, offers the lead to a follower that waits.
     fn end(&mut self, error: CallError<E>, offers: bool) {
         self.ended = true;
         let flights = &*self.flights;

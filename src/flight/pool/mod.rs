@@ -1,7 +1,8 @@
-//! The threads of detached flights: a bounded workers, fed by a channel.
+//! [`Pool`]: the threads of detached flights, bounded in number and fed by a channel.
 //!
-//! The bound counts threads that are not blocked in waits of ours. One that blocks gives its place to a spare thread, so that flights
-//! which wait for flights that wait for a thread are not stuck; when it goes on, a thread that is one too many ends.
+//! The limit counts threads that are not blocked in one of our waits. A thread that blocks gives its place to another
+//! one, so that flights that wait for queued flights cannot get stuck. When it goes on and the pool is over its limit,
+//! a thread ends.
 
 pub(super) mod job;
 pub(crate) mod ticket;
@@ -16,47 +17,48 @@ use crate::panic::catch_panic;
 use crate::sync::{self, Mutex, Receiver, Sender, also_if, only_if};
 use crate::wait::blocking::{self, Compensate};
 
-/// The work of a detached flight. Dropped, it ends the flight.
+/// The work of a detached flight. Dropping it ends the flight.
 pub(super) trait Job: Send {
     fn run(self: Box<Self>);
 
-    /// There is no thread for it.
+    /// Ends its flight, because there is no thread for it.
     fn refuse(self: Box<Self>);
 }
 
-/// The workers of one coalescer. It ends when this is dropped, and is not waited for: the last owner may be one of it.
+/// The workers of one coalescer. They end when this is dropped. Nobody waits for them: the last owner may be one of
+/// them.
 pub(crate) struct Pool(Arc<Workers>);
 
 pub(super) struct Workers {
     name: Box<str>,
-    /// How many threads may be active.
+    /// The limit on active threads.
     threads: usize,
-    /// How many jobs may wait for a thread.
+    /// The limit on jobs that wait for a thread.
     queue: usize,
     state: Mutex<State>,
 }
 
-/// Jobs are sent under its lock. Whoever has received something counts that after it.
+/// Jobs are sent under its lock. A thread that has received one takes the lock to count it.
 struct State {
     jobs: Jobs,
-    /// Jobs sent and not counted as received.
+    /// Jobs that were sent, and are not counted as received yet.
     pending: usize,
-    /// Threads that are not blocked in a wait of ours.
+    /// Threads that are not blocked in one of our waits.
     active: usize,
-    /// Those of them that wait for a job.
+    /// The active threads that wait for a job.
     idle: usize,
-    /// Threads that wait for a job, are not active, and will end when they are told to look, unless they are wanted again.
+    /// Threads that wait for a message and are not active: they end at an empty message, unless they are wanted again.
     ending: usize,
-    /// For the names of threads.
+    /// How many threads were started, for their names.
     started: u64,
 }
 
-/// A message without a job tells who receives it to look whether it is to end. There are as many as threads that are to,
-/// or more.
+/// A job; or `None`, at which the receiving thread checks whether it has to end. There are at least as many of these in
+/// the channel as there are threads that are ending.
 type Message = Option<Box<dyn Job>>;
 
 enum Jobs {
-    /// Nothing was ever detached, so nothing is there.
+    /// Nothing has been detached yet.
     Unused,
     Open(Sender<Message>, Receiver<Message>),
     Closed,
@@ -71,7 +73,7 @@ pub(super) enum NotTaken {
 impl Pool {
     pub(crate) fn new(name: &str, threads: usize, queue: usize) -> Self {
         let state = State { jobs: Jobs::Unused, pending: 0, active: 0, idle: 0, ending: 0, started: 0 };
-        // The system's names for threads end at a 0.
+        // The system ends a thread's name at a 0.
         let name = name.replace('\0', "").into_boxed_str();
         Self(Arc::new(Workers { name, threads, queue, state: Mutex::new(state) }))
     }
@@ -81,7 +83,7 @@ impl Pool {
         self.0.submit(job)
     }
 
-    /// Drops the jobs that nobody has begun, and ends the threads as they get to know.
+    /// Drops the jobs that have not begun. Each thread ends when it next receives.
     pub(crate) fn close(&self) {
         let jobs = std::mem::replace(&mut self.0.state.lock().jobs, Jobs::Closed);
         if let Jobs::Open(sender, receiver) = jobs {
@@ -92,15 +94,15 @@ impl Pool {
         }
     }
 
-    /// All its threads wait for a job, of which there is none, and it has no thread that is not counted.
+    /// Whether all its threads wait for a job, there is none, and no thread is uncounted.
     #[cfg(sync_coalesce_shuttle)]
     pub(in crate::flight) fn is_at_rest(&self) -> bool {
-        // Each thread has its workers twice, and once more while it blocks.
+        // Each thread holds two references, and one more while it blocks.
         let threads = (Arc::strong_count(&self.0) - 1) / 2;
         self.counts() == (threads, threads, 0)
     }
 
-    /// How many threads are active, how many of them idle, and how many jobs are not counted as received.
+    /// The active threads, the idle ones among them, and the pending jobs.
     #[cfg(test)]
     pub(in crate::flight) fn counts(&self) -> (usize, usize, usize) {
         let state = self.0.state.lock();
@@ -115,7 +117,7 @@ impl Drop for Pool {
 }
 
 impl State {
-    /// Keeps a thread that is to end, if there is one.
+    /// Keeps a thread that is ending, if there is one.
     fn keep_one(&mut self) -> bool {
         if self.ending == 0 {
             return false;
@@ -126,7 +128,7 @@ impl State {
         true
     }
 
-    /// Ends one of those that are to, if there is one.
+    /// Counts off a thread that is ending, if there is one.
     fn end_one(&mut self) -> bool {
         if self.ending == 0 {
             return false;
@@ -157,8 +159,9 @@ impl Workers {
         Ok(())
     }
 
-    /// Has one thread more if there are more jobs than idle ones, and room for it. Under the lock, so that nobody meets
-    /// a thread in the counts that there is not. Returns the jobs that nobody will come to, to be refused under no lock.
+    /// Starts a thread if there are more pending jobs than idle threads and the pool is below its limit. Holds the
+    /// lock, so the counters never include a thread that failed to start. Returns the jobs that no thread will come to,
+    /// to be refused under no lock.
     fn start_if_wanted(self: &Arc<Self>, state: &mut State) -> Vec<Box<dyn Job>> {
         if state.pending <= state.idle || state.active >= self.threads || state.keep_one() {
             return Vec::new();
@@ -168,7 +171,7 @@ impl Workers {
         let work = move || {
             blocking::set_pool(Some(Arc::clone(&workers) as Arc<dyn Compensate>));
             workers.work(&jobs);
-            // It is off the counts: what its thread-locals wait for as they are dropped is no business of the workers's.
+            // It is off the counts by now, so waits in the Drop of its thread-locals must not count.
             blocking::set_pool(None);
         };
         let mut abandoned = Vec::new();
@@ -177,7 +180,7 @@ impl Workers {
             state.idle += 1;
             state.started += 1;
         } else if state.active == 0 {
-            // The system has no thread to give, and there is none that receives.
+            // The system has no thread to give, and no thread is left that receives.
             while let Ok(message) = receiver.try_recv() {
                 abandoned.extend(message);
             }
@@ -186,7 +189,7 @@ impl Workers {
         abandoned
     }
 
-    /// What a thread of the workers does.
+    /// The loop of one thread.
     fn work(&self, jobs: &Receiver<Message>) {
         while let Ok(message) = jobs.recv() {
             let mut state = self.state.lock();
@@ -211,7 +214,7 @@ impl Workers {
 }
 
 impl Compensate for Workers {
-    /// This thread blocks.
+    /// Gives this thread's place to another one.
     fn block_begin(self: Arc<Self>) {
         loop {
             let mut state = self.state.lock();
@@ -220,18 +223,19 @@ impl Compensate for Workers {
             if abandoned.is_empty() {
                 return;
             }
-            // A closure that is refused is dropped, which is user code and may block in its turn: not twice off the count.
+            // Refusing drops closures, which is user code and may block in turn. This thread must not be counted off
+            // twice.
             state.active += 1;
             drop(state);
             refuse(abandoned);
         }
     }
 
-    /// It goes on. If that makes one too many, and one has nothing to do, that one ends.
+    /// Counts this thread as active again. If the pool is then over its limit and a thread is idle, that thread ends.
     fn block_end(&self) {
         let mut state = self.state.lock();
         state.active += 1;
-        // One that is about to receive a job is idle too, and stays.
+        // A thread that is about to receive a job counts as idle too, and stays.
         if state.active > self.threads && state.idle > state.pending {
             state.active -= 1;
             state.idle -= 1;

@@ -1,4 +1,4 @@
-//! Where one flight's followers wait: the leader publishes, followers wait, and the lead is handed over.
+//! [`Slot`]: where one flight's followers wait, the leader publishes, and a vacant lead is offered.
 
 mod tickets;
 
@@ -12,60 +12,60 @@ use crate::panic::CatchDrop;
 use crate::sync::{Instant, Monitor, Mutex, Sender, has_passed, only_if, step};
 use crate::wait::graph::LeaderCell;
 
-/// How many lanes a slot has: followers that wake together take different locks. DESIGN.md has what was measured.
+/// The number of lanes of a slot: followers that wake together take different locks. DESIGN.md has the measurements.
 const LANES: usize = if cfg!(sync_coalesce_shuttle) { 2 } else { 8 };
 
-/// How many followers take a lane before the next one is taken, so that a small flight is woken by one notification.
+/// How many followers share a lane before the next lane is used, so that one notification wakes a small flight.
 const PER_LANE: usize = if cfg!(sync_coalesce_shuttle) { 1 } else { 64 };
 
-/// Comes into being with the first follower, so that a lone flight pays nothing for it.
+/// Where the followers of one flight wait. Made by the first of them, so a lone flight pays nothing for it.
 ///
-/// The state is set in all lanes, one after the other, under the shard's lock. So whoever holds that lock may look into
-/// any lane; whoever does not sees what the other lanes say a moment later.
+/// The state is set in all lanes, one after the other, under the shard's lock. So a thread that holds that lock may
+/// look into any lane. A thread that does not may see a state a moment before the other lanes have it.
 pub(crate) struct Slot<T, E> {
     /// Each follower waits in one of them.
     lanes: [Monitor<Lane<T, E>>; LANES],
     register: Mutex<Register<T, E>>,
-    /// Who leads, for the wait-for graph.
+    /// Names the leader in the wait-for graph.
     pub(crate) leader: LeaderCell,
 }
 
 struct Lane<T, E> {
     state: SlotState<T, E>,
-    /// How many sleep here.
+    /// How many followers sleep here.
     asleep: usize,
 }
 
-/// What has become of a flight.
+/// The state of a flight.
 pub(crate) enum SlotState<T, E> {
-    /// A closure runs, or waits for a thread of the pool.
+    /// A closure runs, or waits for a pool thread.
     Running,
-    /// It failed, and the first follower that sees this leads next.
+    /// It failed, and the first follower that sees this can claim the lead.
     Vacant,
     Ended(Shared<T, E>),
 }
 
-/// Why a follower waits no longer.
+/// Why a follower woke up.
 pub(crate) enum Wake<T, E> {
     Ended(Shared<T, E>),
     Vacant,
     TimedOut,
 }
 
-/// What those who sleep in the lanes need not know.
+/// What sleepers in the lanes need not read.
 struct Register<T, E> {
-    /// What the lead is offered with: if all who could claim it leave instead, this is the result.
+    /// The failure for which the lead is offered: the result, if all followers that could claim it leave instead.
     failure: Failure<T, E>,
-    /// Set on publication. Declared after the lanes in [`Slot`], so it holds the slot's last reference, and a panic in the
-    /// Drop of the user's value is caught.
+    /// Set on publication. Declared after the lanes in [`Slot`], so it holds the slot's last reference, and a panic in
+    /// the Drop of the user's value is caught.
     result: CatchDrop<Shared<T, E>>,
     tickets: Tickets<T, E>,
 }
 
-/// Why the last leader failed. To be dropped under no lock: the last reference to an error is dropped by user code.
+/// The last leader's failure. Must be dropped under no lock: dropping the last reference to an error is user code.
 pub(crate) type Failure<T, E> = CatchDrop<Shared<T, E>>;
 
-/// Who is to be notified of a new state, under no lock.
+/// The notification of a new state, to be sent under no lock.
 #[must_use]
 pub(crate) struct Wakeup<T, E> {
     slot: Arc<Slot<T, E>>,
@@ -75,10 +75,10 @@ pub(crate) struct Wakeup<T, E> {
 enum Who<T, E> {
     /// One follower, to claim a vacant lead.
     One,
-    /// All, for there is a result.
+    /// All of them, of the result.
     All {
         followers: u64,
-        /// The lanes in which somebody slept when the result was set, a bit for each.
+        /// The lanes in which followers slept when the result was set, one bit each.
         asleep: u32,
         tickets: Tickets<T, E>,
         _failure: Failure<T, E>,
@@ -95,8 +95,8 @@ impl<T, E> Slot<T, E> {
 
     /// Sets the result for this many followers, and wakes nobody yet: the caller still holds the shard's lock.
     ///
-    /// No follower misses [`Wakeup::notify`]: it looks and falls asleep under the lock of its lane, so it either sees the
-    /// result, or sleeps before the result is set and so before it is notified.
+    /// No follower misses [`Wakeup::notify`]: it checks and falls asleep under the lock of its lane. So it either sees
+    /// the result, or is asleep before the result is set, and so before it is notified.
     pub(crate) fn publish(self: Arc<Self>, followers: u64, result: Shared<T, E>) -> Wakeup<T, E> {
         step!(LeaderOutlivesFlight, self.leader.clear());
         let asleep = self.set(|| SlotState::Ended(result.clone()));
@@ -115,8 +115,8 @@ impl<T, E> Slot<T, E> {
         self.set(|| SlotState::Vacant);
     }
 
-    /// Claims the lead for `thread` if it is vacant. The caller holds the shard's lock. Returns what the lead was offered
-    /// with.
+    /// Claims the lead for `thread` if it is vacant. The caller holds the shard's lock. Returns the failure for which
+    /// the lead was offered.
     pub(crate) fn claim_lead(&self, thread: u64) -> Failure<T, E> {
         if !matches!(self.state(), SlotState::Vacant) {
             return CatchDrop::NONE;
@@ -126,7 +126,7 @@ impl<T, E> Slot<T, E> {
         std::mem::replace(&mut self.register.lock().failure, CatchDrop::NONE)
     }
 
-    /// Sets the state in all lanes; says in which of them somebody sleeps.
+    /// Sets the state in all lanes. Returns in which of them somebody sleeps.
     fn set(&self, state: impl Fn() -> SlotState<T, E>) -> u32 {
         let lanes = if only_if!(SetsOneLane, true) { LANES } else { 1 };
         let mut asleep = 0;
@@ -138,7 +138,8 @@ impl<T, E> Slot<T, E> {
         asleep
     }
 
-    /// Has the result sent to a ticket too, and says by which number it can leave; none if the flight has ended.
+    /// Adds a ticket, to which the result is sent too. Returns the number by which it leaves; `None` if the flight has
+    /// ended.
     pub(crate) fn add_ticket(&self, sender: Sender<Shared<T, E>>) -> Option<u64> {
         let mut register = self.register.lock();
         if let Some(ended) = register.result.get() {
@@ -150,7 +151,7 @@ impl<T, E> Slot<T, E> {
         Some(register.tickets.add(sender))
     }
 
-    /// Takes a ticket out; says how many are left. None if the flight has ended.
+    /// Removes a ticket. Returns how many are left; `None` if the flight has ended.
     pub(crate) fn remove_ticket(&self, number: u64) -> Option<usize> {
         let mut register = self.register.lock();
         let ticket = register.tickets.remove(number)?;
@@ -165,7 +166,7 @@ impl<T, E> Slot<T, E> {
         self.register.lock().tickets.released()
     }
 
-    /// What has become of the flight by now.
+    /// The state of the flight now.
     pub(crate) fn state(&self) -> SlotState<T, E> {
         match &self.lanes[0].lock().state {
             SlotState::Ended(result) => SlotState::Ended(result.clone()),
@@ -174,13 +175,13 @@ impl<T, E> Slot<T, E> {
         }
     }
 
-    /// What the lead is offered with, if it is.
+    /// The failure for which the lead is offered, if it is.
     pub(crate) fn failure(&self) -> Option<Shared<T, E>> {
         self.register.lock().failure.get().cloned()
     }
 
-    /// Blocks until the flight ends, its lead is vacant, or `until` passes, as the follower in this seat. A result that is
-    /// there beats a time that has passed, and a time that has passed beats a vacant lead.
+    /// Blocks the follower in this seat until the flight ends, its lead is vacant, or `until` passes. A result beats a
+    /// time that has passed, and that beats a vacant lead.
     pub(crate) fn wait(&self, seat: usize, until: Option<Instant>) -> Wake<T, E> {
         let monitor = &self.lanes[seat / PER_LANE % LANES];
         let mut lane = monitor.lock();
@@ -206,7 +207,7 @@ impl<T, E> Wakeup<T, E> {
         Self { slot, who: Who::One }
     }
 
-    /// How many followers have a result by it.
+    /// How many followers get the result.
     pub(crate) fn followers(&self) -> u64 {
         match self.who {
             Who::One => 0,
@@ -214,11 +215,11 @@ impl<T, E> Wakeup<T, E> {
         }
     }
 
-    /// Notifies them, and sends the result to every ticket.
+    /// Notifies the followers, and sends the result to every ticket.
     pub(crate) fn notify(self) {
         let Self { slot, who } = self;
         match who {
-            // Whoever falls asleep in a lane that was looked at before has seen that the lead is vacant.
+            // A follower that falls asleep in a lane after it was checked here has seen that the lead is vacant.
             Who::One => step!(OffersToNobody, {
                 if let Some(lane) = slot.lanes.iter().find(|lane| lane.lock().asleep > 0) {
                     lane.notify_one();

@@ -1,11 +1,11 @@
-//! Those who wait for a flight by a channel of their own.
+//! [`Tickets`]: the tickets of one flight, which wait by channels of their own.
 
 use std::collections::BTreeMap;
 
 use crate::outcome::Shared;
 use crate::sync::Sender;
 
-/// The tickets of one flight, by a number of each one's own. Emptied when there is a result.
+/// The tickets of one flight, by number. Emptied when there is a result.
 pub(super) struct Tickets<T, E> {
     senders: BTreeMap<u64, Sender<Shared<T, E>>>,
     last: u64,
@@ -31,7 +31,7 @@ impl<T, E> Tickets<T, E> {
         self.senders.len()
     }
 
-    /// Takes all of them out, as their flight ends and this many followers are released with them.
+    /// Takes all tickets out when the flight ends. This many followers are released with them.
     pub(super) fn take_all(&mut self, followers: u64) -> Self {
         self.released = followers;
         Self { senders: std::mem::take(&mut self.senders), last: self.last, released: followers }
@@ -45,7 +45,7 @@ impl<T, E> Tickets<T, E> {
     pub(super) fn send(self, result: impl Fn() -> Option<Shared<T, E>>) {
         for sender in self.senders.into_values() {
             if let Some(result) = result() {
-                // Nobody listens any more where a ticket is being dropped.
+                // A ticket that is being dropped receives nothing any more.
                 let _ = sender.send(result);
             }
         }

@@ -1,4 +1,4 @@
-//! Results that are kept for a short time after their flights.
+//! [`Lingering`]: results that are kept for a short time after their flights.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::panic::CatchDrop;
 use crate::shrink::shrink;
 use crate::sync::Instant;
 
-/// Room in each shard: with less, many results would go while other shards have room.
+/// Room in each shard. With less, many results would be dropped while other shards have room.
 const PER_SHARD: usize = 8;
 
 /// For how long, and how many.
@@ -24,20 +24,20 @@ pub(crate) struct Linger {
     pub(crate) most: usize,
 }
 
-/// The results of one shard. Nobody sweeps them but those who come by: each that is put in takes out what has expired.
+/// The lingering results of one shard. No thread sweeps: each result that is put in removes those that have expired.
 pub(in crate::flight) struct Lingering<K, T, E> {
     kept: HashTable<LingeringResult<K, T, E>>,
-    /// The hashes of those that are kept, by when they expire, and by their flights' ids.
+    /// The hashes of the results, by expiry and flight id.
     order: BTreeMap<(Instant, u64), u64>,
     most: usize,
 }
 
-/// A result that is kept. To be dropped under no lock.
+/// A result that lingers. Must be dropped under no lock.
 pub(in crate::flight) struct LingeringResult<K, T, E> {
     pub(in crate::flight) key: CatchDrop<K>,
     pub(in crate::flight) result: CatchDrop<Shared<T, E>>,
     pub(in crate::flight) hash: u64,
-    /// Of its flight.
+    /// The id of its flight.
     pub(in crate::flight) id: u64,
     /// The last mark before its flight began.
     pub(in crate::flight) mark: u64,
@@ -45,10 +45,10 @@ pub(in crate::flight) struct LingeringResult<K, T, E> {
     pub(in crate::flight) until: Instant,
 }
 
-/// What there was for a key.
+/// What a lookup found for a key.
 pub(in crate::flight) enum Lookup<K, T, E> {
     Result(Shared<T, E>, Duration),
-    /// One that will not do any more, taken out to be dropped under no lock.
+    /// A result that has expired or is too old, taken out to be dropped under no lock.
     Expired(LingeringResult<K, T, E>),
 }
 
@@ -73,12 +73,12 @@ impl Linger {
         self.values.is_some() || self.errors.is_some()
     }
 
-    /// How many shards leave each room for some results, if any linger.
+    /// The number of shards that still leaves each of them room for some results, if any linger.
     pub(crate) fn most_shards(&self) -> usize {
         if self.is_on() && self.most > 0 { self.most.div_ceil(PER_SHARD) } else { usize::MAX }
     }
 
-    /// From when until when a result that is there now is kept, if it is.
+    /// From when until when this result lingers, if it does.
     pub(in crate::flight) fn span<T, E>(
         &self,
         completion: &Completion<T, E>,
@@ -89,7 +89,7 @@ impl Linger {
             Completion::Error(_) => self.errors?,
             Completion::Panicked { .. } | Completion::Miscounted { .. } => return None,
         };
-        // What is too far away for the clock is kept for as long as the clock can tell, more or less.
+        // An end beyond the range of the clock becomes one about as far away as the clock can tell.
         let far = || now.checked_add(Duration::from_secs(u64::from(u32::MAX)));
         Some((now, now.checked_add(linger).or_else(far)?))
     }
@@ -104,8 +104,8 @@ impl<K, T, E> Lingering<K, T, E> {
         self.kept.len()
     }
 
-    /// The result for this key, unless it has expired, or is that of a flight begun before `after`. `Q: Eq` may panic
-    /// here; nothing has changed by then.
+    /// The result for this key, unless it has expired, or its flight began before `after`. `Q: Eq` may panic here,
+    /// before anything has changed.
     pub(in crate::flight) fn find<Q>(
         &mut self,
         hash: u64,
@@ -134,8 +134,8 @@ impl<K, T, E> Lingering<K, T, E> {
         self.take(hash, id)
     }
 
-    /// Puts in the result of a flight whose key has no other here; what begins a flight has seen to that. Returns what
-    /// had to go for it: all that has expired, and the one that would expire first if there are too many.
+    /// Puts in the result of a flight. Its key has no other here, because beginning a flight removes that. Returns what
+    /// was removed: everything that has expired, and the result that would expire first if there are too many.
     pub(in crate::flight) fn put(&mut self, kept: LingeringResult<K, T, E>) -> Vec<LingeringResult<K, T, E>> {
         let now = kept.ended;
         self.order.insert((kept.until, kept.id), kept.hash);

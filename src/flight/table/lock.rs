@@ -1,4 +1,4 @@
-//! A shard's lock, and a hint of what is behind it.
+//! [`ShardLock`]: a shard's lock, and a hint at what is behind it.
 
 use std::ops::{Deref, DerefMut};
 
@@ -6,16 +6,16 @@ use super::bloom::BloomFilter;
 use super::shard::Shard;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
-/// A shard's lock, on cache lines of its own so that neighbours do not slow each other down. The filter is first, since
-/// the lock, which is taken next, is in its line then.
+/// A shard's lock, on cache lines of its own, so that neighbours do not slow each other down. The filter comes first:
+/// the lock, which is taken next, is then in the same line.
 #[repr(C, align(128))]
 pub(crate) struct ShardLock<K, T, E> {
-    /// The filter of what callers could find when it was last unlocked.
+    /// What callers could find when it was last unlocked.
     filter: AtomicU64,
     shard: Mutex<Shard<K, T, E>>,
 }
 
-/// A shard was unlocked, by this thread and just now: so user code may run, and others may be woken.
+/// Proof that this thread has just unlocked a shard, so user code may run, and others may be notified.
 #[derive(Clone, Copy)]
 pub(crate) struct Unlocked(());
 
@@ -34,7 +34,7 @@ impl<K, T, E> ShardLock<K, T, E> {
         ShardGuard { filter: &self.filter, shard: self.shard.lock() }
     }
 
-    /// Whether a caller with this hash could find nothing a moment ago: only a hint, but one that costs no lock.
+    /// Whether a caller with this hash could have found nothing a moment ago: only a hint, but one that costs no lock.
     pub(crate) fn probably_absent(&self, hash: u64) -> bool {
         BloomFilter(self.filter.load(Ordering::Relaxed)).definitely_absent(hash)
     }

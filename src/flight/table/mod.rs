@@ -1,4 +1,4 @@
-//! The sharded map from keys to flights.
+//! [`Table`]: the sharded map from keys to flights.
 
 pub(super) mod bloom;
 pub(super) mod lingering;
@@ -12,7 +12,7 @@ mod tests;
 use self::lock::ShardLock;
 use self::shard::Shard;
 
-/// More shards than any machine has use for; a larger wish is cut down to this.
+/// More shards than any machine can use. A larger number is cut down to this.
 const MAX_SHARDS: usize = 1 << 12;
 
 pub(crate) struct Table<K, T, E> {
@@ -27,8 +27,8 @@ impl<K, T, E> Table<K, T, E> {
         Self { shards: (0..count).map(|index| ShardLock::new(shard(index))).collect() }
     }
 
-    /// The shard for `hash`. Multiplying spreads the hashes of a weak hasher into the highest bits of the product, which
-    /// are independent of the bits that the table inside the shard looks at.
+    /// The shard for `hash`. Multiplying spreads the hashes of a weak hasher into the highest bits of the product,
+    /// which are independent of the bits that the table inside the shard uses.
     pub(crate) fn shard(&self, hash: u64) -> &ShardLock<K, T, E> {
         let bits = self.shards.len().trailing_zeros();
         // In two steps, since one shard has no bits, and 64 is too far to shift.

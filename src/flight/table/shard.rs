@@ -1,4 +1,4 @@
-//! One part of the table: its flights, and the counters that its lock guards too.
+//! [`Shard`]: one part of the table, with its flights and the counters that its lock guards too.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -16,26 +16,26 @@ use crate::sync::{Instant, ThreadToken, also_if, step};
 
 /// The flights whose keys hash here. Each running flight is in exactly one of the two maps.
 pub(crate) struct Shard<K, T, E> {
-    /// Those that a new caller would join.
+    /// The flights that a new caller can join.
     flights: SmallTable<Entry<K, T, E>>,
-    /// Those that run on after `forget` or `cancel`, by flight id: their leaders find their records here.
+    /// The flights that run on without being joinable, by flight id: their leaders find their records here.
     pub(in crate::flight) unlinked: BTreeMap<u64, Record<T, E>>,
-    /// What is kept of flights that have ended.
+    /// The results that linger.
     pub(crate) lingering: Lingering<K, T, E>,
-    /// The threads that run a closure for themselves alone.
+    /// The threads that run a closure for themselves alone, so that `drain` can leave them out.
     pub(crate) bypassing: Vec<ThreadToken>,
-    /// No call begins any more.
+    /// The coalescer is closed: no call begins any more.
     pub(crate) closed: bool,
-    /// Somebody waits for closures to end.
+    /// A caller waits for closures to end.
     pub(crate) draining: bool,
-    /// Ids are counted up by the number of shards, from a start of the shard's own, so none is used twice.
+    /// Each shard starts at its own number, and counts up by the number of shards, so no id is used twice.
     last_id: u64,
     id_step: u64,
-    /// Its `in_flight` is the length of `flights`, filled in by [`Shard::stats`].
+    /// [`Shard::stats`] fills in `in_flight`, which is the length of `flights`.
     pub(crate) counters: Stats,
 }
 
-/// A flight as the map keeps it, with the key's hash, so that neither `Hash` nor `Eq` runs when it ends.
+/// A flight in the map, with the key's hash, so that neither `Hash` nor `Eq` runs when it ends.
 pub(crate) struct Entry<K, T, E> {
     hash: u64,
     pub(crate) key: K,
@@ -49,7 +49,7 @@ impl<K, T, E> Hashed for Entry<K, T, E> {
 }
 
 impl<K, T, E> Entry<K, T, E> {
-    /// Whether it is the flight with this id, and nobody ever followed it.
+    /// Whether it is the flight with this id, and nobody has ever followed it.
     #[inline]
     fn is_lone(&self, id: u64) -> bool {
         self.record.id == id && self.record.slot.is_none()
@@ -79,14 +79,14 @@ impl<K, T, E> Shard<K, T, E> {
         self.flights.len() as u64
     }
 
-    /// Which hashes callers may find here. Results that linger are not told apart: their callers read the clock, which
+    /// The hashes that callers may find here. Lingering results have no filter: their callers read the clock, which
     /// costs more than the lock that a filter can save.
     #[inline]
     pub(in crate::flight) fn filter(&self) -> BloomFilter {
         if self.lingering.len() == 0 { self.flights.filter() } else { BloomFilter::FULL }
     }
 
-    /// Whether there is surely nothing here that a caller with this hash could find, and no reason to refuse it.
+    /// Whether there is certainly nothing here that a caller with this hash could find, and no reason to refuse it.
     #[inline]
     pub(crate) fn definitely_absent(&self, hash: u64) -> bool {
         !self.closed && self.filter().definitely_absent(hash)
@@ -101,12 +101,12 @@ impl<K, T, E> Shard<K, T, E> {
         self.flights.iter()
     }
 
-    /// The id of the flight that was begun last: as long as it stays the same, a key that was absent still is.
+    /// The id of the flight that began last. While it stays the same, an absent key stays absent.
     pub(crate) fn last_id(&self) -> u64 {
         self.last_id
     }
 
-    /// The flight that a caller with this key would join. `Q: Eq` may panic here; nothing has changed by then.
+    /// The flight that a caller with this key can join. `Q: Eq` may panic here, before anything has changed.
     pub(crate) fn find<Q>(&mut self, hash: u64, key: &Q) -> Option<(&mut Record<T, E>, &mut Stats)>
     where
         Q: Equivalent<K> + ?Sized,
@@ -133,13 +133,13 @@ impl<K, T, E> Shard<K, T, E> {
         }
     }
 
-    /// Puts in a flight for a key that is in no flight.
+    /// Inserts a flight for a key that has none.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64, key: K, record: Record<T, E>) {
         self.flights.insert(Entry { hash, key, record });
     }
 
-    /// Forgets the flight with this id, and puts another in its place, for the same key.
+    /// Unlinks the flight with this id, and puts another one for the same key in its place.
     pub(crate) fn supersede(&mut self, hash: u64, id: u64, record: Record<T, E>) {
         if let Some(entry) = self.flights.find(hash, |entry| entry.record.id == id) {
             let superseded = mem::replace(&mut entry.record, record);
@@ -147,7 +147,7 @@ impl<K, T, E> Shard<K, T, E> {
         }
     }
 
-    /// The record of a running flight, wherever it is.
+    /// The record of a flight that has not ended, in the map or unlinked.
     pub(crate) fn record(&mut self, hash: u64, id: u64) -> Option<(&mut Record<T, E>, &mut Stats)> {
         let record = match self.flights.find(hash, |entry| entry.record.id == id) {
             Some(entry) => &mut entry.record,
@@ -156,7 +156,7 @@ impl<K, T, E> Shard<K, T, E> {
         Some((record, &mut self.counters))
     }
 
-    /// Takes a flight out by its identity, wherever it is. One that was unlinked has no key.
+    /// Takes a flight out by its id, from the map or from the unlinked ones, which have no key.
     #[inline]
     pub(crate) fn take_out(&mut self, hash: u64, id: u64) -> Option<(Option<K>, Record<T, E>)> {
         match self.flights.remove(hash, |entry| also_if!(RemovesByKey, entry.record.id == id)) {
@@ -165,7 +165,7 @@ impl<K, T, E> Shard<K, T, E> {
         }
     }
 
-    /// Takes out a flight that nobody ever followed, unless it is unlinked.
+    /// Takes out a flight that nobody has ever followed, unless it is unlinked.
     #[inline]
     pub(crate) fn remove_lone(&mut self, hash: u64, id: u64) -> Option<K> {
         match self.flights.take_first(|entry| entry.is_lone(id)) {
@@ -179,7 +179,7 @@ impl<K, T, E> Shard<K, T, E> {
         self.flights.take_other(hash, |entry| entry.is_lone(id), |lone| lone.key)
     }
 
-    /// Lets the flight for `key` run on where nobody can join it. The key is returned to be dropped outside the lock.
+    /// Unlinks the flight for `key`. The key is returned to be dropped under no lock.
     pub(crate) fn forget<Q>(&mut self, hash: u64, key: &Q) -> Option<(K, u64)>
     where
         Q: Equivalent<K> + ?Sized,
@@ -191,8 +191,8 @@ impl<K, T, E> Shard<K, T, E> {
         Some((key, id))
     }
 
-    /// Lets a running flight run on where nobody can join it, and tells its closure that it was cancelled. The key is
-    /// returned to be dropped outside the lock.
+    /// Unlinks a flight, and marks it as cancelled for its closure to see. The key is returned to be dropped under no
+    /// lock.
     pub(crate) fn cancel_unwanted(&mut self, hash: u64, id: u64) -> Option<K> {
         let (key, mut record) = self.take_out(hash, id)?;
         record.cancelled = true;
@@ -200,7 +200,7 @@ impl<K, T, E> Shard<K, T, E> {
         key
     }
 
-    /// Forgets all flights, and returns their keys to be dropped outside the lock.
+    /// Unlinks all flights. The keys are returned to be dropped under no lock.
     pub(crate) fn forget_all(&mut self) -> Vec<K> {
         let mut keys = Vec::with_capacity(self.flights.len());
         for Entry { key, record, .. } in self.flights.drain() {
@@ -210,7 +210,7 @@ impl<K, T, E> Shard<K, T, E> {
         keys
     }
 
-    /// Takes a thread off the list of those that bypass.
+    /// Removes a thread from the list of those that bypass.
     pub(crate) fn remove_bypassing(&mut self, thread: ThreadToken) {
         if let Some(place) = self.bypassing.iter().position(|bypassing| *bypassing == thread) {
             self.bypassing.swap_remove(place);
@@ -218,14 +218,14 @@ impl<K, T, E> Shard<K, T, E> {
         }
     }
 
-    /// Memory follows what is there, as in [`shrink`](crate::shrink::shrink).
+    /// As [`shrink`](crate::shrink::shrink).
     pub(super) fn shrink_bypassing(&mut self) {
         if self.bypassing.len() < self.bypassing.capacity() / 8 {
             self.bypassing.shrink_to(self.bypassing.len() * 2);
         }
     }
 
-    /// Counts a closure that has ended; says whether somebody waits to be told.
+    /// Counts a closure that has ended. Returns whether a caller drains, and has to be notified.
     #[inline]
     pub(crate) fn count_end(&mut self, completion: &Completion<T, E>) -> bool {
         self.counters.running -= 1;
@@ -237,13 +237,13 @@ impl<K, T, E> Shard<K, T, E> {
         mem::take(&mut self.draining)
     }
 
-    /// Counts a closure that will never run; says whether somebody waits to be told.
+    /// Counts a closure that will never run. Returns whether a caller drains, and has to be notified.
     pub(crate) fn count_unrun(&mut self) -> bool {
         self.counters.running -= 1;
         mem::take(&mut self.draining)
     }
 
-    /// How many closures run here in other threads than this one. The next one to end will tell.
+    /// How many closures run here in threads other than this one. The next one that ends will notify.
     pub(crate) fn running_but_for(&mut self, me: ThreadToken) -> u64 {
         self.draining = true;
         let led = self.flights.iter().map(|entry| &entry.record).chain(self.unlinked.values());

@@ -1,4 +1,4 @@
-//! A channel with as much of crossbeam's face as the crate uses, made of the model checker's locks.
+//! A channel with as much of crossbeam's interface as the crate uses, made of the model checker's locks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Monitor, has_passed};
 use crate::sync::Instant;
 
-/// A channel with as much of crossbeam's face as the crate uses.
+/// A channel with as much of crossbeam's interface as the crate uses.
 struct Channel<M> {
     queue: Monitor<Queue<M>>,
 }
@@ -26,7 +26,7 @@ pub(crate) fn unbounded<M>() -> (Sender<M>, Receiver<M>) {
     (Sender(Arc::clone(&channel)), Receiver(channel))
 }
 
-/// No sender here ever waits for a place.
+/// No sender here ever has to wait for a place.
 pub(crate) fn bounded<M>(_: usize) -> (Sender<M>, Receiver<M>) {
     unbounded()
 }

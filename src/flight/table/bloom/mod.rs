@@ -1,4 +1,4 @@
-//! Which hashes a table surely lacks, told by one word.
+//! Bloom filters: which hashes a table certainly lacks, in one word.
 
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod tests;
@@ -6,21 +6,21 @@ mod tests;
 use crate::flight::faults::Fault;
 use crate::sync::also_if;
 
-/// A set of hashes of which only so much is kept: one bit stands for every 64th. A Bloom filter with one hash function
-/// (Bloom, "Space/Time Trade-offs in Hash Coding with Allowable Errors", 1970).
+/// A Bloom filter of 64 bits with one hash function, the lowest bits of the hash (Bloom, "Space/Time Trade-offs in Hash
+/// Coding with Allowable Errors", 1970).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::flight) struct BloomFilter(pub(in crate::flight) u64);
 
-/// A filter out of which hashes can be taken again, as in Fan, Cao, Almeida and Broder, "Summary Cache", 2000.
+/// A filter from which hashes can be removed again, as in Fan, Cao, Almeida and Broder, "Summary Cache", 2000.
 pub(in crate::flight) struct CountingBloomFilter {
     filter: BloomFilter,
-    /// How many hashes there are for each bit. A count that has come to its maximum stays there, and its bit with it.
+    /// How many hashes there are for each bit. A count that has reached its maximum stays there, and its bit stays set.
     counts: [u16; 64],
 }
 
 impl BloomFilter {
     pub(in crate::flight) const EMPTY: Self = Self(0);
-    /// Nothing is surely lacking.
+    /// No hash is certainly absent.
     pub(in crate::flight) const FULL: Self = Self(u64::MAX);
 
     #[inline]
@@ -33,7 +33,7 @@ impl BloomFilter {
         Self(self.0 | other.0)
     }
 
-    /// Whether this hash is surely not in it.
+    /// Whether this hash is certainly not in it.
     #[inline]
     pub(in crate::flight) fn definitely_absent(self, hash: u64) -> bool {
         self.0 & Self::of(hash).0 == 0
@@ -55,7 +55,7 @@ impl CountingBloomFilter {
         self.filter = self.filter.with(BloomFilter::of(hash));
     }
 
-    /// Takes out a hash that was put in.
+    /// Removes a hash that was inserted.
     #[inline]
     pub(in crate::flight) fn remove(&mut self, hash: u64) {
         let count = &mut self.counts[index(hash)];
@@ -68,7 +68,7 @@ impl CountingBloomFilter {
     }
 }
 
-/// Which bit stands for it.
+/// The bit that stands for a hash.
 #[inline]
 fn index(hash: u64) -> usize {
     (hash % 64) as usize

@@ -1,4 +1,5 @@
-//! A hash table that keeps its first value beside the table: most shards hold one flight at a time, or none.
+//! [`SmallTable`]: a hash table that keeps its first value beside the table. Most shards hold one flight at a time, or
+//! none.
 
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod tests;
@@ -8,11 +9,11 @@ use hashbrown::HashTable;
 use crate::flight::table::bloom::{BloomFilter, CountingBloomFilter};
 use crate::shrink::shrink;
 
-/// Values by a hash that each of them knows.
+/// Values by a hash that each of them stores.
 pub(in crate::flight) struct SmallTable<V> {
     first: Option<V>,
     others: HashTable<V>,
-    /// Of the others.
+    /// The hashes of the others.
     filter: CountingBloomFilter,
 }
 
@@ -25,7 +26,7 @@ impl<V: Hashed> SmallTable<V> {
         Self { first: None, others: HashTable::new(), filter: CountingBloomFilter::EMPTY }
     }
 
-    /// Which hashes there may be.
+    /// The hashes that may be in it.
     #[inline]
     pub(in crate::flight) fn filter(&self) -> BloomFilter {
         let first = self.first.as_ref().map_or(BloomFilter::EMPTY, |first| BloomFilter::of(first.hash()));
@@ -46,7 +47,7 @@ impl<V: Hashed> SmallTable<V> {
         self.first.iter().chain(&self.others)
     }
 
-    /// The value with this hash that is the one; `is_it` is asked about no other hash.
+    /// The value with this hash for which `is_it` is true; values with other hashes are not passed to it.
     #[inline]
     pub(in crate::flight) fn find(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<&mut V> {
         let is_it = |value: &V| value.hash() == hash && is_it(value);
@@ -56,7 +57,7 @@ impl<V: Hashed> SmallTable<V> {
         if self.others.is_empty() { None } else { self.others.find_mut(hash, is_it) }
     }
 
-    /// Puts in a value that is not there.
+    /// Inserts a value that is not in it.
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
     pub(in crate::flight) fn insert(&mut self, value: V) {
@@ -68,20 +69,20 @@ impl<V: Hashed> SmallTable<V> {
         }
     }
 
-    /// Takes out what [`find`](SmallTable::find) would find.
+    /// Removes what [`find`](SmallTable::find) would find.
     #[inline]
     pub(in crate::flight) fn remove(&mut self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<V> {
         let first = self.take_first(|first| first.hash() == hash && is_it(first));
         first.or_else(|| self.take_other(hash, is_it, |other| other))
     }
 
-    /// Takes out the first value, if it is the one.
+    /// Removes the first value, if `is_it` is true for it.
     #[inline]
     pub(in crate::flight) fn take_first(&mut self, is_it: impl Fn(&V) -> bool) -> Option<V> {
         self.first.take_if(|first| is_it(first))
     }
 
-    /// Takes one of the others out, and leaves the `part` of it that is wanted: to move the whole takes time.
+    /// Removes one of the others, and returns the `part` of it that is wanted: moving the whole takes time.
     #[inline]
     pub(in crate::flight) fn take_other<P>(
         &mut self,
@@ -99,7 +100,7 @@ impl<V: Hashed> SmallTable<V> {
         Some(part)
     }
 
-    /// Takes everything out.
+    /// Removes everything.
     pub(in crate::flight) fn drain(&mut self) -> impl Iterator<Item = V> {
         self.filter = CountingBloomFilter::EMPTY;
         self.first.take().into_iter().chain(std::mem::take(&mut self.others))
