@@ -40,7 +40,7 @@ impl<T, E> Clone for Outcome<T, E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Role {
-    /// Its closure ran as that of the flight.
+    /// Its closure ran for the flight.
     Leader {
         /// How many followers got its result. 0 also if the lead was offered to one of them, the flight was cancelled,
         /// or the coalescer was closed.

@@ -248,6 +248,6 @@ impl<K, T, E, S> fmt::Debug for SyncCoalesce<K, T, E, S> {
     }
 }
 
-/// No panic leaves a flight half done, whoever catches it.
+/// A caught panic leaves no flight half done.
 impl<K, T, E, S> UnwindSafe for SyncCoalesce<K, T, E, S> {}
 impl<K, T, E, S> RefUnwindSafe for SyncCoalesce<K, T, E, S> {}

@@ -1,4 +1,4 @@
-//! What a call costs, as far as that can be counted. Allocations are counted in `tests/it/allocations.rs`.
+//! What a call costs, in operations. Allocations are counted in `tests/it/allocations.rs`.
 
 #![expect(clippy::disallowed_methods, reason = "a follower in another thread")]
 
@@ -37,7 +37,7 @@ fn lead(flights: &Numbers, key: u8) -> LeaderGuard<'_, u8, u64, u64> {
 fn a_lone_call_takes_its_shard_twice_and_nothing_else() {
     let flights = flights();
     let (_, counts) = counted_during(|| lead(&flights, 1).run_work(|_| Ok(7)));
-    // To put the flight in, and to take it out. The atomics are plain loads and stores: the filter, the mark, and the
+    // Inserting the flight, and removing it. The atomics are plain loads and stores: the filter, the mark, and the
     // filter again each time that the shard is unlocked.
     assert_eq!(counts, Counts { locks: 2, atomics: 4, ..Counts::default() });
 }
@@ -83,7 +83,7 @@ fn a_joiner_that_leads_nothing_takes_its_shard_once_and_nothing_else() {
         };
         let first = scope.spawn(join).join().unwrap();
         let second = scope.spawn(join).join().unwrap();
-        // The atomics are the shard's own, as above: nothing is looked up to see that this thread leads nothing.
+        // The atomics are the shard's own, as above: no lookup is needed to see that this thread leads nothing.
         assert_eq!(first, Counts { locks: 1, atomics: 2, ..Counts::default() });
         assert_eq!(second, first);
     });
@@ -99,7 +99,7 @@ fn a_joiner_that_leads_something_takes_the_graph_too() {
             let lead_two = lead(&flights, 2);
             let (entered, counts) = counted_during(|| flights.enter(WaitMode::Now, 1, &1, &CallOptions::default()));
             assert!(matches!(entered, Entry::Follow(_)));
-            // One atomic more says who leads the flight that it is going to wait for.
+            // One atomic more: the leader cell of the flight that it is going to wait for.
             assert_eq!(counts, Counts { locks: 2, atomics: 3, ..Counts::default() });
             drop((entered, lead_two));
         });
@@ -115,15 +115,15 @@ fn a_follower_whose_flight_has_ended_takes_its_slot_once() {
         scope.spawn(|| flights.enter(WaitMode::Now, 1, &1, &CallOptions::default())).join().unwrap()
     });
     let (_, counts) = counted_during(|| lead.run_work(|_| Ok(7)));
-    // Out of the shard, into each lane and the register of the slot, and no wake-up, for nobody sleeps yet; one atomic
-    // takes the leader out of the graph.
+    // The shard, each lane and the register of the slot; no notification, because nobody sleeps yet; one atomic clears
+    // the leader cell.
     assert_eq!(counts, Counts { locks: 2, monitors: 8, notifies: 0, atomics: 2, clock: 0 });
 
     let Entry::Follow(follow) = follow else { panic!("a flight was on") };
     let joined = sync::now();
     let (waited, counts) = counted_during(|| follow.wait(joined, WaitLimits::default()));
     assert!(matches!(waited, Waited::Over(outcome) if *outcome.result.as_ref().unwrap().as_ref() == 7));
-    // The clock is read for how long it waited.
+    // The clock is read to measure the wait.
     assert_eq!(counts, Counts { monitors: 1, clock: 1, ..Counts::default() });
 }
 

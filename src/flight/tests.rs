@@ -35,13 +35,13 @@ fn hash(key: u8) -> u64 {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Mark,
-    /// Whether only flights begun after the last mark will do.
+    /// Whether the call is after the last mark.
     Enter(u8, bool),
     /// Lets one of the running leaders end; the index is taken modulo their number.
     End(usize, End),
-    /// One of the followers looks, if there is something to be seen: a result, or a lead that is free.
+    /// One of the followers wakes, if there is something to see: a result, or a vacant lead.
     Look(usize),
-    /// One of the followers looks when its deadline has passed.
+    /// One of the followers wakes at its deadline.
     Leave(usize),
     Forget(u8),
     Cancel(u8),
@@ -57,15 +57,15 @@ enum End {
     Abandon,
 }
 
-/// A fault of the kind that peers have shipped, planted to see that the model notices.
+/// A fault like those that peers have shipped, planted to see that the model notices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     None,
-    /// The end of a flight removes what is there under its key, whosever it is.
+    /// The end of a flight removes whichever flight is there under its key.
     RemoveByKey,
-    /// A caller is told of a result that belongs to the flight before.
+    /// A caller gets a result that belongs to the flight before.
     LateJoin,
-    /// A follower leaves without saying so.
+    /// A follower leaves without being uncounted.
     LeaveUncounted,
     /// A follower leads although its deadline has passed.
     LeadLate,
@@ -151,7 +151,8 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// Holds a lead as if another thread held it, or every follower in this thread would seem to wait for itself.
+    /// Holds a lead as if another thread held it. Otherwise every follower in this thread would seem to wait for
+    /// itself.
     fn hold(&mut self, flight: usize, lead: LeaderGuard<'a, u8, u64, u64>) {
         graph::end_lead();
         self.leads.push((flight, lead));
@@ -283,7 +284,7 @@ impl<'a> Checker<'a> {
             self.expected.following -= 1;
             self.expected.timed_out += 1;
             if flown.free && flown.followers == 0 {
-                // The last one takes the flight away.
+                // The last one removes the flight.
                 flown.free = false;
                 self.joinable.retain(|_, &mut joinable| joinable != flight);
             }
@@ -297,7 +298,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A result that is there beats the deadline; one that is not there is a time-out.
+    /// A result that is there beats the deadline; without one, the follower times out.
     fn check(&self, flight: usize, result: &Shared<u64, u64>) -> Result<(), TestCaseError> {
         let number = flight as u64;
         let right = match self.flown[flight].ended {
@@ -312,7 +313,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// Ends what still runs and lets every follower see its result; nothing is left.
+    /// Ends what still runs, and lets every follower see its result. Nothing is left.
     fn finish(&mut self) -> Result<(), TestCaseError> {
         while !self.leads.is_empty() {
             self.step(Step::End(0, End::Value))?;
@@ -362,7 +363,7 @@ fn settings<K>() -> Settings<K, u64, u64> {
 }
 
 fn run(fault: Fault) -> Result<(), TestError<Vec<Step>>> {
-    // A planted fault need not be told in the fewest steps.
+    // A planted fault need not be shrunk to the fewest steps.
     let max_shrink_iters = if fault == Fault::None { u32::MAX } else { 0 };
     let config = Config { cases: 3_000, failure_persistence: None, max_shrink_iters, ..Config::default() };
     TestRunner::new(config).run(&steps(), |steps| {

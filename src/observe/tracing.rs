@@ -58,19 +58,19 @@ const TARGET: &str = "sync_coalesce";
 /// .unwrap();
 /// ```
 pub struct TracingObserver {
-    /// Those in which a closure runs or a follower waits, by number.
+    /// The flights in which a closure runs or a follower waits, by number.
     flights: Mutex<BTreeMap<u64, Parties>>,
 }
 
-/// Who is in a flight, each by its thread, which is in it once at a time.
+/// The callers in a flight, each by its thread, which is in it once at a time.
 ///
-/// A span calls its subscriber when it is cloned or dropped, which must not happen under the lock: an `Arc` does not,
-/// as long as it is not the last one.
+/// A span calls its subscriber when it is cloned or dropped, which must not happen under the lock. An `Arc` does not,
+/// unless it is the last one.
 #[derive(Default)]
 struct Parties {
-    /// In the order in which they began: one, and when the lead is handed over, for an instant more.
+    /// The runs, in the order in which they began: one, and for an instant two when another caller claims the lead.
     runs: Vec<(u64, Arc<Span>)>,
-    /// The spans that they called in.
+    /// The spans in which the followers called.
     followers: BTreeMap<u64, Arc<Span>>,
 }
 
@@ -81,7 +81,7 @@ impl TracingObserver {
         Self { flights: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Puts in the run that begins on this thread, and returns the spans of the followers that wait for it.
+    /// Adds the run that begins on this thread. Returns the spans of the followers that wait for it.
     fn begin(&self, flight: u64, run: Arc<Span>) -> Vec<Arc<Span>> {
         let mut flights = self.flights.lock();
         let parties = flights.entry(flight).or_default();
@@ -89,7 +89,7 @@ impl TracingObserver {
         parties.followers.values().cloned().collect()
     }
 
-    /// Puts in the follower on this thread, and returns the span of the run that it waits for, if that is known yet.
+    /// Adds the follower on this thread. Returns the span of the run that it waits for, if that is known yet.
     fn join(&self, flight: u64, follower: Arc<Span>) -> Option<Arc<Span>> {
         let mut flights = self.flights.lock();
         let parties = flights.entry(flight).or_default();
@@ -100,7 +100,8 @@ impl TracingObserver {
         run
     }
 
-    /// Takes out a span of this thread, and the flight when nobody is left in it. Returned to be dropped under no lock.
+    /// Removes a span of this thread, and the flight if nobody is left in it. The span is returned to be dropped under
+    /// no lock.
     fn take(&self, flight: u64, party: impl FnOnce(&mut Parties, u64) -> Option<Arc<Span>>) -> Option<Arc<Span>> {
         let mut flights = self.flights.lock();
         let parties = flights.get_mut(&flight)?;

@@ -140,7 +140,7 @@ impl<S> Monitor<S> {
 
     pub(crate) fn notify_one(&self) {
         pause();
-        // Which one the system would wake, nobody knows.
+        // It is unknown which one the system would wake.
         let woken = self.asleep.visit(|asleep| {
             let any = if asleep.is_empty() { None } else { Some(random_below(asleep.len())) };
             any.map(|any| asleep.swap_remove(any))
@@ -165,12 +165,12 @@ thread_local! {
     static PANICKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The time of one execution. It stands still until somebody asks whether a deadline has passed, and then it may jump
+/// The time of one execution. It stands still until a thread asks whether a deadline has passed; then it may jump
 /// there.
 #[derive(Clone, Copy)]
 struct Time {
     now: Instant,
-    /// How seldom it jumps: in some executions nearly nobody is late, in others nearly everybody.
+    /// How seldom it jumps: in some executions hardly any thread is late, in others nearly all are.
     one_in: usize,
 }
 
@@ -196,7 +196,8 @@ pub(crate) fn now() -> Instant {
     time().now
 }
 
-/// Anybody who goes on asking will hear yes, so that executions end; and what has passed once has passed for all.
+/// A thread that keeps asking gets a yes in the end, so that executions end. A deadline that has passed for one thread
+/// has passed for all.
 pub(crate) fn has_passed(deadline: Instant) -> bool {
     let time = time();
     if time.now < deadline && one_in(time.one_in) {
@@ -205,7 +206,7 @@ pub(crate) fn has_passed(deadline: Instant) -> bool {
     now() >= deadline
 }
 
-/// Any number below the limit, by the schedule.
+/// A number below the limit, chosen by the schedule.
 pub(crate) fn random_below(limit: usize) -> usize {
     shuttle::rand::thread_rng().gen_range(0..limit)
 }
@@ -214,7 +215,7 @@ fn one_in(limit: usize) -> bool {
     random_below(limit) == 0
 }
 
-/// A step between two others, where any thread may go on.
+/// A point at which another thread may run.
 pub(crate) fn pause() {
     shuttle::thread::sleep(Duration::ZERO);
 }
@@ -228,21 +229,21 @@ pub(crate) fn is_planted<F: Faults>(fault: F) -> bool {
     PLANTED.get() == Some(fault.name())
 }
 
-/// Checks `model` under many schedules: random ones, and ones with few changes from thread to thread, which find other
+/// Checks `model` under many schedules: random ones, and ones with few switches between threads, which find other
 /// faults.
 pub(crate) fn holds(model: fn()) {
     explore(None, model);
 }
 
-/// The same where something goes wrong that the crate has to put up with.
+/// The same with a fault of the system, with which the model must still hold.
 pub(crate) fn holds_despite(trouble: impl Faults, model: fn()) {
     explore(Some(trouble.name()), model);
 }
 
-/// The same with a fault planted: some schedule must fail, and say `symptom`.
+/// The same with a planted fault: some schedule must fail, with `symptom` in its message.
 pub(crate) fn catches(fault: impl Faults, symptom: &str, model: fn()) {
     let fault = fault.name();
-    // What one fault breaks shows in more than one way, and the first one seen ends a search.
+    // A fault can show in more than one way, and the first one ends a search.
     let mut others = String::new();
     for _ in 0..100 {
         let failed = catch_unwind(|| explore(Some(fault), model));
@@ -259,7 +260,7 @@ pub(crate) fn catches(fault: impl Faults, symptom: &str, model: fn()) {
 
 fn explore(fault: Option<&'static str>, model: fn()) {
     watch_panics();
-    // Each schedule gives the same execution again, or a failure could not be replayed.
+    // Each schedule must give the same execution again, or a failure could not be replayed.
     run(UncontrolledNondeterminismCheckScheduler::new(RandomScheduler::new(20)), fault, model);
     let schedules = std::env::var("SCHEDULES").ok().and_then(|schedules| schedules.parse().ok()).unwrap_or(10_000);
     run(RandomScheduler::new(schedules), fault, model);
@@ -282,9 +283,9 @@ fn run(scheduler: impl Scheduler + 'static, fault: Option<&'static str>, model: 
     });
 }
 
-/// The crate catches what closures and observers throw, and would so hide a failed assertion in one of them, or a panic
-/// of the model checker. Each passes the panic hook; panics that a model means to happen do not, as they come by
-/// `resume_unwind`.
+/// The crate catches panics of closures and observers, and so would hide a failed assertion in one of them, or a panic
+/// of the model checker. Each of these goes through the panic hook. Panics that a model makes on purpose do not,
+/// because they come by `resume_unwind`.
 fn watch_panics() {
     static WATCHING: Once = Once::new();
     WATCHING.call_once(|| {

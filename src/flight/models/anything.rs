@@ -1,4 +1,4 @@
-//! Any verbs in any order: what no model of one promise thought of.
+//! Any verbs in any order, for what no model of one promise covers.
 
 use std::panic::resume_unwind;
 use std::time::Duration;

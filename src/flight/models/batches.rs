@@ -1,4 +1,4 @@
-//! Many keys at once: batches that cross, and what becomes of their keys.
+//! Batches: batches that cross, and how their keys end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ fn ones(missing: &[&u64]) -> Vec<u64> {
 /// ```text
 /// first batch                     second batch
 /// claims 1                        claims 2
-/// is deferred in 2                  is deferred in 1
+/// is deferred in 2                is deferred in 1
 /// runs; ends 1                    runs; ends 2
 /// waits for 2: no cycle          waits for 1
 /// ```
@@ -90,7 +90,7 @@ fn a_panic_that_releases_one_key_of_a_batch_is_caught() {
 
 /// ```text
 /// leader of 1         batch                           follower of 1
-///                     claims 2, is deferred in 1        joins 1
+///                     claims 2, is deferred in 1      joins 1
 /// fails: elects the
 /// follower, or shares if there is none
 ///                     ends 2; waits for 1             leads, or leaves at its deadline: then the
@@ -106,7 +106,7 @@ fn election_beside_an_absent_follower() {
     };
     let batch = |_: &Seen| {
         let results = crowd.calls.try_call_many(&[1, 2], |missing| {
-            // Long enough for all the others to come and go.
+            // Long enough for all the others to join and leave.
             (0..8).for_each(|_| sync::pause());
             Ok(ones(missing))
         });
@@ -129,7 +129,7 @@ fn an_absent_follower_is_not_elected_and_hears_of_the_end() {
 /// leader of 1                     batch                           waits for nobody else
 ///                                 claims 2, is deferred in 1
 /// fails: nobody can be elected
-///                                 its closure waits for the failure to be out, outside this crate
+///                                 its closure waits for the failure, by a wait outside this crate
 /// ```
 fn closure_that_waits_for_another_flight_to_end() {
     let crowd = Crowd::new(building().on_error(OnFailure::Elect { times: 1 }));
@@ -142,7 +142,7 @@ fn closure_that_waits_for_another_flight_to_end() {
     let batch = |_: &Seen| {
         let results = crowd.calls.try_call_many(&[1, 2], |missing| {
             if !missing.contains(&&1) {
-                // Nobody leads a flight that somebody deferred was elected for.
+                // If a deferred follower is elected, nobody leads the flight.
                 for _ in 0..200 {
                     let flights = crowd.calls.flights();
                     let Some(flight) = flights.iter().find(|flight| flight.key == 1) else { break };

@@ -18,9 +18,9 @@ fn is_refused<T>(result: &Result<T, CallError<u64>>) -> bool {
     matches!(result, Err(CallError::Deadlock { .. }))
 }
 
-/// Each of `N` threads leads its own key and then asks for the next one's; one is refused, whoever is last.
+/// Each of `N` threads leads its own key and then asks for the next one's. The last of them is refused.
 ///
-/// The keys are in shards of their own: within one, the shard's lock would hide that the graph has none.
+/// Each key is in a shard of its own: within one shard, its lock would hide it if the graph had none.
 fn ring<const N: usize>(crowds: [&Crowd; N]) {
     let all_lead = Barrier::new(N);
     let refused = std::sync::atomic::AtomicU64::new(0);
@@ -258,8 +258,7 @@ fn ring_through_one_too_many() {
     let full = Crowd::new(building().max_followers_total(0));
     let first = |_: &Seen| {
         let led = crowd.calls.try_call(&1, || {
-            // One too many; or refused, if the second waits for this thread already: then it would have closed a
-            // cycle.
+            // Overloaded; or refused, if the second thread already waits for this one: then it would close a cycle.
             let _ = nested(&full.calls, 2);
             Ok(0)
         });

@@ -1,4 +1,4 @@
-//! Detached flights: the pool's threads, tickets, and what becomes of a flight that waits for a thread.
+//! Detached flights: the pool's threads, tickets, and how queued flights end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use crate::sync::{self, Trouble, catches, holds, holds_despite};
 use crate::wait::faults::Fault as WaitFault;
 use crate::wait::graph;
 
-/// Nothing is left, when the pool's threads have ended their closures.
+/// Nothing is left once the pool's threads have ended their closures.
 fn assert_idle(calls: &Calls) {
     assert!(calls.drain(Duration::MAX));
     let stats = calls.stats();
@@ -22,7 +22,8 @@ fn assert_idle(calls: &Calls) {
     assert!(graph::nobody_waits(), "an edge is left");
 }
 
-/// A closure has ended before its thread is counted as idle, or as gone. If one too many stays, this never ends.
+/// A closure ends before its thread is counted as idle, or as gone. If a thread beyond the limit stays, this never
+/// ends.
 fn come_to_rest(calls: &Calls) {
     while !(calls.pool.is_at_rest() && calls.pool.counts().0 <= 1) {
         sync::give_way();
@@ -65,8 +66,8 @@ fn an_end_that_wakes_nobody_is_caught() {
 /// ```text
 /// the pool's only thread          a spare
 /// leads 1, queues 2
-/// waits for 2: gives its place to a spare thread    leads 2, queues 3, waits: gives its place to a spare thread to another
-/// goes on; there is one too many  ends
+/// waits for 2: gives up its place leads 2, queues 3, waits: gives up its place to another
+/// goes on; over the limit         ends
 /// ```
 fn all_threads_blocked() {
     let calls = Arc::new(building().pool_threads(1).build());
@@ -102,7 +103,7 @@ fn a_spare_thread_that_stays_is_caught() {
 /// ```text
 /// caller                          another                         closer
 /// queues 1 and 2                  joins 2                         closes: Closed to all followers,
-/// waits for 2                     wakes with a result or Closed   throws away what is queued
+/// waits for 2                     wakes with a result or Closed   drops what is queued
 /// ```
 fn close_against_a_queued_flight() {
     let calls = building().pool_threads(1).build();
@@ -136,7 +137,7 @@ fn a_queued_flight_that_is_thrown_away_and_stays_is_caught() {
 /// caller                          another                         pool
 /// detaches 1: begins it
 ///                                 cancels 1
-/// queues it, or hears of that                                     begins 1, or throws it away
+/// queues it, or gets Cancelled                                    begins 1, or drops it
 /// ```
 fn cancel_against_detach() {
     let calls = building().pool_threads(1).build();
@@ -165,7 +166,7 @@ fn a_flight_that_is_queued_though_it_was_cancelled_is_caught() {
 /// caller                          another                         pool
 /// detaches 0 and 1                                                begins 0
 /// drops the ticket of 1           calls 1: joins, or is late
-///                                                                 begins 1 if somebody wants it
+///                                                                 begins 1, unless it is abandoned
 /// ```
 fn last_ticket() {
     let calls = building().pool_threads(1).cancel_when_abandoned(true).build();
@@ -232,7 +233,7 @@ fn a_first_ticket_that_comes_late_is_caught() {
 /// one, without a thread           another
 /// detaches 1: begins it
 ///                                 calls 1: joins, or leads it, or another
-/// nobody will come: offers the
+/// no thread will come: offers the
 /// lead, or ends it
 /// ```
 fn no_thread_to_be_had() {
@@ -257,7 +258,7 @@ fn without_a_thread_for_it_a_flight_is_ended_or_led_by_a_follower() {
 /// ```text
 /// the pool's only thread, if any  spares, if any                  caller
 /// leads 1, queues 2, waits        leads 2                         queues 4, waits
-/// goes on: one is to end
+/// goes on: a thread has to end
 /// queues 3, waits                 ends, or leads 3 before
 /// ```
 fn threads_now_and_then() {
@@ -304,7 +305,7 @@ impl Drop for Waits {
 
 /// ```text
 /// the pool's only thread, if any
-/// leads 1, queues 2; waits: nobody will come, so it refuses 2
+/// leads 1, queues 2; waits: no thread will come, so it refuses 2
 /// drops the closure of 2, which detaches 9; waits
 /// ```
 fn refused_closure_waits() {

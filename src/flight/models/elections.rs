@@ -1,4 +1,4 @@
-//! How a lead is handed over: to whom, past whom, and what if nobody is left.
+//! Elections: who can claim a vacant lead, who cannot, and what happens if nobody is left.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,9 +26,9 @@ fn soon(request: Asking<'_>) -> Asking<'_> {
 /// ```text
 /// leader                          followers, one of them with a deadline
 /// closure fails
-/// end: frees the lead, wakes one
-///                                 the one that was woken is late: it leaves, and wakes another
-///                                 the other leads; or, if none is left, the flight goes with the last
+/// end: offers the lead to one
+///                                 the one that was notified is late: it leaves, and notifies another
+///                                 the other leads; or, if none is left, the last one ends the flight
 /// ```
 fn departing_followers() {
     let crowd = Crowd::new(electing().max_followers_total(8));
@@ -80,8 +80,8 @@ fn a_leaver_that_keeps_its_place_under_the_bound_is_caught() {
 /// ```text
 /// leader                          follower whose deadline has passed
 /// closure fails
-/// end: frees the lead, wakes one
-///                                 sees that the lead is vacant, and leaves all the same
+/// end: offers the lead to one
+///                                 sees that the lead is vacant, and still leaves
 /// ```
 fn election_past_the_deadline() {
     let crowd = Crowd::new(electing());
@@ -109,9 +109,9 @@ fn a_follower_that_leads_past_its_deadline_is_caught() {
 /// ```text
 /// leader                          follower                        canceller
 /// closure fails
-/// end: frees the lead, wakes one
+/// end: offers the lead to one
 ///                                                                 forgets, publishes Cancelled,
-///                                                                 takes the flight away: nobody leads it
+///                                                                 removes the flight: nobody leads it
 ///                                 wakes with Cancelled
 /// ```
 fn cancel_of_a_free_lead() {
@@ -146,8 +146,8 @@ fn a_cancelled_flight_left_without_a_leader_is_caught() {
 /// ```text
 /// leader                          follower                        another caller
 /// closure fails
-/// end: frees the lead, wakes one
-///                                                                 forgets, or calls after a mark: leads anew
+/// end: offers the lead to one
+///                                                                 forgets, or calls after a mark: leads a new one
 ///                                 leads the old flight, or leaves
 ///                                 it at its deadline, as the last
 /// ```
@@ -189,8 +189,8 @@ fn a_forgotten_flight_that_its_last_follower_leaves_behind_is_caught() {
 /// ```text
 /// leader                          impatient follower
 /// closure fails
-/// end: frees the lead, wakes one
-///                                 its patience ends: it takes the lead, and does not run alone
+/// end: offers the lead to one
+///                                 its patience ends: it claims the lead, and does not run alone
 /// ```
 fn patience_while_the_lead_is_free() {
     let crowd = Crowd::new(electing());
@@ -207,7 +207,7 @@ fn patience_while_the_lead_is_free() {
         freed.store(true, Ordering::Relaxed);
     };
     let impatient = |_: &Seen| {
-        // The leader is in before, and fails only after, this thread has joined.
+        // The leader has entered before this thread joins, and fails only after that.
         while crowd.calls.in_flight() == 0 {
             sync::give_way();
         }

@@ -66,7 +66,7 @@ fn a_slot_made_twice_is_caught() {
 /// leader of other keys      caller                       caller
 /// leads one, and in it one
 /// that shares a bit
-///                           looks: absent; makes a key     looks: absent; makes a key  
+///                           looks: absent; makes a key   looks: absent; makes a key
 ///                           looks: nothing begun; leads
 /// ends both                                              looks: begun; joins
 /// ```
@@ -251,7 +251,7 @@ fn cancel_against_finish() {
         move |seen: &Seen| {
             let result = crowd.call(seen, 1, plainly, |flight| {
                 sync::pause();
-                // No closure learns of followers who have been told that it was cancelled.
+                // A closure never sees followers that were woken because its flight was cancelled.
                 assert!(!flight.is_cancelled() || flight.followers() == 0);
                 Ok(number)
             });
@@ -302,7 +302,7 @@ fn close_against_join() {
     let forgetter = |seen: &Seen| {
         crowd.calls.forget(&1);
         caller(seen);
-        // Ends, by its time or because it is told; if all have ended before it looks, it says so.
+        // Returns at its timeout, or when notified; true if all closures have ended before it checks.
         let _ = crowd.calls.drain(Duration::from_secs(1));
     };
     let closer = |_: &Seen| {

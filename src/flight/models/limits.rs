@@ -42,7 +42,7 @@ fn a_follower_that_leaves_without_a_last_look_is_caught() {
 /// joiner of 1 (one shard)         joiner of 2 (another shard)
 /// is there a place? one is left
 ///                                 is there a place? one is left
-/// takes it                        takes another: one too many
+/// takes it                        takes another: over the limit
 /// ```
 fn bound_over_all_flights() {
     let crowd = Crowd::new(building().shards(2).max_followers_total(1));
@@ -72,7 +72,7 @@ fn a_bound_taken_in_two_steps_is_caught() {
 }
 
 /// ```text
-/// old leader and its followers    who changes something
+/// old leader and its followers    a thread that changes something
 /// closure looks
 ///                                 changes it; mark; calls after the mark: the old flight is unlinked,
 ///                                 and this call leads, or joins one that began after the mark
@@ -160,7 +160,7 @@ fn impatient_crowd() {
                 |asking| asking.patience(hurry),
                 |flight| {
                     if flight.flight.is_some() {
-                        // Time for others to lose their patience.
+                        // Time for others to run out of patience.
                         (0..8).for_each(|_| pause());
                     } else {
                         assert_eq!(alone.fetch_add(1, Ordering::Relaxed), 0, "two run alone");

@@ -1,8 +1,8 @@
 //! The real protocol under the model checker, one model per promise. Run by `ci/shuttle`.
 //!
-//! Each model is checked twice: as the code is, where every schedule must hold, and with faults planted one at a time,
-//! where some schedule must fail: a model that lets its faults pass proves nothing. All end in [`Crowd::settle`]:
-//! nothing is left, and the counters say what the callers saw.
+//! Each model is checked twice: with the code as it is, where it must hold in every schedule, and with faults planted
+//! one at a time, where some schedule must fail. A model that lets its faults pass proves nothing. All end in
+//! [`Crowd::settle`]: nothing is left, and the counters agree with what the callers saw.
 
 #![expect(clippy::disallowed_types, reason = "flags for what a model saw, which the model checker need not see")]
 
@@ -65,14 +65,14 @@ fn building() -> Building {
     SyncCoalesce::builder().shards(1).hasher(Hashing::default())
 }
 
-/// A coalescer, and what becomes of each call to it.
+/// A coalescer, and how each call to it ended.
 struct Crowd {
     calls: Calls,
-    /// How many closures run for a flight, which may be one per key.
+    /// How many closures run for a flight. There may be one flight per key.
     leading: AtomicU64,
 }
 
-/// What one thread's calls came to; one is `None` if its own closure's panic came back.
+/// How one thread's calls ended; `None` for a call that resumed the panic of its own closure.
 #[derive(Default)]
 struct Seen(RefCell<Vec<Option<Outcome<u64, u64>>>>);
 
@@ -81,7 +81,7 @@ impl Crowd {
         Self { calls: calls.build(), leading: AtomicU64::new(0) }
     }
 
-    /// Keys no two of which share a shard.
+    /// Keys that share no shard.
     fn keys_apart<const N: usize>(&self) -> [u64; N] {
         let table = &self.calls.flights.table;
         let mut keys: Vec<u64> = Vec::new();
@@ -94,7 +94,7 @@ impl Crowd {
         keys.try_into().expect("a shard for each key")
     }
 
-    /// One call, kept in `seen`; says what it came to.
+    /// Makes one call, keeps it in `seen`, and returns how it ended.
     fn call(
         &self,
         seen: &Seen,
@@ -103,7 +103,7 @@ impl Crowd {
         work: impl FnOnce(&Handle<'_>) -> Result<u64, u64>,
     ) -> Shared<u64, u64> {
         let outcome = catch_unwind(AssertUnwindSafe(|| options(self.calls.on(&key)).try_call(work)));
-        // What is no payload of a model's own is a failed assertion.
+        // A payload that is not one of the model's own is a failed assertion.
         let outcome =
             outcome.map_err(|payload| payload.downcast::<u64>().unwrap_or_else(|payload| resume_unwind(payload)));
         let result = outcome.as_ref().map_or(Err(CallError::Cancelled), |outcome| outcome.result.clone());
@@ -133,7 +133,7 @@ impl Crowd {
         assert_eq!((flights.following.taken(), flights.impatient.taken()), (0, 0), "a place under a bound is left");
     }
 
-    /// Nothing is left, and the counters say what the callers saw.
+    /// Asserts that nothing is left, and that the counters agree with what the callers saw.
     fn settle(&self, seen: Vec<Seen>) {
         self.assert_nothing_left();
         let stats = self.calls.stats();
@@ -156,7 +156,7 @@ impl Crowd {
         assert_eq!(stats.deadlocks, count(&|_, result| matches!(result, Err(CallError::Deadlock { .. }))), "{stats:?}");
         assert_eq!(stats.overloaded, count(&|_, result| matches!(result, Err(CallError::Overloaded))), "{stats:?}");
         if panicked == 0 {
-            // Whom the leaders say that they released, and who was.
+            // How many followers the leaders say that they released, and how many were released.
             let released = seen.iter().flatten().map(|outcome| match outcome.role {
                 Role::Leader { followers } => followers,
                 _ => 0,
@@ -186,7 +186,7 @@ fn together<const N: usize>(parts: [&(dyn Fn(&Seen) + Sync); N]) -> Vec<Seen> {
     })
 }
 
-/// What goes wrong before the end of a flight; says whether that is all that happens.
+/// The faults before the end of a flight. Returns whether the flight's end is then left out.
 pub(super) fn finishes_wrongly<K, T, E>(flight: FlightRef<'_, K, T, E>, completion: &Completion<T, E>) -> bool {
     let record = |change: fn(&mut Record<T, E>) -> Option<Arc<Slot<T, E>>>| {
         let mut locked = flight.shard.lock();
@@ -242,7 +242,7 @@ pub(super) fn keep_edge(edge: &mut Option<WaitEdge>) {
     }
 }
 
-/// [`Fault::DeferredAreForgotten`]: the flight goes, and has no result.
+/// [`Fault::DeferredAreForgotten`]: the flight is removed without a result.
 pub(super) fn forgets_deferred<K, T, E>(locked: &mut Shard<K, T, E>, hash: u64, id: u64) -> bool {
     is_planted(Fault::DeferredAreForgotten) && locked.take_out(hash, id).is_some()
 }

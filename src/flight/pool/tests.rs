@@ -1,4 +1,4 @@
-//! How many threads there are, which cannot be seen from outside.
+//! The number of threads, which cannot be seen from outside.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn coalescer(threads: usize) -> Arc<Numbers> {
     Arc::new(SyncCoalesce::builder().pool_threads(threads).build())
 }
 
-/// A thread that ends has been taken off the counts before; so this is not about time, but a test must end.
+/// A thread is taken off the counts before it ends. So this is not about time, but a test must end.
 fn until(what: impl Fn() -> bool) {
     let deadline = sync::now() + MINUTE;
     while !what() {
@@ -69,10 +69,10 @@ fn a_thread_that_goes_on_ends_none_if_there_is_room_for_both() {
 
 /// ```text
 /// the pool's only thread          a spare
-/// queues 2, waits: gives its place to a spare thread
-///                                 begins 2
+/// queues 2, waits: gives up its
+/// place                           begins 2
 /// its wait is over, 2 is not
-///                                 ends 2; is one too many, and ends
+///                                 ends 2; is over the limit, and ends
 /// goes on
 /// ```
 #[test]
@@ -84,7 +84,7 @@ fn a_spare_thread_ends_after_its_job_when_it_is_one_too_many() {
         let (begun, begins) = sync::bounded::<()>(1);
         let other = inner.detach(&2, move |_| {
             let _ = begun.send(());
-            // Not a wait of ours, so it lends nothing.
+            // Not a wait of ours, so it keeps its place.
             let _ = wait.recv();
             Ok(2)
         });

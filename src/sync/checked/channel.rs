@@ -54,7 +54,7 @@ impl<M> Clone for Receiver<M> {
 }
 
 impl<M> Receiver<M> {
-    /// The next message; none when all senders are gone.
+    /// The next message; an error once all senders are gone.
     pub(crate) fn recv(&self) -> Result<M, ()> {
         let mut queue = self.0.queue.lock();
         loop {

@@ -1,4 +1,4 @@
-//! What a filter forgets, and what it does not.
+//! Which hashes a filter forgets, and which it does not.
 
 use super::{BloomFilter, CountingBloomFilter};
 

@@ -1,4 +1,4 @@
-//! When a table is cut, which cannot be seen from outside.
+//! When a table shrinks, which cannot be seen from outside.
 
 use hashbrown::HashTable;
 
@@ -11,7 +11,7 @@ impl Hashed for u64 {
     }
 }
 
-/// A table whose values are taken out one by one, until so many are left.
+/// A table from which values are removed one by one, until this many are left.
 fn cut_down(table: &mut HashTable<u64>, left: usize) {
     while table.len() > left {
         let value = table.len() as u64 - 1;
