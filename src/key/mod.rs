@@ -124,7 +124,7 @@ impl Key {
     ///
     /// # Blocking
     ///
-    /// Never; it takes no lock. By `cargo bench --bench keys` it costs 1.8 to 3.5 times a BLAKE3 over the request's
+    /// Never; it takes no lock. By `cargo benches --bench keys` it costs 1.8 to 3.5 times a BLAKE3 over the request's
     /// text for chats of 1 to 100 KB, 1.1 to 1.6 times for chats of 5 MB in long messages, and 12 to 14 times for many
     /// small objects. From a thread's second key on it allocates nothing, unless the request is large (buffers above
     /// 262,144 bytes are not kept) or holds a `serde_json::value::RawValue`. The request's own `Serialize` runs once,

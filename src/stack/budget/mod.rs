@@ -163,7 +163,7 @@ impl Budget {
     /// let budget = Budget::builder().dollars(1.0).build()?;
     /// let coalesce: SyncCoalesce<String, String> = SyncCoalesce::new();
     /// let cost = Spend::from_dollars(0.25)?;
-    /// let outcome = coalesce.request("question").call(|_| {
+    /// let outcome = coalesce.on("question").call(|_| {
     ///     budget.reserve(cost).expect("there is enough").commit(cost);
     ///     "answer".to_owned()
     /// });
