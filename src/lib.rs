@@ -89,9 +89,9 @@
 //! | to see what happens | [`stats`](SyncCoalesce::stats), [`flights`](SyncCoalesce::flights), [`observe`] |
 //! | a cache, pacing, retries, a budget, a ledger | `stack`, behind one feature each |
 //!
-//! The [`guide`] has a page on each topic: [errors](guide::errors), [waiting](guide::waiting), [keys](guide::keys),
-//! [batches](guide::batches), [deadlocks](guide::deadlocks), [rayon](guide::rayon), [streams](guide::streams),
-//! [layers](guide::layers), and [production](guide::production) with panics, memory and `fork`.
+//! The [`guide`] has a page on each topic: [errors and panics](guide::errors), [waiting](guide::waiting),
+//! [keys](guide::keys), [batches](guide::batches), [deadlocks](guide::deadlocks), [rayon](guide::rayon),
+//! [streams](guide::streams), [layers](guide::layers), and [production](guide::production): statistics, memory, `fork`.
 //!
 //! # Trade-offs
 //!
@@ -119,8 +119,8 @@
 //! | `cache`, `pace`, `retry`, `budget`, `ledger` | `stack::cache`, and so on; with any of them `stack::Stack` |
 //! | `redb` | a ledger that outlives the process |
 //!
-//! None is on by default. `example-*` and `test-*` are for this repository. It needs `std` and threads, and is tested on
-//! Linux.
+//! None is on by default. `example-*` and `test-*` are for this repository. The crate needs `std` and threads, and is
+//! tested on Linux.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
