@@ -72,7 +72,7 @@ fn a_key_whose_drop_panics_leaks_no_value() {
         led.expect_err("the key's panic is its caller's");
     }
     assert_eq!(Arc::strong_count(&value), 1, "values were never dropped");
-    assert_idle(&coalesce);
+    assert_nothing_left(&coalesce);
 }
 
 #[test]
