@@ -53,6 +53,10 @@ impl<V> CatchDrop<V> {
         Self(Some(value))
     }
 
+    pub(crate) fn new_option(value: Option<V>) -> Self {
+        Self(value)
+    }
+
     pub(crate) fn get(&self) -> Option<&V> {
         self.0.as_ref()
     }

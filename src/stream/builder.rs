@@ -45,7 +45,7 @@ impl<K, C, E, S> StreamBuilder<K, C, E, S> {
         self
     }
 
-    /// The default [`timeout`](super::StreamRequest::timeout) of a caller. None by default.
+    /// The default [`timeout`](crate::Call::timeout) of a caller. None by default.
     ///
     /// It is one deadline for the whole stream, counted from the call. A reader past its deadline does not pull, so the
     /// timeout ends a lone reader too. `Duration::MAX` is no limit.

@@ -7,6 +7,7 @@ use hashbrown::{Equivalent, HashTable};
 
 use super::log::Log;
 use super::stats::StreamStats;
+use crate::outcome::Mark;
 use crate::shrink::shrink;
 use crate::sync;
 
@@ -40,13 +41,29 @@ impl<K, C, E> Streams<K, C, E> {
 
     /// Puts in a stream that this thread is going to open, for a key that has none.
     pub(super) fn begin(&mut self, hash: u64, key: K) -> Arc<Log<C, E>> {
-        self.last_id += 1;
-        self.counters.opened += 1;
-        self.counters.readers += 1;
-        let log = Arc::new(Log::new(self.last_id, hash, sync::this_thread().number));
+        let log = self.new_log(hash);
         let entry = Entry { key, log: Arc::clone(&log) };
         self.joinable.insert_unique(hash, entry, |entry| entry.log.hash);
         log
+    }
+
+    /// Puts in a stream that this thread is going to open, and that nobody can join.
+    pub(super) fn begin_unlinked(&mut self, hash: u64) -> Arc<Log<C, E>> {
+        let log = self.new_log(hash);
+        self.unlinked.insert(log.id, Arc::clone(&log));
+        log
+    }
+
+    fn new_log(&mut self, hash: u64) -> Arc<Log<C, E>> {
+        self.last_id += 1;
+        self.counters.opened += 1;
+        self.counters.readers += 1;
+        Arc::new(Log::new(self.last_id, hash, sync::this_thread().number))
+    }
+
+    /// Streams begun up to now are older than this: their ids are smaller.
+    pub(super) fn mark(&self) -> Mark {
+        Mark(self.last_id + 1)
     }
 
     /// Takes a stream out by its identity, if it is where new callers would find it.

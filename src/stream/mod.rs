@@ -37,7 +37,7 @@
 //! # Silence
 //!
 //! [`Stream::next_timeout`] returns [`Next::NotYet`] when nothing came within its limit, and the reader keeps its
-//! place. Use it to send pings to your own client while a source is silent. A [`timeout`](StreamRequest::timeout) is
+//! place. Use it to send pings to your own client while a source is silent. A [`timeout`](Call::timeout) is
 //! another thing: one deadline for the whole stream, after which the reader is taken off.
 //!
 //! # Ownership
@@ -93,7 +93,6 @@ mod map;
 mod models;
 mod pull;
 mod reader;
-mod request;
 mod settings;
 mod state;
 mod stats;
@@ -113,13 +112,13 @@ use hashbrown::Equivalent;
 pub use self::builder::StreamBuilder;
 pub use self::error::StreamError;
 pub use self::reader::{Next, Stream};
-pub use self::request::StreamRequest;
 pub use self::stats::StreamStats;
 use self::table::{Entered, Table};
+use crate::call::{Call, OneKey};
 use crate::error::CallError;
-use crate::panic::catch_panic;
+use crate::outcome::Mark;
+use crate::panic::CatchDrop;
 use crate::sync;
-use crate::wait::limits::WaitUntil;
 
 /// One open source per key: every thread that asks while it is open reads all its chunks, from the first one.
 ///
@@ -177,9 +176,33 @@ impl<K, C, E, S> StreamCoalesce<K, C, E, S> {
         self.table.settings.name.as_deref()
     }
 
-    /// A stream with options of its own, such as a timeout; see [`StreamRequest`].
-    pub fn request<'a, Q: ?Sized>(&'a self, key: &'a Q) -> StreamRequest<'a, Q, K, C, E, S> {
-        StreamRequest::new(self, key)
+    /// A call for a stream with options of its own, such as a timeout; see [`Call`].
+    ///
+    /// - [`timeout`](Call::timeout) and [`deadline`](Call::deadline) are for the whole stream, to its last chunk. Chunks
+    ///   that are there, and the end, beat a deadline that has passed. A reader past its deadline does not pull, so a lone
+    ///   reader ends too, at the first chunk that it would have to pull. Its own opening or pull is not interrupted: give
+    ///   the source a timeout too. For a limit of one wait, see [`next_timeout`](Stream::next_timeout).
+    /// - [`patience`](Call::patience) is for the opening: a caller that has waited so long for another one's opens a
+    ///   stream of its own, which nobody can join.
+    /// - [`after`](Call::after) joins only streams opened after a [`mark`](StreamCoalesce::mark).
+    /// - [`bypass`](Call::bypass) opens a stream that nobody can join.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use std::time::Duration;
+    /// use sync_coalesce::stream::StreamCoalesce;
+    ///
+    /// let streams: StreamCoalesce<String, u32> = StreamCoalesce::new();
+    /// let numbers = streams.on("numbers").timeout(Duration::from_secs(5)).stream(|| Ok((1..4).map(Ok::<_, Infallible>)));
+    /// assert_eq!(numbers.unwrap().map(|number| *number.unwrap()).sum::<u32>(), 6);
+    /// ```
+    pub fn on<'a, Q: ?Sized>(&'a self, key: &'a Q) -> Call<'a, Self, OneKey<'a, Q>> {
+        Call::new(self, OneKey(key))
+    }
+
+    /// A moment in the life of this coalescer, for [`after`](Call::after).
+    pub fn mark(&self) -> Mark {
+        self.table.mark()
     }
 
     /// Ends all streams with [`StreamError::Closed`], and refuses all calls from then on.
@@ -188,6 +211,53 @@ impl<K, C, E, S> StreamCoalesce<K, C, E, S> {
     /// interrupted: when it returns, its reader gets `Closed` and the source is dropped.
     pub fn close(&self) {
         self.table.close();
+    }
+}
+
+impl<Q, K, C, E, S> Call<'_, StreamCoalesce<K, C, E, S>, OneKey<'_, Q>>
+where
+    Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    K: Send + 'static,
+    C: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    S: BuildHasher,
+{
+    /// A reader of the stream for this key, from its first chunk.
+    ///
+    /// Blocks, panics and fails as [`StreamCoalesce::stream`], with this call's options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`StreamCoalesce::stream`].
+    pub fn stream<I>(self, open: impl FnOnce() -> Result<I, E>) -> Result<Stream<C, E>, CallError<E>>
+    where
+        I: IntoIterator<Item = Result<C, E>>,
+        I::IntoIter: Send + 'static,
+    {
+        let Self { on, about: OneKey(key), mut options } = self;
+        // It may not be called, and its Drop may panic. Dropped later, while the stream is being returned, that would make
+        // the compiler leak the stream (Rust's issue 47949), and a leaked reader is never taken off.
+        let mut open = CatchDrop::new(open);
+        let limits = options.limits(sync::now(), on.table.settings.timeout, None);
+        let label: Option<Arc<str>> = options.label.map(Arc::from);
+        loop {
+            let entered = on.table.enter(on.hasher.hash_one(key), key, &options)?;
+            let reader = |log| Stream::new(Arc::clone(&on.table) as _, log, limits.deadline, label.clone());
+            match entered {
+                Entered::Opens(log) => {
+                    let reader = reader(log);
+                    let open = open.take().expect("it is taken once, and then this returns");
+                    return reader.open(open);
+                }
+                Entered::Joins(log, waiting) => {
+                    let patience = limits.patience.map(|patience| patience.until);
+                    match reader(log).wait_for_opening(waiting, patience) {
+                        Some(joined) => return joined,
+                        None => options.bypass = true,
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -218,36 +288,7 @@ impl<K, C, E, S: BuildHasher> StreamCoalesce<K, C, E, S> {
         C: Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
-        self.begin(key, None, open)
-    }
-
-    fn begin<Q, I>(
-        &self,
-        key: &Q,
-        limit: Option<WaitUntil>,
-        open: impl FnOnce() -> Result<I, E>,
-    ) -> Result<Stream<C, E>, CallError<E>>
-    where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-        I: IntoIterator<Item = Result<C, E>>,
-        I::IntoIter: Send + 'static,
-        K: Send + 'static,
-        C: Send + Sync + 'static,
-        E: Send + Sync + 'static,
-    {
-        let limit = limit.or(self.table.settings.timeout.map(WaitUntil::Timeout));
-        let deadline = limit.and_then(|limit| limit.deadline(sync::now()));
-        let entered = self.table.enter(self.hasher.hash_one(key), key)?;
-        let owner = Arc::clone(&self.table);
-        match entered {
-            Entered::Opens(log) => Stream::new(owner, log, deadline).open(open),
-            Entered::Joins(log, waiting) => {
-                // It is not called, and its Drop may panic. Dropped later, while the stream is being returned, that would
-                // make the compiler leak the stream (Rust's issue 47949), and a leaked reader is never taken off.
-                catch_panic(|| drop(open));
-                Stream::new(owner, log, deadline).wait_for_opening(waiting)
-            }
-        }
+        self.on(key).stream(open)
     }
 
     /// True if there was a stream for `key`. Later callers open a new one; this one goes on for the readers it has.

@@ -306,7 +306,7 @@ fn deadlines() {
         assert!(stream.unwrap().map(|chunk| *chunk.unwrap()).eq(0..2), "not the exact sequence");
     };
     let hurried = || {
-        let stream = streams.request(&1).timeout(Duration::from_secs(1)).stream(|| Ok(numbers(2)));
+        let stream = streams.on(&1).timeout(Duration::from_secs(1)).stream(|| Ok(numbers(2)));
         match stream {
             Err(error) => assert!(matches!(error, CallError::TimedOut), "{error:?}"),
             Ok(stream) => {
@@ -367,7 +367,7 @@ fn deadline_meets_chunk() {
         is_appended.store(true, Ordering::Relaxed);
     };
     let hurried = || {
-        let stream = streams.request(&1).timeout(Duration::from_secs(1)).stream(|| Ok(numbers(1)));
+        let stream = streams.on(&1).timeout(Duration::from_secs(1)).stream(|| Ok(numbers(1)));
         let Ok(mut stream) = stream else { return };
         let interrupt = Interrupt { is_appended: Arc::clone(&is_appended), has_slept: Arc::clone(&has_slept) };
         set_pool(Some(Arc::new(interrupt)));

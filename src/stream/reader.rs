@@ -15,7 +15,7 @@ use super::state::{Chunk, End};
 use super::table::{LeaveReason, SharedOwner, label};
 use crate::error::CallError;
 use crate::panic::catch_panic;
-use crate::sync::{self, Instant};
+use crate::sync::{self, Instant, has_passed};
 use crate::wait::graph::WaitEdge;
 
 /// What [`Stream::next_timeout`] found.
@@ -66,6 +66,9 @@ pub struct Stream<C, E> {
     /// None once it has left.
     log: Option<Arc<Log<C, E>>>,
     deadline: Option<Instant>,
+    /// The caller's name for the stream in the chain of a deadlock.
+    label: Option<Arc<str>>,
+    opened: bool,
     /// Chunks had so far.
     position: u64,
     /// What [`BufRead`] has not consumed of its last chunk, which begins at this byte.
@@ -74,25 +77,47 @@ pub struct Stream<C, E> {
 
 impl<C, E> Stream<C, E> {
     /// For a caller that is counted as a reader of the log.
-    pub(super) fn new(owner: SharedOwner<C, E>, log: Arc<Log<C, E>>, deadline: Option<Instant>) -> Self {
-        Self { owner, log: Some(log), deadline, position: 0, rest: None }
+    pub(super) fn new(
+        owner: SharedOwner<C, E>,
+        log: Arc<Log<C, E>>,
+        deadline: Option<Instant>,
+        label: Option<Arc<str>>,
+    ) -> Self {
+        Self { owner, log: Some(log), deadline, label, opened: false, position: 0, rest: None }
+    }
+
+    /// Whether this reader's own call opened the source; else it joined a stream.
+    #[must_use]
+    pub fn is_opener(&self) -> bool {
+        self.opened
     }
 
     /// Opens the source, also for the readers that have joined meanwhile.
-    pub(super) fn open<I>(self, open: impl FnOnce() -> Result<I, E>) -> Result<Self, CallError<E>>
+    pub(super) fn open<I>(mut self, open: impl FnOnce() -> Result<I, E>) -> Result<Self, CallError<E>>
     where
         I: IntoIterator<Item = Result<C, E>>,
         I::IntoIter: Send + 'static,
     {
+        self.opened = true;
         let end = self.log.as_ref().map_or(Ok(()), |log| pull::open(&*self.owner, log, open));
         self.unless(end)
     }
 
-    /// Blocks until another caller has opened the source.
-    pub(super) fn wait_for_opening(self, waiting: Option<WaitEdge>) -> Result<Self, CallError<E>> {
-        let end = self.log.as_ref().map_or(Ok(()), |log| log.wait_for_opening(self.deadline));
+    /// Blocks until another caller has opened the source; none if `patience` ends before that, and then this reader has
+    /// left.
+    pub(super) fn wait_for_opening(
+        mut self,
+        waiting: Option<WaitEdge>,
+        patience: Option<Instant>,
+    ) -> Option<Result<Self, CallError<E>>> {
+        let until = [self.deadline, patience].into_iter().flatten().min();
+        let end = self.log.as_ref().map_or(Ok(()), |log| log.wait_for_opening(until));
         drop(waiting);
-        self.unless(end)
+        if matches!(end, Err(StreamError::TimedOut)) && !self.deadline.is_some_and(has_passed) {
+            self.leave(LeaveReason::Done);
+            return None;
+        }
+        Some(self.unless(end))
     }
 
     fn unless(mut self, end: End<E>) -> Result<Self, CallError<E>> {
@@ -146,7 +171,9 @@ impl<C, E> Iterator for Stream<C, E> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let log = self.log.as_ref()?;
-        let chunk = match log.read(self.position, self.deadline, || label(self.owner.settings(), log)) {
+        let chunk = match log.read(self.position, self.deadline, || {
+            self.label.clone().unwrap_or_else(|| label(self.owner.settings(), log))
+        }) {
             Found::Ready(chunk) => chunk,
             Found::Source(source) => pull::pull(&*self.owner, log, source),
         };
@@ -158,7 +185,7 @@ impl<C: Send + Sync + 'static, E: Send + Sync + 'static> Stream<C, E> {
     /// The next chunk if it comes within `timeout`; else [`Next::NotYet`], and this reader stays where it is.
     ///
     /// For a reader that has something to do while its source is silent, such as sending a ping. It limits this one
-    /// wait, unlike the [`timeout`](super::StreamRequest::timeout) of the stream, after which the reader is taken off.
+    /// wait, unlike the [`timeout`](crate::Call::timeout) of the stream, after which the reader is taken off.
     /// Zero returns what is there; `Duration::MAX` is no limit, and then it is [`next`](Iterator::next).
     ///
     /// ```
@@ -217,7 +244,9 @@ impl<C: Send + Sync + 'static, E: Send + Sync + 'static> Stream<C, E> {
     pub fn next_deadline(&mut self, limit: Instant) -> Result<Next<C>, StreamError<E>> {
         let Some(log) = &self.log else { return Ok(Next::End) };
         let chunk = loop {
-            match log.read_in_time(self.position, self.deadline, limit, || label(self.owner.settings(), log)) {
+            match log.read_in_time(self.position, self.deadline, limit, || {
+                self.label.clone().unwrap_or_else(|| label(self.owner.settings(), log))
+            }) {
                 FoundInTime::Ready(chunk) => break chunk,
                 FoundInTime::NotYet => return Ok(Next::NotYet),
                 FoundInTime::NeedsHelper { step } => {

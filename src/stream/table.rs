@@ -12,6 +12,8 @@ use super::state::End;
 use super::stats::StreamStats;
 use crate::error::CallError;
 use crate::observe::FlightId;
+use crate::options::CallOptions;
+use crate::outcome::Mark;
 use crate::panic::{CatchDrop, catch_panic};
 use crate::stream::faults::Fault;
 use crate::sync::{Mutex, is_planted};
@@ -65,22 +67,31 @@ impl<K, C, E> Table<K, C, E> {
     /// Joins the stream for `key`, or opens a new one.
     ///
     /// User code here: `Q: Eq` under the lock, before anything has changed, and `Q::to_owned` under none.
-    pub(super) fn enter<Q>(&self, hash: u64, key: &Q) -> Result<Entered<C, E>, CallError<E>>
+    pub(super) fn enter<Q>(&self, hash: u64, key: &Q, options: &CallOptions<'_>) -> Result<Entered<C, E>, CallError<E>>
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         // Declared before each guard, so that a key that is not needed is dropped under no lock; and panics in its Drop
         // are caught, or the place that is returned could get lost.
-        let mut made = CatchDrop::NONE;
+        let (mut made, mut _superseded) = (CatchDrop::NONE, CatchDrop::NONE);
         loop {
             let mut streams = self.streams.lock();
             if streams.closed {
                 streams.counters.closed += 1;
                 return Err(CallError::Closed);
             }
+            if options.bypass {
+                return Ok(Entered::Opens(streams.begin_unlinked(hash)));
+            }
             let Streams { joinable, counters, .. } = &mut *streams;
             if let Some(entry) = joinable.find(hash, same_key(hash, key)) {
-                return self.join(&entry.log, counters);
+                if options.after.is_none_or(|mark| entry.log.id >= mark.0) {
+                    return self.join(&entry.log, counters, options.label);
+                }
+                // A new stream takes the place of one that is too old, and its key if none was made.
+                let key = CatchDrop::new_option(streams.forget(hash, key).map(|(key, _)| key));
+                let spare = if made.get().is_none() { &mut made } else { &mut _superseded };
+                *spare = key;
             }
             if let Some(key) = made.take() {
                 return Ok(Entered::Opens(streams.begin(hash, key)));
@@ -90,14 +101,19 @@ impl<K, C, E> Table<K, C, E> {
         }
     }
 
-    fn join(&self, log: &Arc<Log<C, E>>, counters: &mut StreamStats) -> Result<Entered<C, E>, CallError<E>> {
+    fn join(
+        &self,
+        log: &Arc<Log<C, E>>,
+        counters: &mut StreamStats,
+        own: Option<&str>,
+    ) -> Result<Entered<C, E>, CallError<E>> {
         let mut state = log.lock();
         if state.readers >= self.settings.max_readers {
             counters.overloaded += 1;
             return Err(CallError::Overloaded);
         }
         let waiting = if state.is_opening() {
-            state.enter_graph(|| label(&self.settings, log)).map_err(|chain| {
+            state.enter_graph(|| own.map_or_else(|| label(&self.settings, log), Arc::from)).map_err(|chain| {
                 counters.deadlocks += 1;
                 CallError::Deadlock { chain }
             })?
@@ -108,6 +124,10 @@ impl<K, C, E> Table<K, C, E> {
         counters.joined += 1;
         counters.readers += 1;
         Ok(Entered::Joins(Arc::clone(log), waiting))
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        self.streams.lock().mark()
     }
 
     /// Lets later callers open a stream of their own. True if there was one to forget.

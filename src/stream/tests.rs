@@ -71,7 +71,7 @@ fn chunk_meets<R: Send + 'static>(
         chunks.recv_timeout(LIMIT).ok().map(Ok)
     });
     let mut puller = streams.stream(&1, || Ok(source)).unwrap();
-    let mut reader = streams.request(&1).timeout(timeout).stream(|| Ok(from_fn(|| None))).unwrap();
+    let mut reader = streams.on(&1).timeout(timeout).stream(|| Ok(from_fn(|| None))).unwrap();
     let (appended, has_appended) = mpsc::channel();
     let pull = move || {
         assert!(matches!(puller.next(), Some(Ok(_))));
@@ -123,7 +123,7 @@ fn opening_meets(timeout: Duration) -> Option<bool> {
     sync::spawn("opener".into(), opening).unwrap();
     told.recv_timeout(LIMIT).unwrap();
     let join = move || {
-        let joined = streams.request(&1).timeout(timeout).stream(|| Ok(from_fn(|| None)));
+        let joined = streams.on(&1).timeout(timeout).stream(|| Ok(from_fn(|| None)));
         // It is past its deadline, so it does not pull.
         joined.is_ok_and(|mut stream| matches!(stream.next(), Some(Err(StreamError::TimedOut))))
     };

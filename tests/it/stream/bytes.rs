@@ -65,7 +65,7 @@ fn a_stream_that_was_cut_off_is_an_error_after_its_bytes() {
 #[test]
 fn a_deadline_that_passed_is_of_the_kind_timed_out() {
     let streams = Bytes::new();
-    let mut stream = streams.request("key").timeout(Duration::ZERO).stream(|| Ok(pieces(&["late"]))).unwrap();
+    let mut stream = streams.on("key").timeout(Duration::ZERO).stream(|| Ok(pieces(&["late"]))).unwrap();
     assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::TimedOut);
 }
 

@@ -6,12 +6,8 @@ use std::time::{Duration, Instant};
 use sync_coalesce::CallError;
 use sync_coalesce::stream::StreamError;
 
-use super::{Source, Streams, assert_idle, assert_next, drain, feed, join, until_waiting};
+use super::{Streams, assert_idle, assert_next, drain, feed, join, unopened, until_waiting};
 use crate::support::{Gate, bounded, until};
-
-fn unopened() -> Result<Source, String> {
-    unreachable!("it is open")
-}
 
 #[test]
 fn who_waits_for_the_opening_leaves_at_its_deadline() {
@@ -27,7 +23,7 @@ fn who_waits_for_the_opening_leaves_at_its_deadline() {
                 drain(streams.stream("key", open).unwrap()).0
             });
             until("the opening", || streams.in_flight() == 1);
-            let late = streams.request("key").timeout(Duration::from_millis(1)).stream(unopened);
+            let late = streams.on("key").timeout(Duration::from_millis(1)).stream(unopened);
             assert!(matches!(late, Err(CallError::TimedOut)));
             gate.open();
             assert_eq!(first.join().unwrap(), [1], "the others lose nothing");
@@ -48,7 +44,7 @@ fn who_waits_for_the_puller_leaves_at_its_deadline_and_first_has_what_is_there()
         thread::scope(|scope| {
             let puller = scope.spawn(move || drain(first));
             feed.until_pulled(2);
-            let late = streams.request("key").deadline(Instant::now()).stream(unopened).unwrap();
+            let late = streams.on("key").deadline(Instant::now()).stream(unopened).unwrap();
             let (chunks, end) = drain(late);
             assert_eq!(chunks, [1], "a chunk that is there beats a deadline that has passed");
             assert!(matches!(end, Some(StreamError::TimedOut)), "{end:?}");
@@ -65,7 +61,7 @@ fn nobody_past_its_deadline_pulls() {
     let streams = Streams::new();
     let (feed, source) = feed();
     feed.chunks([1]);
-    let stream = streams.request("key").timeout(Duration::ZERO).stream(|| Ok(source)).unwrap();
+    let stream = streams.on("key").timeout(Duration::ZERO).stream(|| Ok(source)).unwrap();
     let (chunks, end) = drain(stream);
     assert!(chunks.is_empty() && matches!(end, Some(StreamError::TimedOut)), "{end:?}");
     feed.until_pulled(0);
@@ -78,7 +74,7 @@ fn the_builders_timeout_is_for_requests_that_say_nothing() {
     let streams = Streams::builder().timeout(Duration::ZERO).build();
     let (_, end) = drain(streams.stream("key", || Ok([Ok(1)])).unwrap());
     assert!(matches!(end, Some(StreamError::TimedOut)), "{end:?}");
-    let patient = streams.request("key").timeout(Duration::MAX).stream(|| Ok([Ok(1)])).unwrap();
+    let patient = streams.on("key").timeout(Duration::MAX).stream(|| Ok([Ok(1)])).unwrap();
     assert_eq!(drain(patient).0, [1]);
     assert_idle(&streams);
 }

@@ -8,6 +8,7 @@ mod ends;
 mod many_readers;
 mod model;
 mod next_timeout;
+mod options;
 mod owned;
 mod pool;
 mod reading;
@@ -47,6 +48,11 @@ struct Seen {
 struct Source {
     steps: Receiver<Step>,
     seen: Arc<Seen>,
+}
+
+/// The opening of a caller that has to join.
+fn unopened() -> Result<Source, String> {
+    unreachable!("it is open")
 }
 
 /// A source, and what feeds it.

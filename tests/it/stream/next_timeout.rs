@@ -127,7 +127,7 @@ fn the_deadline_of_the_stream_ends_a_wait_with_a_later_limit() {
     bounded(|| {
         let streams = Streams::new();
         let (feed, source) = feed();
-        let mut stream = streams.request("key").timeout(Duration::from_millis(20)).stream(|| Ok(source)).unwrap();
+        let mut stream = streams.on("key").timeout(Duration::from_millis(20)).stream(|| Ok(source)).unwrap();
         let late = stream.next_timeout(LIMIT);
         assert!(matches!(late, Err(StreamError::TimedOut)), "{late:?}");
         assert_end(&mut stream);

@@ -64,6 +64,6 @@ fn debug_shows_names_and_figures_and_no_chunks() {
     let stream = streams.stream("key", || Ok([Ok(1)])).unwrap();
     assert_eq!(format!("{stream:?}"), "Stream { chunks: 0, over: false, .. }");
     assert!(format!("{streams:?}").starts_with("StreamCoalesce { name: Some(\"answers\")"));
-    assert!(format!("{:?}", streams.request("key")).starts_with("StreamRequest { key: \"key\""));
+    assert!(format!("{:?}", streams.on("key")).starts_with("Call { about: OneKey(\"key\")"));
     assert_eq!(format!("{:?}", Streams::builder()), "StreamBuilder { name: None, .. }");
 }
