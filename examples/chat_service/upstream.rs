@@ -73,7 +73,7 @@ impl Upstream {
         // No token of the request is shorter than a byte.
         let most =
             self.client.dollars(f64::from(u32::try_from(request.to_string().len()).unwrap_or(u32::MAX)), ANSWER.into());
-        self.stack.request(&key).at_most(spend(most)).try_call(|| self.client.send(&request)).result
+        self.stack.on(&key).at_most(spend(most)).try_call(|_| self.client.send(&request)).result
     }
 
     pub(crate) fn stats(&self) -> StackStats {

@@ -1,5 +1,7 @@
 //! [`Flights`]: all flights of one coalescer.
 
+use std::sync::Arc;
+
 use super::settings::Settings;
 use super::table::Table;
 use crate::outcome::Mark;
@@ -10,6 +12,8 @@ use crate::wait::bound::Bound;
 pub(crate) struct Flights<K, T, E> {
     pub(super) table: Table<K, T, E>,
     pub(crate) settings: Settings<K, T, E>,
+    /// Tells this coalescer's marks from those of others.
+    pub(crate) identity: Arc<()>,
     /// The number of marks given out so far.
     marks: AtomicU64,
     pub(super) following: Bound,
@@ -22,6 +26,7 @@ impl<K, T, E> Flights<K, T, E> {
     pub(crate) fn new(shards: usize, settings: Settings<K, T, E>) -> Self {
         Self {
             table: Table::new(shards, settings.linger.most),
+            identity: Arc::new(()),
             marks: AtomicU64::new(0),
             following: Bound::new(settings.max_followers_total),
             impatient: Bound::new(settings.max_impatient),

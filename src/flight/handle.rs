@@ -1,9 +1,13 @@
 //! [`FlightHandle`]: what a closure can ask about the flight that it runs for.
 
 use std::fmt;
+#[cfg(feature = "cache")]
+use std::sync::Arc;
 
 use super::flight_ref::FlightRef;
 use super::table::record::Record;
+#[cfg(feature = "cache")]
+use crate::outcome::Mark;
 
 /// The flight that a closure runs for, as the closure sees it.
 ///
@@ -37,6 +41,13 @@ impl<'a, K, T, E> FlightHandle<'a, K, T, E> {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.ask(|record| record.cancelled).unwrap_or(false)
+    }
+
+    /// Which coalescer it is of, and that one's last mark before it began; `None` in a bypassed call.
+    #[cfg(feature = "cache")]
+    pub(crate) fn began_after(&self) -> Option<(&'a Arc<()>, Mark)> {
+        let flights = self.flight?.flights;
+        self.ask(|record| record.mark).map(|mark| (&flights.identity, Mark(mark)))
     }
 
     fn ask<R>(&self, question: impl FnOnce(&Record<T, E>) -> R) -> Option<R> {

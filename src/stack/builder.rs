@@ -1,6 +1,7 @@
 //! What is fixed when a stack is built.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 #[cfg(feature = "pace")]
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::Stack;
 use super::error::StackError;
+use super::lead::Layers;
 #[cfg(feature = "pace")]
 use super::lead::Pacing;
 #[cfg(feature = "budget")]
@@ -34,13 +36,13 @@ use crate::stack::retry::Retry;
 /// the last one counts.
 #[must_use]
 pub struct StackBuilder<K, T, E> {
-    stack: Stack<K, T, E>,
+    coalesce: SyncCoalesce<K, Arc<T>, StackError<E>>,
+    layers: Layers<K, T, E>,
 }
 
 impl<K, T, E> StackBuilder<K, T, E> {
     pub(super) fn new() -> Self {
-        let stack = Stack {
-            coalesce: SyncCoalesce::new(),
+        let layers = Layers {
             counters: Counters::new(),
             #[cfg(feature = "cache")]
             cache: None,
@@ -52,8 +54,9 @@ impl<K, T, E> StackBuilder<K, T, E> {
             retry: None,
             #[cfg(feature = "pace")]
             pace: Pacing { pacer: None, timeout: None, on_error: None },
+            types: PhantomData,
         };
-        Self { stack }
+        Self { coalesce: SyncCoalesce::new(), layers }
     }
 
     /// The coalescer, from its builder; one with the defaults if this is not called.
@@ -72,7 +75,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
     /// # Ok::<(), sync_coalesce::stack::StackError<std::convert::Infallible>>(())
     /// ```
     pub fn coalesce(mut self, builder: Builder<K, Arc<T>, StackError<E>>) -> Self {
-        self.stack.coalesce = builder.build();
+        self.coalesce = builder.build();
         self
     }
 
@@ -80,7 +83,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
     #[cfg(feature = "cache")]
     #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
     pub fn cache(mut self, cache: Cache<K, T>) -> Self {
-        self.stack.cache = Some(cache);
+        self.layers.cache = Some(cache);
         self
     }
 
@@ -118,21 +121,21 @@ impl<K, T, E> StackBuilder<K, T, E> {
     where
         T: Serialize + DeserializeOwned,
     {
-        self.stack.ledger = Some(Box::new(move |key, work| {
+        self.layers.ledger = Some(Box::new(move |key, work| {
             let (id, fingerprint) = entry(key)?;
             Some(ledger.run_once(id, &fingerprint, work))
         }));
         self
     }
 
-    /// The budget; the most that a call may cost, unless its request [sets](super::StackRequest::at_most) another
-    /// maximum; and what a call did cost, computed from its value.
+    /// The budget; the most that a call may cost, unless it [sets](crate::Call::at_most) a maximum
+    /// of its own; and what a call did cost, computed from its value.
     ///
     /// `most` is reserved for all attempts of a call together. If `cost` panics, all of it counts as spent.
     #[cfg(feature = "budget")]
     #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
     pub fn budget(mut self, budget: Budget, most: Spend, cost: impl Fn(&T) -> Spend + Send + Sync + 'static) -> Self {
-        self.stack.budget = Some(Spending { budget, most, cost: Box::new(cost) });
+        self.layers.budget = Some(Spending { budget, most, cost: Box::new(cost) });
         self
     }
 
@@ -140,7 +143,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
     #[cfg(feature = "retry")]
     #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
     pub fn retry(mut self, retry: Retry<E>) -> Self {
-        self.stack.retry = Some(retry);
+        self.layers.retry = Some(retry);
         self
     }
 
@@ -148,7 +151,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
     pub fn pace(mut self, pacer: Pacer) -> Self {
-        self.stack.pace.pacer = Some(pacer);
+        self.layers.pace.pacer = Some(pacer);
         self
     }
 
@@ -156,7 +159,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
     pub fn pace_timeout(mut self, timeout: Duration) -> Self {
-        self.stack.pace.timeout = Some(timeout);
+        self.layers.pace.timeout = Some(timeout);
         self
     }
 
@@ -185,19 +188,19 @@ impl<K, T, E> StackBuilder<K, T, E> {
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
     pub fn on_error_throttle(mut self, on_error: impl Fn(&Pacer, &E) + Send + Sync + 'static) -> Self {
-        self.stack.pace.on_error = Some(Box::new(on_error));
+        self.layers.pace.on_error = Some(Box::new(on_error));
         self
     }
 
     /// The stack.
     #[must_use]
     pub fn build(self) -> Stack<K, T, E> {
-        self.stack
+        Stack { coalesce: self.coalesce, layers: Arc::new(self.layers) }
     }
 }
 
 impl<K, T, E> fmt::Debug for StackBuilder<K, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StackBuilder").field(&self.stack).finish()
+        f.debug_struct("StackBuilder").field("coalesce", &self.coalesce).finish_non_exhaustive()
     }
 }

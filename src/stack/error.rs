@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{CallError, write_with_cause};
+use crate::outcome::Shared;
 use crate::shared_error::SharedError;
 #[cfg(feature = "budget")]
 use crate::stack::budget::BudgetExceeded;
@@ -96,9 +97,15 @@ impl<E> StackError<E> {
         self.map_work(SharedError::from)
     }
 
-    /// From an error of the coalescer, in which the other layers' errors are those of its closure.
-    pub(super) fn from_call(error: CallError<Self>) -> Self {
-        error.try_map_failed(Err).map_or_else(|error: Arc<Self>| Self::clone(&error), Self::Call)
+    /// From what the coalescer shares: an error in which the other layers' errors are those of its closure, and a value
+    /// that the cache may hold too.
+    pub(super) fn from_shared<T>(shared: Shared<Arc<T>, Self>) -> Result<Arc<T>, Self> {
+        match shared {
+            Ok(value) => Ok(Arc::clone(&*value)),
+            Err(error) => {
+                Err(error.try_map_failed(Err).map_or_else(|error: Arc<Self>| Self::clone(&error), Self::Call))
+            }
+        }
     }
 
     /// From an error of the ledger, in which the errors of the layers within are those of its work.

@@ -1,24 +1,28 @@
 //! The layers that a leader goes through, from the outermost to the work itself.
 
 use std::hash::Hash;
+use std::marker::PhantomData;
 use std::sync::Arc;
 #[cfg(feature = "pace")]
 use std::time::Duration;
 
 use hashbrown::Equivalent;
 
-use super::Stack;
+use super::call::StackFlight;
 use super::error::StackError;
+use super::stats::Counters;
 #[cfg(any(feature = "budget", feature = "pace"))]
 use crate::panic::catch_panic;
 #[cfg(feature = "budget")]
 use crate::stack::budget::{Budget, Spend};
+#[cfg(feature = "cache")]
+use crate::stack::cache::{Begun, Cache};
 #[cfg(feature = "ledger")]
 use crate::stack::ledger::{LedgerError, LedgerOutcome};
 #[cfg(feature = "pace")]
 use crate::stack::pace::Pacer;
 #[cfg(feature = "retry")]
-use crate::stack::retry::RetryError;
+use crate::stack::retry::{Retry, RetryError};
 
 /// The work with its retries: it may run several attempts.
 #[cfg(any(feature = "budget", feature = "ledger"))]
@@ -49,9 +53,29 @@ pub(super) struct Pacing<E> {
 #[cfg(feature = "pace")]
 type OnError<E> = dyn Fn(&Pacer, &E) + Send + Sync;
 
+/// All layers but the coalescer. Detached flights keep them alive, and not the coalescer, whose end ends those flights.
+pub(super) struct Layers<K, T, E> {
+    pub(super) counters: Counters,
+    #[cfg(feature = "cache")]
+    pub(super) cache: Option<Cache<K, T>>,
+    #[cfg(feature = "ledger")]
+    pub(super) ledger: Option<Box<Once<K, T, E>>>,
+    #[cfg(feature = "budget")]
+    pub(super) budget: Option<Spending<T>>,
+    #[cfg(feature = "retry")]
+    pub(super) retry: Option<Retry<E>>,
+    #[cfg(feature = "pace")]
+    pub(super) pace: Pacing<E>,
+    /// For layers that are off.
+    pub(super) types: PhantomData<fn(K, E) -> T>,
+}
+
 /// What a caller passes to the layers if it leads, and gets from them besides its result.
 #[derive(Default)]
 pub(super) struct LeadContext {
+    /// Past the cache and the ledger, on purpose.
+    #[cfg(any(feature = "cache", feature = "ledger"))]
+    pub(super) bypasses: bool,
     #[cfg(feature = "cache")]
     pub(super) is_cached: bool,
     #[cfg(feature = "ledger")]
@@ -62,7 +86,7 @@ pub(super) struct LeadContext {
     pub(super) spent: Option<Spend>,
 }
 
-impl<K, T, E> Stack<K, T, E>
+impl<K, T, E> Layers<K, T, E>
 where
     K: Hash + Eq + Send + Sync + 'static,
     T: Send + Sync + 'static,
@@ -74,35 +98,42 @@ where
             expect(unused_variables, reason = "for layers that are off")
         )]
         key: &Q,
+        flight: &StackFlight<'_, K, T, E>,
         #[cfg_attr(
             not(any(feature = "budget", feature = "cache", feature = "ledger")),
             expect(unused_variables, reason = "for layers that are off")
         )]
         context: &mut LeadContext,
-        mut work: impl FnMut() -> Result<T, E>,
+        mut work: impl FnMut(&StackFlight<'_, K, T, E>) -> Result<T, E>,
     ) -> Result<Arc<T>, StackError<E>>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
+        #[cfg(feature = "cache")]
+        let cache = self.cache.as_ref().filter(|_| !context.bypasses);
+        #[cfg(feature = "cache")]
+        let begun = Begun::of(flight);
         // Between this caller's miss and its flight, another flight may have filled the cache and ended.
         #[cfg(feature = "cache")]
-        if let Some(value) = self.cache.as_ref().and_then(|cache| cache.lookup_again(key)) {
+        if let Some(value) = cache.and_then(|cache| cache.lookup_again(key, begun.as_ref())) {
             context.is_cached = true;
             return Ok(value);
         }
         let mut attempt = || {
             self.counters.attempts.add();
-            work()
+            work(flight)
         };
         let mut whole = || self.retried(&mut attempt);
         #[cfg(feature = "budget")]
         let mut whole = || self.within_budget(context.most, &mut context.spent, &mut whole);
         #[cfg(feature = "ledger")]
-        let mut whole = || self.once(&key.to_owned(), &mut context.is_replay, &mut whole);
+        let mut whole = || {
+            if context.bypasses { whole() } else { self.once(&key.to_owned(), &mut context.is_replay, &mut whole) }
+        };
         let value = Arc::new(whole()?);
         #[cfg(feature = "cache")]
-        if let Some(cache) = &self.cache {
-            cache.fill(|| key.to_owned(), &value);
+        if let (Some(cache), Some(begun)) = (cache, begun) {
+            cache.fill(|| key.to_owned(), &value, begun);
         }
         Ok(value)
     }
@@ -152,6 +183,14 @@ where
         reservation.commit(cost);
         *spent = Some(cost);
         Ok(value)
+    }
+
+    /// Counts what the followers of a flight would have spent.
+    #[cfg(feature = "budget")]
+    pub(super) fn count_saved(&self, context: &LeadContext, followers: u64) {
+        if let (Some(spending), Some(spent)) = (&self.budget, context.spent) {
+            spending.budget.count_saved(spent, followers);
+        }
     }
 
     fn retried(&self, attempt: Attempt<'_, T, E>) -> Result<T, StackError<E>> {

@@ -22,12 +22,13 @@ pub mod pace;
 pub mod retry;
 
 mod builder;
+mod call;
 #[cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))]
 mod clock;
 mod error;
 mod lead;
-mod options;
 mod stats;
+mod ticket;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -37,24 +38,17 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 pub use self::builder::StackBuilder;
-#[cfg(feature = "cache")]
-use self::cache::Cache;
+pub use self::call::{StackFlight, StackKey, StackOutcome, Via};
 #[cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))))]
 pub use self::clock::{Clock, ManualClock};
 pub use self::error::StackError;
-#[cfg(feature = "ledger")]
-use self::lead::Once;
-#[cfg(feature = "pace")]
-use self::lead::Pacing;
-#[cfg(feature = "budget")]
-use self::lead::Spending;
-pub use self::options::{StackOutcome, StackRequest, Via};
-#[cfg(feature = "retry")]
-use self::retry::Retry;
-use self::stats::Counters;
+use self::lead::Layers;
 pub use self::stats::StackStats;
+pub use self::ticket::StackTicket;
+use crate::call::Call;
 use crate::coalesce::SyncCoalesce;
+use crate::outcome::Mark;
 
 /// A paid call with all the layers around it: one builder, one call. Any layer may be missing.
 ///
@@ -140,17 +134,7 @@ use crate::coalesce::SyncCoalesce;
 /// ```
 pub struct Stack<K, T, E = Infallible> {
     coalesce: SyncCoalesce<K, Arc<T>, StackError<E>>,
-    counters: Counters,
-    #[cfg(feature = "cache")]
-    cache: Option<Cache<K, T>>,
-    #[cfg(feature = "ledger")]
-    ledger: Option<Box<Once<K, T, E>>>,
-    #[cfg(feature = "budget")]
-    budget: Option<Spending<T>>,
-    #[cfg(feature = "retry")]
-    retry: Option<Retry<E>>,
-    #[cfg(feature = "pace")]
-    pace: Pacing<E>,
+    layers: Arc<Layers<K, T, E>>,
 }
 
 impl<K, T, E> Stack<K, T, E> {
@@ -167,9 +151,16 @@ impl<K, T, E> Stack<K, T, E> {
         &self.coalesce
     }
 
-    /// A call with options of its own; see [`StackRequest`].
-    pub fn request<'a, Q: ?Sized>(&'a self, key: &'a Q) -> StackRequest<'a, Q, K, T, E> {
-        StackRequest::new(self, key)
+    /// A call for `key` with options of its own, such as a timeout or a maximum cost; see [`StackKey`].
+    pub fn on<'a, Q: ?Sized>(&'a self, key: &'a Q) -> Call<'a, Self, StackKey<'a, Q>> {
+        Call::new(self, StackKey::new(key))
+    }
+
+    /// This moment, for [`after`](Call::after): a call after it is answered neither by a flight nor by a cached value
+    /// from before it.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.coalesce.mark()
     }
 }
 
@@ -198,7 +189,8 @@ where
         self.try_call(key, || Ok(work()))
     }
 
-    /// The value of `work`, through all layers. `work` runs once per attempt.
+    /// The value of `work`, through all layers. `work` runs once per attempt. Work that wants to know of its flight, such
+    /// as whether it was cancelled, is given it by [`on`](Stack::on).
     ///
     /// # Blocking
     ///
@@ -211,11 +203,11 @@ where
     /// # Errors
     ///
     /// [`StackError`] says which layer refused the call, or holds the error of the work.
-    pub fn try_call<Q>(&self, key: &Q, work: impl FnMut() -> Result<T, E>) -> Result<Arc<T>, StackError<E>>
+    pub fn try_call<Q>(&self, key: &Q, mut work: impl FnMut() -> Result<T, E>) -> Result<Arc<T>, StackError<E>>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.request(key).try_call(work).result
+        self.on(key).try_call(|_flight| work()).result
     }
 
     /// The counters of all layers. Each layer is read at a slightly different time.
@@ -230,15 +222,15 @@ impl<K, T, E> fmt::Debug for Stack<K, T, E> {
         let mut text = f.debug_struct("Stack");
         text.field("coalesce", &self.coalesce);
         #[cfg(feature = "cache")]
-        text.field("cache", &self.cache);
+        text.field("cache", &self.layers.cache);
         #[cfg(feature = "ledger")]
-        text.field("ledger", &self.ledger.is_some());
+        text.field("ledger", &self.layers.ledger.is_some());
         #[cfg(feature = "budget")]
-        text.field("budget", &self.budget.as_ref().map(|spending| &spending.budget));
+        text.field("budget", &self.layers.budget.as_ref().map(|spending| &spending.budget));
         #[cfg(feature = "retry")]
-        text.field("retry", &self.retry);
+        text.field("retry", &self.layers.retry);
         #[cfg(feature = "pace")]
-        text.field("pace", &self.pace.pacer);
+        text.field("pace", &self.layers.pace.pacer);
         text.finish_non_exhaustive()
     }
 }

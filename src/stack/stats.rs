@@ -83,7 +83,8 @@ impl StackStats {
         K: Hash + Eq + Send + Sync + 'static,
         T: Send + Sync + 'static,
     {
-        let counters = &stack.counters;
+        let layers = &stack.layers;
+        let counters = &layers.counters;
         Self {
             attempts: counters.attempts.get(),
             refused_by_budget: counters.refused_by_budget.get(),
@@ -93,11 +94,11 @@ impl StackStats {
             uncommitted: counters.uncommitted.get(),
             coalesce: stack.coalesce.stats(),
             #[cfg(feature = "cache")]
-            cache: stack.cache.as_ref().map(Cache::stats),
+            cache: layers.cache.as_ref().map(Cache::stats),
             #[cfg(feature = "budget")]
-            budget: stack.budget.as_ref().map(|spending| spending.budget.status()),
+            budget: layers.budget.as_ref().map(|spending| spending.budget.status()),
             #[cfg(feature = "pace")]
-            pace: stack.pace.pacer.as_ref().map(Pacer::status),
+            pace: layers.pace.pacer.as_ref().map(Pacer::status),
         }
     }
 }

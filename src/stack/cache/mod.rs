@@ -17,6 +17,8 @@ pub use self::stats::CacheStats;
 use self::stats::{Counters, Once};
 use crate::coalesce::SyncCoalesce;
 use crate::error::CallError;
+use crate::flight::handle::FlightHandle;
+use crate::outcome::Mark;
 use crate::panic::catch_panic;
 use crate::stack::clock::Clock;
 
@@ -66,7 +68,34 @@ struct Entry<T> {
     lives: Option<Duration>,
     /// By the cache's clock; `None` if it never expires.
     ends: Option<Instant>,
+    /// When the work for it began, by the marks of a coalescer; `None` if it was inserted.
+    begun: Option<Begun>,
     expired: Once,
+}
+
+/// When a flight began, by the marks of its coalescer.
+#[derive(Clone)]
+pub(super) struct Begun {
+    coalescer: Arc<()>,
+    mark: Mark,
+}
+
+impl Begun {
+    pub(super) fn new(coalescer: &Arc<()>, mark: Mark) -> Self {
+        Self { coalescer: Arc::clone(coalescer), mark }
+    }
+
+    /// `None` for a call that runs alone.
+    pub(super) fn of<K, T, E>(flight: &FlightHandle<'_, K, T, E>) -> Option<Self> {
+        flight.began_after().map(|(coalescer, mark)| Self::new(coalescer, mark))
+    }
+
+    /// Whether a value answers a call that wants none from before this moment. Nothing is before a coalescer's first
+    /// mark.
+    fn admits(&self, value: Option<&Self>) -> bool {
+        self.mark.0 == 0
+            || value.is_some_and(|value| Arc::ptr_eq(&value.coalescer, &self.coalescer) && value.mark >= self.mark)
+    }
 }
 
 impl<K, T> Cache<K, T>
@@ -84,17 +113,26 @@ where
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let value = self.lookup(key);
+        self.get_since(key, None)
+    }
+
+    /// As [`get`](Cache::get), for a call that wants no value from before `since`.
+    pub(super) fn get_since<Q>(&self, key: &Q, since: Option<&Begun>) -> Option<Arc<T>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let value = self.lookup(key, since);
         self.shared.counters.count_lookup(value.is_some());
         value
     }
 
-    /// As [`get`](Cache::get), for a leader whose miss is already counted.
-    pub(super) fn lookup_again<Q>(&self, key: &Q) -> Option<Arc<T>>
+    /// As [`get`](Cache::get), for a leader whose miss is already counted. Whoever asks after a mark may join its flight
+    /// if that began after the mark, so a value from before the flight's own mark will not do.
+    pub(super) fn lookup_again<Q>(&self, key: &Q, since: Option<&Begun>) -> Option<Arc<T>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let value = self.lookup(key)?;
+        let value = self.lookup(key, since)?;
         self.shared.counters.count_late_hit();
         Some(value)
     }
@@ -148,15 +186,19 @@ where
         if let Some(value) = self.get(key) {
             return Ok(value);
         }
-        let shared = coalesce.try_call(key, || {
+        let outcome = coalesce.on(key).try_call(|flight| {
+            let begun = Begun::of(flight);
             // Between this caller's miss and its flight, another flight may have filled the cache and ended.
-            if let Some(value) = self.lookup_again(key) {
+            if let Some(value) = self.lookup_again(key, begun.as_ref()) {
                 return Ok(value);
             }
             let value = Arc::new(work()?);
-            self.fill(|| key.to_owned(), &value);
+            if let Some(begun) = begun {
+                self.fill(|| key.to_owned(), &value, begun);
+            }
             Ok(value)
-        })?;
+        });
+        let shared = outcome.result?;
         Ok(Arc::clone(&shared))
     }
 
@@ -164,18 +206,21 @@ where
     pub fn insert(&self, key: K, value: impl Into<Arc<T>>) {
         let value = value.into();
         let lives = self.time_to_live_of(&value);
-        self.put(key, value, lives);
+        self.put(key, value, lives, None);
     }
 
     /// Keeps a value, replacing any other under `key`, for this time to live. A time of 0 only removes the other value;
     /// `Duration::MAX` never ends.
     pub fn insert_for(&self, key: K, value: impl Into<Arc<T>>, time_to_live: Duration) {
-        self.put(key, value.into(), Some(time_to_live));
+        self.put(key, value.into(), Some(time_to_live), None);
     }
 
     /// Keeps a value that was paid for. A panic in user code here must not lose the value for the caller.
-    pub(super) fn fill(&self, key: impl FnOnce() -> K, value: &Arc<T>) {
-        catch_panic(|| self.insert(key(), Arc::clone(value)));
+    pub(super) fn fill(&self, key: impl FnOnce() -> K, value: &Arc<T>, begun: Begun) {
+        catch_panic(|| {
+            let lives = self.time_to_live_of(value);
+            self.put(key(), Arc::clone(value), lives, Some(begun));
+        });
     }
 
     /// The value that was under `key`, which is now removed; `None` if there was none, or it had expired.
@@ -208,11 +253,14 @@ where
         self.shared.counters.reset();
     }
 
-    fn lookup<Q>(&self, key: &Q) -> Option<Arc<T>>
+    fn lookup<Q>(&self, key: &Q, since: Option<&Begun>) -> Option<Arc<T>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let entry = self.entries.get(key)?;
+        if since.is_some_and(|since| !since.admits(entry.begun.as_ref())) {
+            return None;
+        }
         // An expired entry is left to be swept or replaced: removing it here could remove its successor.
         self.is_alive(&entry).then(|| Arc::clone(&entry.value))
     }
@@ -230,13 +278,13 @@ where
         own.or(self.shared.time_to_live)
     }
 
-    fn put(&self, key: K, value: Arc<T>, lives: Option<Duration>) {
+    fn put(&self, key: K, value: Arc<T>, lives: Option<Duration>, begun: Option<Begun>) {
         if lives.is_some_and(|lives| lives.is_zero()) {
             self.entries.invalidate(&key);
             return;
         }
         let ends = lives.and_then(|lives| self.shared.clock.now().checked_add(lives));
-        self.entries.insert(key, Arc::new(Entry { value, lives, ends, expired: Once::new() }));
+        self.entries.insert(key, Arc::new(Entry { value, lives, ends, begun, expired: Once::new() }));
     }
 }
 

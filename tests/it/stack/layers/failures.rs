@@ -137,7 +137,8 @@ fn a_cache_that_cannot_be_filled_costs_no_value() {
     let cache = Cache::builder(10).time_to_live_of(|_| panic!("in the time to live")).build().unwrap();
     let stack = layers.all().cache(cache).build();
     for via in [Via::Flight(Role::Leader { followers: 0 }), Via::Ledger] {
-        let outcome = stack.request(&1).try_call(after(0, "four"));
+        let mut work = after(0, "four");
+        let outcome = stack.on(&1).try_call(|_| work());
         assert_eq!((outcome.result.unwrap().as_str(), outcome.via), ("four", via));
     }
 }
@@ -197,7 +198,7 @@ fn a_caller_that_runs_alone_is_refused_by_the_ledger() {
         let stack = layers.all().build();
         let value = stack.call(&1, || {
             thread::scope(|scope| {
-                let impatient = || stack.request(&1).patience(Duration::ZERO).call(|| unreachable!());
+                let impatient = || stack.on(&1).patience(Duration::ZERO).call(|_| unreachable!());
                 let outcome = scope.spawn(impatient).join().unwrap();
                 assert!(matches!(outcome.result, Err(StackError::Ledger(LedgerError::InProgress))));
             });

@@ -1,5 +1,6 @@
 //! All layers together: their order, each one missing, and what is left behind where something fails.
 
+mod calls;
 mod failures;
 mod order;
 
@@ -115,7 +116,7 @@ fn any_layer_may_be_missing() {
 
         let mut permits = 0;
         let mut work = after(1, "four");
-        let outcome = stack.request(&1).try_call(|| {
+        let outcome = stack.on(&1).try_call(|_| {
             permits += layers.pacer.status().running;
             work()
         });
@@ -131,7 +132,8 @@ fn any_layer_may_be_missing() {
         assert_eq!((stats.cache.is_some(), stats.budget.is_some(), stats.pace.is_some()), (has(0), has(2), has(4)));
 
         // And a second call, which succeeds at once if it runs at all.
-        let outcome = stack.request(&1).try_call(after(0, "four"));
+        let mut work = after(0, "four");
+        let outcome = stack.on(&1).try_call(|_| work());
         assert_eq!(*outcome.result.unwrap(), "four");
         let via = match (has(3), has(0), has(1)) {
             (true, true, _) => Via::Cache,
@@ -153,7 +155,7 @@ fn a_cached_value_is_served_without_leading() {
     let layers = Layers::new();
     let stack = layers.all().build();
     layers.cache.insert(1, "kept".to_owned());
-    let outcome = stack.request(&1).try_call(|| unreachable!());
+    let outcome = stack.on(&1).try_call(|_| unreachable!());
     assert_eq!((outcome.via, outcome.result.unwrap().as_str()), (Via::Cache, "kept"));
     let stats = stack.stats();
     assert_eq!((stats.coalesce.calls(), stats.attempts, stats.cache.unwrap().hits), (0, 0, 1));
@@ -170,7 +172,7 @@ fn followers_spend_nothing() {
         let (begun, gate) = (Gate::new(), Gate::new());
         let outcomes = thread::scope(|scope| {
             let ask = |_| {
-                stack.request(&1).call(|| {
+                stack.on(&1).call(|_| {
                     begun.open();
                     gate.pass();
                     "four".to_owned()
@@ -199,12 +201,12 @@ fn followers_spend_nothing() {
 fn a_request_can_set_its_own_maximum_cost() {
     let layers = Layers::new();
     let stack = layers.all().build();
-    let outcome = stack.request(&1).at_most(Spend::from_tokens(7)).call(|| {
+    let outcome = stack.on(&1).at_most(Spend::from_tokens(7)).call(|_| {
         assert_eq!(layers.budget.status().reserved.tokens(), 7);
         "four".to_owned()
     });
     assert!(outcome.result.is_ok());
-    let too_much = stack.request(&2).at_most(Spend::from_tokens(997)).call(|| unreachable!());
+    let too_much = stack.on(&2).at_most(Spend::from_tokens(997)).call(|_| unreachable!());
     assert!(matches!(too_much.result, Err(StackError::Budget(_))));
 }
 
@@ -235,7 +237,8 @@ fn what_was_done_before_a_restart_is_not_done_again() {
     for run in 0..2 {
         let layers = Layers { ledger: Ledger::new(Reopened(Arc::clone(&store))), ..Layers::new() };
         let stack = layers.all().build();
-        let outcome = stack.request(&1).try_call(after(0, if run == 0 { "first" } else { "second" }));
+        let mut work = after(0, if run == 0 { "first" } else { "second" });
+        let outcome = stack.on(&1).try_call(|_| work());
         assert_eq!(*outcome.result.unwrap(), "first");
         assert_eq!(outcome.via == Via::Ledger, run == 1);
         let stats = stack.stats();
@@ -255,7 +258,7 @@ fn what_was_done_before_a_restart_is_not_done_again_on_disk() {
     for run in 0..2 {
         let ledger = Ledger::new(RedbStore::open(folder.file()).unwrap());
         let stack = Layers { ledger, ..Layers::new() }.all().build();
-        let outcome = stack.request(&1).call(|| if run == 0 { "first" } else { "second" }.to_owned());
+        let outcome = stack.on(&1).call(|_| if run == 0 { "first" } else { "second" }.to_owned());
         assert_eq!((outcome.result.unwrap().as_str(), outcome.via == Via::Ledger), ("first", run == 1));
     }
 }
@@ -291,7 +294,7 @@ fn a_leader_looks_again() {
     let cache: Cache<Meets, String> = Cache::builder(10).build().unwrap();
     let stack: Stack<Meets, String> = Stack::builder().cache(cache.clone()).build();
     MEETS.set(Some(Box::new(move || cache.insert(Meets(1), "of another flight".to_owned()))));
-    let outcome = stack.request(&Meets(1)).call(|| unreachable!());
+    let outcome = stack.on(&Meets(1)).call(|_| unreachable!());
     assert_eq!((outcome.result.unwrap().as_str(), outcome.via), ("of another flight", Via::Cache));
     assert_eq!((stack.stats().attempts, stack.stats().cache.unwrap().late_hits), (0, 1));
 }
@@ -330,7 +333,7 @@ fn a_follower_has_wishes_of_its_own() {
         let stack = layers.all().build();
         let value = stack.call(&1, || {
             thread::scope(|scope| {
-                let hurried = || stack.request(&1).timeout(Duration::ZERO).call(|| unreachable!());
+                let hurried = || stack.on(&1).timeout(Duration::ZERO).call(|_| unreachable!());
                 let outcome = scope.spawn(hurried).join().unwrap();
                 let timed_out = sync_coalesce::CallError::TimedOut;
                 assert_eq!(outcome.result.unwrap_err().to_string(), StackError::<u16>::Call(timed_out).to_string());

@@ -1,0 +1,219 @@
+//! One call through the stack: its options, its verbs and its outcome.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use hashbrown::Equivalent;
+
+use super::Stack;
+use super::error::StackError;
+use super::lead::LeadContext;
+use super::ticket::StackTicket;
+use crate::call::{Call, OneKey};
+use crate::flight::handle::FlightHandle;
+use crate::options::CallOptions;
+use crate::outcome::Role;
+#[cfg(feature = "budget")]
+use crate::stack::budget::Spend;
+#[cfg(feature = "cache")]
+use crate::stack::cache::Begun;
+
+/// A call about one key, through all layers of a [`Stack`]; made by [`Stack::on`].
+///
+/// The options are those of every [`Call`]. In a stack they mean this:
+///
+/// | option | in a stack |
+/// |---|---|
+/// | [`timeout`](Call::timeout), [`deadline`](Call::deadline) | as in the coalescer |
+/// | [`patience`](Call::patience) | a caller that runs alone goes through all layers that a leader goes through, and does not fill the cache. A ledger refuses it because the key is [in progress](crate::stack::StackError::Ledger) |
+/// | [`after`](Call::after) | uses neither a flight nor a cached value from before the [mark](Stack::mark). A value that was [inserted](crate::stack) by hand has no age, and is not used either. The ledger is asked as always: what is done is not done again |
+/// | [`bypass`](Call::bypass) | past the cache, the coalescer and the ledger; through the budget, the retries and the pacer |
+/// | `at_most`, with the feature `budget` | the most that the call may cost, in place of the builder's maximum |
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use sync_coalesce::Role;
+/// use sync_coalesce::stack::{Stack, Via};
+///
+/// let stack: Stack<String, u32> = Stack::builder().build();
+/// let outcome = stack.on("answer").timeout(Duration::from_secs(5)).call(|flight| {
+///     assert!(!flight.is_cancelled());
+///     42
+/// });
+/// assert_eq!(*outcome.result?, 42);
+/// assert_eq!(outcome.via, Via::Flight(Role::Leader { followers: 0 }));
+/// # Ok::<(), sync_coalesce::stack::StackError<std::convert::Infallible>>(())
+/// ```
+#[derive(Debug)]
+pub struct StackKey<'a, Q: ?Sized> {
+    key: &'a Q,
+    #[cfg(feature = "budget")]
+    most: Option<Spend>,
+}
+
+/// The flight that the work in a [`Stack`] runs for, as the work sees it.
+pub type StackFlight<'a, K, T, E> = FlightHandle<'a, K, Arc<T>, StackError<E>>;
+
+/// The outcome of one [`Call`] through a [`Stack`].
+#[derive(Debug)]
+#[non_exhaustive]
+#[must_use]
+pub struct StackOutcome<T, E> {
+    /// The value, or why there is none.
+    pub result: Result<Arc<T>, StackError<E>>,
+    /// Where it came from.
+    pub via: Via,
+}
+
+/// Where a result came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Via {
+    /// The cache, at the first lookup or at the leader's second one.
+    Cache,
+    /// The ledger; this caller led.
+    Ledger,
+    /// A flight, in which this caller had this role.
+    Flight(Role),
+}
+
+impl<'a, Q: ?Sized> StackKey<'a, Q> {
+    pub(super) fn new(key: &'a Q) -> Self {
+        Self {
+            key,
+            #[cfg(feature = "budget")]
+            most: None,
+        }
+    }
+
+    fn context(
+        &self,
+        #[cfg_attr(
+            not(any(feature = "cache", feature = "ledger")),
+            expect(unused_variables, reason = "for layers that are off")
+        )]
+        options: &CallOptions<'_>,
+    ) -> LeadContext {
+        LeadContext {
+            #[cfg(any(feature = "cache", feature = "ledger"))]
+            bypasses: options.bypass,
+            #[cfg(feature = "budget")]
+            most: self.most,
+            ..LeadContext::default()
+        }
+    }
+}
+
+#[cfg(feature = "budget")]
+impl<K, T, E, Q: ?Sized> Call<'_, Stack<K, T, E>, StackKey<'_, Q>> {
+    /// The most that the call may cost, in place of the maximum set by the builder.
+    #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
+    pub fn at_most(mut self, most: Spend) -> Self {
+        self.about.most = Some(most);
+        self
+    }
+}
+
+#[cfg(feature = "cache")]
+impl<K, T, E> Stack<K, T, E>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    /// The cached value for a call with these options.
+    fn cached<Q>(&self, key: &Q, options: &CallOptions<'_>) -> Option<Arc<T>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let cache = self.layers.cache.as_ref().filter(|_| !options.bypass)?;
+        let since = options.after.map(|mark| Begun::new(&self.coalesce.flights.identity, mark));
+        cache.get_since(key, since.as_ref())
+    }
+}
+
+impl<Q, K, T, E> Call<'_, Stack<K, T, E>, StackKey<'_, Q>>
+where
+    Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    K: Hash + Eq + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    /// The outcome of `work`, which cannot fail, through all layers. The closure is given its flight.
+    ///
+    /// Blocks, panics and fails as [`Stack::call`], with this call's options.
+    pub fn call(self, mut work: impl FnMut(&StackFlight<'_, K, T, E>) -> T) -> StackOutcome<T, E> {
+        self.try_call(|flight| Ok(work(flight)))
+    }
+
+    /// The outcome of `work`, through all layers. The closure is given its flight, and runs once per attempt.
+    ///
+    /// Blocks, panics and fails as [`Stack::try_call`], with this call's options.
+    pub fn try_call(self, work: impl FnMut(&StackFlight<'_, K, T, E>) -> Result<T, E>) -> StackOutcome<T, E> {
+        let Self { on: stack, about, options } = self;
+        let key = about.key;
+        #[cfg(feature = "cache")]
+        if let Some(value) = stack.cached(key, &options) {
+            return StackOutcome { result: Ok(value), via: Via::Cache };
+        }
+        let layers = &stack.layers;
+        let mut context = about.context(&options);
+        let lead = |flight: &StackFlight<'_, K, T, E>| layers.lead(key, flight, &mut context, work);
+        let outcome = stack.coalesce.run(key, &options, lead, |outcome| outcome);
+        let via = Via::Flight(outcome.role);
+        #[cfg(feature = "ledger")]
+        let via = if context.is_replay { Via::Ledger } else { via };
+        #[cfg(feature = "cache")]
+        let via = if context.is_cached { Via::Cache } else { via };
+        #[cfg(feature = "budget")]
+        if let Role::Leader { followers } = outcome.role {
+            layers.count_saved(&context, followers);
+        }
+        StackOutcome { result: StackError::from_shared(outcome.result), via }
+    }
+
+    /// A [`StackTicket`] for the value of `work`, which goes through all layers on a thread of the coalescer's pool; see
+    /// [`SyncCoalesce::detach`](crate::SyncCoalesce::detach).
+    ///
+    /// The timeout or deadline is that of [`StackTicket::wait`]. Nobody waits in the layers meanwhile, so it does not bind
+    /// those. What the budget counts as saved are the followers that are there when the work has ended.
+    ///
+    /// # Blocking
+    ///
+    /// Not at all, unless the pool is full and [`OnOverflow::Bypass`](crate::OnOverflow::Bypass).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sync_coalesce::stack::Stack;
+    ///
+    /// let stack: Stack<String, u32> = Stack::builder().build();
+    /// let ticket = stack.on("answer").detach(|_flight| Ok(42));
+    /// assert_eq!(*ticket.wait_timeout(Duration::from_secs(60))?, 42);
+    /// # Ok::<(), sync_coalesce::stack::StackError<std::convert::Infallible>>(())
+    /// ```
+    pub fn detach(
+        self,
+        work: impl FnMut(&StackFlight<'_, K, T, E>) -> Result<T, E> + Send + 'static,
+    ) -> StackTicket<T, E>
+    where
+        K: Clone,
+        E: Send + Sync + 'static,
+    {
+        let Self { on: stack, about, options } = self;
+        #[cfg(feature = "cache")]
+        if let Some(value) = stack.cached(about.key, &options) {
+            return StackTicket::cached(value);
+        }
+        let layers = Arc::clone(&stack.layers);
+        let (owned, mut context) = (about.key.to_owned(), about.context(&options));
+        let coalesced = Call { on: &stack.coalesce, about: OneKey(about.key), options };
+        StackTicket::of(coalesced.detach(move |flight| {
+            let result = layers.lead(&owned, flight, &mut context, work);
+            #[cfg(feature = "budget")]
+            layers.count_saved(&context, flight.followers());
+            result
+        }))
+    }
+}
