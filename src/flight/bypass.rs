@@ -25,7 +25,7 @@ impl<K, T, E> Flights<K, T, E> {
         run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>,
     ) -> Outcome<T, E> {
         match BypassRun::begin(self, hash, reason, reason == BypassReason::Impatient) {
-            Ok(bypass) => bypass.end(run(&FlightHandle::none())),
+            Ok(bypass) => bypass.end(run(&FlightHandle::alone(self, hash))),
             Err(error) => {
                 drop(run);
                 self.refuse(error)

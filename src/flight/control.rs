@@ -7,6 +7,7 @@ use hashbrown::Equivalent;
 use super::faults::Fault;
 use super::finish::AfterUnlock;
 use super::flights::Flights;
+use super::watch::Signal;
 use crate::error::CallError;
 use crate::panic::CatchDrop;
 use crate::sync::{self, Instant, ThreadToken, has_passed, only_if, step};
@@ -46,6 +47,7 @@ impl<K, T, E> Flights<K, T, E> {
         };
         let mut after =
             if cancels { locked.release_followers(id, || Err(CallError::Cancelled)) } else { AfterUnlock::nothing() };
+        after.signals = Some(locked.watchers.of(id, if cancels { Signal::Cancelled } else { Signal::Unlinked }));
         after.key = Some(key);
         let (_, key) = after.run(locked.unlock(), self);
         drop(key);
@@ -65,10 +67,13 @@ impl<K, T, E> Flights<K, T, E> {
             let ids: Vec<u64> = locked.unlinked.keys().copied().skip(missed).collect();
             let after: Vec<AfterUnlock<K, T, E>> =
                 ids.into_iter().map(|id| locked.release_followers(id, || Err(CallError::Closed))).collect();
+            // Those of calls that run alone too.
+            let signals = locked.watchers.all(Signal::Closed);
             let unlocked = locked.unlock();
             for after in after {
                 let _ = after.run(unlocked, self);
             }
+            signals.send();
             dropped.push((keys.into_iter().map(CatchDrop::new).collect::<Vec<_>>(), lingering));
         }
     }

@@ -28,6 +28,7 @@ use super::table::lingering::{LingeringResult, Lookup};
 use super::table::lock::{ShardGuard, ShardLock};
 use super::table::record::Record;
 use super::table::shard::Shard;
+use super::watch::{Signal, Signals};
 use crate::error::CallError;
 use crate::options::CallOptions;
 use crate::outcome::{BypassReason, Outcome, Role};
@@ -84,6 +85,8 @@ struct Attempt<'a, 'q, Q: ?Sized, K, T, E> {
     now: Option<Instant>,
     /// The last leader's failure, if the caller claims a vacant lead. Kept here to be dropped after unlocking.
     failure: Failure<T, E>,
+    /// For the leader of a flight that this caller's takes the place of.
+    signals: Option<Signals>,
     /// Lingering results of its key that have expired or are too old, kept here for the same reason.
     expired: Vec<LingeringResult<K, T, E>>,
 }
@@ -142,6 +145,7 @@ impl<K, T, E> Flights<K, T, E> {
             label: options.label.map(Arc::from),
             now: self.settings.linger.is_on().then(sync::now),
             failure: CatchDrop::NONE,
+            signals: None,
             expired: Vec::new(),
         };
         attempt.enter(locked)
@@ -185,6 +189,10 @@ where
             let mut locked = ahead.take().unwrap_or_else(|| self.shard.lock());
             let found = self.look(&mut locked);
             drop(locked);
+            // Before this caller's closure begins, so that the old leader does not put its result where the new one's is.
+            if let Some(signals) = self.signals.take() {
+                signals.send();
+            }
             match found {
                 Ok(entry) => {
                     if let Entry::Done(outcome) = &entry {
@@ -218,6 +226,7 @@ where
                 let record = self.flights.new_record(locked, thread);
                 let flight = self.flight(record.id);
                 locked.supersede(self.hash, old, record);
+                self.signals = Some(locked.watchers.of(old, Signal::Unlinked));
                 return Ok(Entry::Lead(LeaderGuard::new(flight)));
             }
             match self.now.and_then(|now| locked.lingering.find(self.hash, self.key, now, self.options.after)) {

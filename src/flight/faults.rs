@@ -104,6 +104,8 @@ faults! {
         JoinsOlder,
         /// A caller supersedes a flight that began after its mark.
         SupersedesNewer,
+        /// Leaders that wait elsewhere do not learn what became of their flights.
+        WatchersAreNotNotified,
         /// A flight that is superseded loses its record.
         SupersededIsLost,
     }

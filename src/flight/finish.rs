@@ -16,6 +16,7 @@ use super::slot::Wakeup;
 use super::table::lingering::LingeringResult;
 use super::table::lock::{ShardGuard, Unlocked};
 use super::table::shard::Shard;
+use super::watch::Signals;
 use crate::observe::RunEnded;
 use crate::outcome::Shared;
 use crate::panic::CatchDrop;
@@ -26,6 +27,8 @@ use crate::wait::graph;
 #[must_use = "followers sleep until it is run"]
 pub(super) struct AfterUnlock<K, T, E> {
     pub(super) wakeup: Option<Wakeup<T, E>>,
+    /// What the leader's layers are to be told.
+    pub(super) signals: Option<Signals>,
     /// A closure has ended, and a caller drains.
     pub(super) drained: bool,
     /// Lingering results that have expired.
@@ -157,7 +160,7 @@ impl<K, T, E> Shard<K, T, E> {
 
 impl<K, T, E> AfterUnlock<K, T, E> {
     pub(super) fn nothing() -> Self {
-        Self { wakeup: None, drained: false, expired: Vec::new(), key: None }
+        Self { wakeup: None, signals: None, drained: false, expired: Vec::new(), key: None }
     }
 
     /// How many followers get the result.
@@ -165,13 +168,17 @@ impl<K, T, E> AfterUnlock<K, T, E> {
         self.wakeup.as_ref().map_or(0, Wakeup::followers)
     }
 
-    /// Does it, in this order: notifies the flight's followers, notifies callers that drain, drops expired results. The
-    /// key comes last, because dropping it is user code. It is returned, to be dropped where its panic belongs.
+    /// Does it, in this order: notifies the flight's followers, notifies its leader if that waits elsewhere, notifies
+    /// callers that drain, drops expired results. The key comes last, because dropping it is user code. It is returned, to
+    /// be dropped where its panic belongs.
     pub(super) fn run(self, _: Unlocked, flights: &Flights<K, T, E>) -> (u64, Option<K>) {
         let followers = self.followers();
         flights.following.give_back(followers);
         if let Some(wakeup) = self.wakeup {
             step!(WakesNobody, wakeup.notify());
+        }
+        if let Some(signals) = self.signals {
+            signals.send();
         }
         flights.notify_drained(self.drained);
         drop(self.expired);

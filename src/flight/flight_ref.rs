@@ -12,6 +12,9 @@ pub(super) struct FlightRef<'a, K, T, E> {
     pub(super) id: u64,
 }
 
+/// The id of no flight, for calls that run alone.
+pub(super) const ALONE: u64 = 0;
+
 impl<K, T, E> Clone for FlightRef<'_, K, T, E> {
     fn clone(&self) -> Self {
         *self

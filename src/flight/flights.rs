@@ -1,5 +1,6 @@
 //! [`Flights`]: all flights of one coalescer.
 
+#[cfg(feature = "cache")]
 use std::sync::Arc;
 
 use super::settings::Settings;
@@ -13,6 +14,7 @@ pub(crate) struct Flights<K, T, E> {
     pub(super) table: Table<K, T, E>,
     pub(crate) settings: Settings<K, T, E>,
     /// Tells this coalescer's marks from those of others.
+    #[cfg(feature = "cache")]
     pub(crate) identity: Arc<()>,
     /// The number of marks given out so far.
     marks: AtomicU64,
@@ -26,6 +28,7 @@ impl<K, T, E> Flights<K, T, E> {
     pub(crate) fn new(shards: usize, settings: Settings<K, T, E>) -> Self {
         Self {
             table: Table::new(shards, settings.linger.most),
+            #[cfg(feature = "cache")]
             identity: Arc::new(()),
             marks: AtomicU64::new(0),
             following: Bound::new(settings.max_followers_total),

@@ -27,3 +27,4 @@ mod stats;
 mod table;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod tests;
+pub(crate) mod watch;

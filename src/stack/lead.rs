@@ -11,6 +11,8 @@ use hashbrown::Equivalent;
 use super::call::StackFlight;
 use super::error::StackError;
 use super::stats::Counters;
+#[cfg(feature = "cache")]
+use crate::flight::watch::Watcher;
 #[cfg(any(feature = "budget", feature = "pace"))]
 use crate::panic::catch_panic;
 #[cfg(feature = "budget")]
@@ -111,6 +113,11 @@ where
     {
         #[cfg(feature = "cache")]
         let cache = self.cache.as_ref().filter(|_| !context.bypasses);
+        // Before the second look: what is invalidated from here on is not brought back by this call.
+        #[cfg(feature = "cache")]
+        let permit = cache.map(|cache| cache.permit(key));
+        #[cfg(feature = "cache")]
+        let _watch = permit.as_ref().map(|permit| flight.watch(Arc::clone(permit) as Arc<dyn Watcher>));
         #[cfg(feature = "cache")]
         let begun = Begun::of(flight);
         // Between this caller's miss and its flight, another flight may have filled the cache and ended.
@@ -132,8 +139,8 @@ where
         };
         let value = Arc::new(whole()?);
         #[cfg(feature = "cache")]
-        if let (Some(cache), Some(begun)) = (cache, begun) {
-            cache.fill(|| key.to_owned(), &value, begun);
+        if let (Some(cache), Some(permit), Some(begun)) = (cache, permit, begun) {
+            cache.fill(&permit, || key.to_owned(), &value, begun);
         }
         Ok(value)
     }

@@ -217,6 +217,65 @@ where
     }
 }
 
+impl<K, T, E> Stack<K, T, E>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    /// Whether there was a cached value, a flight or a result that lingers for `key`. From now on calls get none of
+    /// them: for use when what the answer is made of has changed.
+    ///
+    /// A call that begins after this has returned never gets a value whose work began before this was called: not by
+    /// joining its flight, whose present followers still get it, nor from the cache, which that work does not fill any
+    /// more. A ledger is not asked: what is done is not done again until it is forgotten there.
+    ///
+    /// # Blocking
+    ///
+    /// Takes two locks, one after the other, each for an instant.
+    ///
+    /// # Panics
+    ///
+    /// With a panic in the `Hash` or `Eq` of the key, or in the `Drop` of one that is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::stack::Stack;
+    ///
+    /// let stack: Stack<String, u32> = Stack::builder().build();
+    /// let old = stack.call("price", || {
+    ///     // The price changes while the old one is being read.
+    ///     assert!(stack.invalidate("price"));
+    ///     assert_eq!(*stack.call("price", || 2).unwrap(), 2);
+    ///     1
+    /// });
+    /// assert_eq!(*old?, 1);
+    /// # Ok::<(), sync_coalesce::stack::StackError<std::convert::Infallible>>(())
+    /// ```
+    pub fn invalidate<Q>(&self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        // The cache first. The other way round, a flight could begin in between, find the old value at its second look,
+        // and share it with callers that come when this has returned:
+        //
+        // invalidate          leader                                   a later caller
+        // forgets the flight
+        //                     begins a flight, finds the old value
+        // removes the value
+        // returns
+        //                                                              misses, joins that flight
+        //
+        // As it is, whoever finds the old value began its flight before it was removed, and so before that flight is
+        // forgotten.
+        #[cfg(feature = "cache")]
+        let was_cached = self.layers.cache.as_ref().is_some_and(|cache| cache.remove(key).is_some());
+        #[cfg(not(feature = "cache"))]
+        let was_cached = false;
+        self.coalesce.forget(key) || was_cached
+    }
+}
+
 impl<K, T, E> fmt::Debug for Stack<K, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = f.debug_struct("Stack");

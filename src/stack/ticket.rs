@@ -17,6 +17,7 @@ use crate::outcome::Shared;
 pub struct StackTicket<T, E>(Source<T, E>);
 
 enum Source<T, E> {
+    #[cfg(feature = "cache")]
     Cache(Arc<T>),
     Flight(Ticket<Arc<T>, StackError<E>>),
 }
@@ -66,6 +67,7 @@ impl<T, E> StackTicket<T, E> {
     #[must_use]
     pub fn try_wait(&self) -> Option<Result<Arc<T>, StackError<E>>> {
         match &self.0 {
+            #[cfg(feature = "cache")]
             Source::Cache(value) => Some(Ok(Arc::clone(value))),
             Source::Flight(ticket) => ticket.try_wait().map(StackError::from_shared),
         }
@@ -76,6 +78,7 @@ impl<T, E> StackTicket<T, E> {
     #[must_use]
     pub fn via(&self) -> Via {
         match &self.0 {
+            #[cfg(feature = "cache")]
             Source::Cache(_) => Via::Cache,
             Source::Flight(ticket) => Via::Flight(ticket.role()),
         }
@@ -86,6 +89,7 @@ impl<T, E> StackTicket<T, E> {
     #[must_use]
     pub fn ticket(&self) -> Option<&Ticket<Arc<T>, StackError<E>>> {
         match &self.0 {
+            #[cfg(feature = "cache")]
             Source::Cache(_) => None,
             Source::Flight(ticket) => Some(ticket),
         }
@@ -96,6 +100,7 @@ impl<T, E> StackTicket<T, E> {
         wait: impl FnOnce(&Ticket<Arc<T>, StackError<E>>) -> Shared<Arc<T>, StackError<E>>,
     ) -> Result<Arc<T>, StackError<E>> {
         match &self.0 {
+            #[cfg(feature = "cache")]
             Source::Cache(value) => Ok(Arc::clone(value)),
             Source::Flight(ticket) => StackError::from_shared(wait(ticket)),
         }
@@ -105,6 +110,7 @@ impl<T, E> StackTicket<T, E> {
 impl<T, E> fmt::Debug for StackTicket<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match &self.0 {
+            #[cfg(feature = "cache")]
             Source::Cache(_) => None,
             Source::Flight(ticket) => Some(ticket),
         };

@@ -11,7 +11,11 @@ use crate::flight::enter::Entry;
 use crate::flight::enter::WaitMode;
 use crate::flight::faults::Fault;
 use crate::flight::follow::Waited;
+#[cfg(feature = "pace")]
+use crate::flight::watch::{Signal, Watcher};
 use crate::options::CallOptions;
+#[cfg(feature = "pace")]
+use crate::sync::Barrier;
 use crate::sync::{self, catches, holds};
 use crate::wait::limits::WaitLimits;
 
@@ -333,4 +337,79 @@ fn a_close_that_misses_forgotten_flights_is_caught() {
 #[test]
 fn an_end_told_between_the_look_and_the_sleep_of_drain_is_caught() {
     catches(Fault::TellsDrainUnlocked, "deadlock", close_against_join);
+}
+
+/// Waits in something that is not a flight.
+#[cfg(feature = "pace")]
+struct Elsewhere(sync::Monitor<Option<Signal>>);
+
+#[cfg(feature = "pace")]
+impl Watcher for Elsewhere {
+    fn notify(&self, signal: Signal) {
+        *self.0.lock() = Some(signal);
+        self.0.notify_all();
+    }
+}
+
+#[cfg(feature = "pace")]
+impl Elsewhere {
+    fn wait(&self) -> Signal {
+        let mut signal = self.0.lock();
+        loop {
+            if let Some(signal) = *signal {
+                return signal;
+            }
+            signal = self.0.wait(signal, None);
+        }
+    }
+}
+
+/// ```text
+/// leader    waits elsewhere until it is told
+/// other     ends the joining of its flight, before or after that
+/// ```
+#[cfg(feature = "pace")]
+fn told_elsewhere(expected: Signal, end: impl Fn(&Crowd) -> bool + Sync) {
+    let crowd = Crowd::new(building());
+    let begun = Barrier::new(2);
+    let lead = |seen: &Seen| {
+        let _ = crowd.call(seen, 1, plainly, |flight| {
+            begun.wait();
+            let elsewhere = Arc::new(Elsewhere(sync::Monitor::new(None)));
+            let _watch = flight.watch(Arc::clone(&elsewhere) as Arc<dyn Watcher>);
+            assert_eq!(elsewhere.wait(), expected);
+            assert!(!flight.is_current());
+            Ok(1)
+        });
+    };
+    let other = |_: &Seen| {
+        begun.wait();
+        assert!(end(&crowd));
+    };
+    let seen = together([&lead, &other]);
+    crowd.settle(seen);
+}
+
+#[cfg(feature = "pace")]
+fn cancelled_elsewhere() {
+    told_elsewhere(Signal::Cancelled, |crowd| crowd.calls.cancel(&1));
+}
+
+#[cfg(feature = "pace")]
+#[test]
+fn a_leader_that_waits_elsewhere_is_told() {
+    holds(cancelled_elsewhere);
+    holds(|| told_elsewhere(Signal::Unlinked, |crowd| crowd.calls.forget(&1)));
+    holds(|| {
+        told_elsewhere(Signal::Closed, |crowd| {
+            crowd.calls.close();
+            true
+        });
+    });
+}
+
+#[cfg(feature = "pace")]
+#[test]
+fn a_leader_that_waits_elsewhere_and_is_not_told_is_caught() {
+    catches(Fault::WatchersAreNotNotified, "deadlock", cancelled_elsewhere);
 }

@@ -15,6 +15,7 @@ use crate::flight::flights::Flights;
 use crate::flight::handle::FlightHandle;
 use crate::flight::lead::LeaderGuard;
 use crate::flight::slot::Slot;
+use crate::flight::watch::Signal;
 use crate::options::CallOptions;
 use crate::outcome::{BypassReason, Outcome, Role};
 use crate::panic::{CatchDrop, catch_panic};
@@ -193,7 +194,11 @@ impl<K: Send, T: Send + Sync, E: Send + Sync> TicketOwner<T, E> for Flights<K, T
             unwanted = cancels && record.detached && record.followers == 0 && tickets == 0;
         }
         let key = if unwanted { locked.cancel_unwanted(seat.hash, seat.flight) } else { None }.map(CatchDrop::new);
+        let signals = unwanted.then(|| locked.watchers.of(seat.flight, Signal::Cancelled));
         drop(locked);
+        if let Some(signals) = signals {
+            signals.send();
+        }
         self.following.give_back(u64::from(seat.joined));
         drop(key);
     }

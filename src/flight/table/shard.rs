@@ -11,6 +11,7 @@ use super::record::Record;
 use super::small_table::{Hashed, SmallTable};
 use crate::flight::completion::Completion;
 use crate::flight::faults::Fault;
+use crate::flight::watch::Watchers;
 use crate::stats::Stats;
 use crate::sync::{Instant, ThreadToken, also_if, step};
 
@@ -24,6 +25,8 @@ pub(crate) struct Shard<K, T, E> {
     pub(crate) lingering: Lingering<K, T, E>,
     /// The threads that run a closure for themselves alone, so that `drain` can leave them out.
     pub(crate) bypassing: Vec<ThreadToken>,
+    /// Who wants to know what becomes of flights while their closures run.
+    pub(in crate::flight) watchers: Watchers,
     /// The coalescer is closed: no call begins any more.
     pub(crate) closed: bool,
     /// A caller waits for closures to end.
@@ -63,6 +66,7 @@ impl<K, T, E> Shard<K, T, E> {
             unlinked: BTreeMap::new(),
             lingering: Lingering::new(lingering),
             bypassing: Vec::new(),
+            watchers: Watchers::default(),
             closed: false,
             draining: false,
             last_id: first_id,
@@ -145,6 +149,11 @@ impl<K, T, E> Shard<K, T, E> {
             let superseded = mem::replace(&mut entry.record, record);
             step!(SupersededIsLost, self.unlinked.insert(id, superseded));
         }
+    }
+
+    /// Whether a new caller would join the flight with this id.
+    pub(crate) fn is_joinable(&mut self, hash: u64, id: u64) -> bool {
+        self.flights.find(hash, |entry| entry.record.id == id).is_some()
     }
 
     /// The record of a flight that has not ended, in the map or unlinked.

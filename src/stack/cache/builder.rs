@@ -1,5 +1,6 @@
 //! What is fixed when a cache is built.
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::Hash;
 use std::marker::PhantomData;
@@ -11,6 +12,7 @@ use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 
 use super::error::CacheBuildError;
+use super::fills::Fills;
 use super::stats::Counters;
 use super::{Cache, Entry, Shared, TimeToLive};
 use crate::stack::clock::Clock;
@@ -112,7 +114,9 @@ where
             })
             .build();
         let (time_to_live, time_to_live_of) = (self.time_to_live, self.time_to_live_of);
-        Ok(Cache { entries, shared: Arc::new(Shared { time_to_live, time_to_live_of, clock: self.clock, counters }) })
+        let (fills, hasher) = (Arc::new(Fills::new()), RandomState::new());
+        let shared = Shared { time_to_live, time_to_live_of, clock: self.clock, counters, fills, hasher };
+        Ok(Cache { entries, shared: Arc::new(shared) })
     }
 }
 

@@ -2,8 +2,13 @@
 
 mod builder;
 mod error;
+mod faults;
+mod fills;
+#[cfg(sync_coalesce_shuttle)]
+mod models;
 mod stats;
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
@@ -13,11 +18,14 @@ use hashbrown::Equivalent;
 
 pub use self::builder::CacheBuilder;
 pub use self::error::CacheBuildError;
+use self::fills::Fills;
+pub(super) use self::fills::Permit as FillPermit;
 pub use self::stats::CacheStats;
 use self::stats::{Counters, Once};
 use crate::coalesce::SyncCoalesce;
 use crate::error::CallError;
 use crate::flight::handle::FlightHandle;
+use crate::flight::watch::Watcher;
 use crate::outcome::Mark;
 use crate::panic::catch_panic;
 use crate::stack::clock::Clock;
@@ -59,6 +67,8 @@ struct Shared<T> {
     time_to_live_of: Option<Box<TimeToLive<T>>>,
     clock: Clock,
     counters: Arc<Counters>,
+    fills: Arc<Fills>,
+    hasher: RandomState,
 }
 
 type TimeToLive<T> = dyn Fn(&T) -> Option<Duration> + Send + Sync;
@@ -144,6 +154,10 @@ where
     /// long as the value is kept, however many callers there are. An error is shared with the followers of the flight,
     /// and not kept.
     ///
+    /// A value does not come over a newer one: it is not kept if the flight was [forgotten](SyncCoalesce::forget),
+    /// cancelled, superseded or closed meanwhile, or ran uncoalesced, or if its key was [removed](Cache::remove),
+    /// [inserted](Cache::insert) or [cleared](Cache::clear) since `work` began.
+    ///
     /// # Blocking
     ///
     /// As [`SyncCoalesce::try_call`].
@@ -187,6 +201,9 @@ where
             return Ok(value);
         }
         let outcome = coalesce.on(key).try_call(|flight| {
+            // Before the second look: what is removed from here on is not brought back by this flight.
+            let permit = self.permit(key);
+            let _watch = flight.watch(Arc::clone(&permit) as Arc<dyn Watcher>);
             let begun = Begun::of(flight);
             // Between this caller's miss and its flight, another flight may have filled the cache and ended.
             if let Some(value) = self.lookup_again(key, begun.as_ref()) {
@@ -194,7 +211,7 @@ where
             }
             let value = Arc::new(work()?);
             if let Some(begun) = begun {
-                self.fill(|| key.to_owned(), &value, begun);
+                self.fill(&permit, || key.to_owned(), &value, begun);
             }
             Ok(value)
         });
@@ -206,35 +223,49 @@ where
     pub fn insert(&self, key: K, value: impl Into<Arc<T>>) {
         let value = value.into();
         let lives = self.time_to_live_of(&value);
-        self.put(key, value, lives, None);
+        self.insert_entry(key, value, lives);
     }
 
     /// Keeps a value, replacing any other under `key`, for this time to live. A time of 0 only removes the other value;
     /// `Duration::MAX` never ends.
     pub fn insert_for(&self, key: K, value: impl Into<Arc<T>>, time_to_live: Duration) {
-        self.put(key, value.into(), Some(time_to_live), None);
+        self.insert_entry(key, value.into(), Some(time_to_live));
     }
 
-    /// Keeps a value that was paid for. A panic in user code here must not lose the value for the caller.
-    pub(super) fn fill(&self, key: impl FnOnce() -> K, value: &Arc<T>, begun: Begun) {
+    /// For a leader whose work is about to begin, to fill the cache with what comes of it.
+    pub(super) fn permit<Q>(&self, key: &Q) -> Arc<FillPermit>
+    where
+        Q: Hash + ?Sized,
+    {
+        Arc::new(self.shared.fills.begin(self.shared.hasher.hash_one(key)))
+    }
+
+    /// Keeps a value that was paid for, unless the permit is revoked: its flight is no longer current, the key was
+    /// removed, inserted or cleared since, or work that began later has filled it. A panic in user code here must not
+    /// lose the value for the caller.
+    pub(super) fn fill(&self, permit: &FillPermit, key: impl FnOnce() -> K, value: &Arc<T>, begun: Begun) {
         catch_panic(|| {
             let lives = self.time_to_live_of(value);
-            self.put(key(), Arc::clone(value), lives, Some(begun));
+            let (key, entry) = (key(), self.entry(Arc::clone(value), lives, Some(begun)));
+            drop(permit.fill(|| self.put(key, entry)));
         });
     }
 
     /// The value that was under `key`, which is now removed; `None` if there was none, or it had expired.
+    ///
+    /// A leader whose work began before does not put its value there afterwards. It can still be joined, though: to keep
+    /// its value from callers that begin after this, [forget](SyncCoalesce::forget) its flight next, in this order.
     pub fn remove<Q>(&self, key: &Q) -> Option<Arc<T>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let entry = self.entries.remove(key)?;
+        let entry = self.shared.fills.supersede(self.shared.hasher.hash_one(key), || self.entries.remove(key))?;
         self.is_alive(&entry).then(|| Arc::clone(&entry.value))
     }
 
     /// Removes all values. The counters stay.
     pub fn clear(&self) {
-        self.entries.invalidate_all();
+        self.shared.fills.supersede_all(|| self.entries.invalidate_all());
     }
 
     /// The counters.
@@ -278,13 +309,27 @@ where
         own.or(self.shared.time_to_live)
     }
 
-    fn put(&self, key: K, value: Arc<T>, lives: Option<Duration>, begun: Option<Begun>) {
+    fn insert_entry(&self, key: K, value: Arc<T>, lives: Option<Duration>) {
+        let entry = self.entry(value, lives, None);
+        let hash = self.shared.hasher.hash_one(&key);
+        drop(self.shared.fills.supersede(hash, || self.put(key, entry)));
+    }
+
+    /// `None` for a time to live of 0.
+    fn entry(&self, value: Arc<T>, lives: Option<Duration>, begun: Option<Begun>) -> Option<Arc<Entry<T>>> {
         if lives.is_some_and(|lives| lives.is_zero()) {
-            self.entries.invalidate(&key);
-            return;
+            return None;
         }
         let ends = lives.and_then(|lives| self.shared.clock.now().checked_add(lives));
-        self.entries.insert(key, Arc::new(Entry { value, lives, ends, begun, expired: Once::new() }));
+        Some(Arc::new(Entry { value, lives, ends, begun, expired: Once::new() }))
+    }
+
+    /// Replaces what is under `key`, which is returned to be dropped under no lock of ours.
+    fn put(&self, key: K, entry: Option<Arc<Entry<T>>>) -> Option<Arc<Entry<T>>> {
+        let Some(entry) = entry else { return self.entries.remove(&key) };
+        let replaced = self.entries.get(&key);
+        self.entries.insert(key, entry);
+        replaced
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod calls;
 mod failures;
+mod invalidation;
 mod order;
 
 use std::sync::{Arc, Mutex};

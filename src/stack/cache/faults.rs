@@ -1,0 +1,16 @@
+//! The faults that can be planted in what keeps older values from coming over newer ones.
+
+use crate::sync::faults;
+
+faults! {
+    /// A step done wrong, named after what goes wrong.
+    pub(crate) enum Fault {
+        /// A leader looks whether it may fill, and fills when the lock is released.
+        #[cfg(sync_coalesce_shuttle)]
+        FillsAfterLooking,
+        /// A leader fills, whatever was removed or inserted since it began.
+        FillsRevoked,
+        /// A leader that has filled leaves those that began earlier their permits.
+        OlderFillsLater,
+    }
+}
