@@ -114,6 +114,13 @@ impl<K, T, E, S> Builder<K, T, E, S> {
         self
     }
 
+    /// See [`Settings::is_own_error`].
+    #[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
+    pub(crate) fn own_errors(mut self, is_own: fn(&E) -> bool) -> Self {
+        self.settings.is_own_error = Some(is_own);
+        self
+    }
+
     /// What becomes of the followers when a closure panics; by default they share
     /// [`CallError::LeaderPanicked`](crate::CallError::LeaderPanicked).
     pub fn on_panic(mut self, on_failure: OnFailure) -> Self {

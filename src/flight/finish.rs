@@ -49,7 +49,11 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         // for itself.
         let elections = flights.settings.elections(completion);
         let linger = &flights.settings.linger;
-        let lingers = if linger.is_on() { linger.span(completion, sync::now()) } else { None };
+        let lingers = if linger.is_on() && !flights.settings.is_own(completion) {
+            linger.span(completion, sync::now())
+        } else {
+            None
+        };
         #[cfg(sync_coalesce_shuttle)]
         if models::finishes_wrongly(self, completion) {
             return (0, None);

@@ -33,6 +33,10 @@ impl<'a, K, T, E> FlightHandle<'a, K, T, E> {
         Self { flight: FlightRef { flights, shard: flights.table.shard(hash), hash, id: ALONE } }
     }
 
+    pub(super) fn is_alone(&self) -> bool {
+        self.flight.id == ALONE
+    }
+
     /// How many callers wait for the result right now, the leader itself not counted; 0 in a bypassed call.
     #[must_use]
     pub fn followers(&self) -> u64 {
@@ -96,7 +100,7 @@ impl<'a, K, T, E> FlightHandle<'a, K, T, E> {
 impl<K, T, E> fmt::Debug for FlightHandle<'_, K, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FlightHandle")
-            .field("id", &Some(self.flight.id).filter(|id| *id != ALONE))
+            .field("id", &Some(self.flight.id).filter(|_| !self.is_alone()))
             .finish_non_exhaustive()
     }
 }

@@ -26,6 +26,9 @@ pub(crate) struct Settings<K, T, E> {
     pub(crate) cost: Option<Box<Cost<T>>>,
     pub(crate) on_error: Policy<OnError<E>>,
     pub(crate) on_panic: Policy<OnPanic>,
+    /// Which errors are the leader's alone, such as that its own time was up: a follower is elected whatever the policy,
+    /// and they do not linger.
+    pub(crate) is_own_error: Option<fn(&E) -> bool>,
     pub(crate) on_deadlock: OnDeadlock,
     pub(crate) max_followers: u64,
     pub(crate) max_followers_total: Option<u64>,
@@ -49,6 +52,7 @@ impl<K, T, E> Settings<K, T, E> {
             cost: None,
             on_error: Policy::Always(OnFailure::Share),
             on_panic: Policy::Always(OnFailure::Share),
+            is_own_error: None,
             on_deadlock: OnDeadlock::Refuse,
             max_followers: u64::MAX,
             max_followers_total: None,
@@ -69,6 +73,9 @@ impl<K, T, E> Settings<K, T, E> {
     }
 
     fn elections_after_failure(&self, completion: &Completion<T, E>) -> u32 {
+        if self.is_own(completion) {
+            return u32::MAX;
+        }
         let on_failure = match (completion, &self.on_error, &self.on_panic) {
             (Completion::Value { .. } | Completion::Miscounted { .. }, ..) => OnFailure::Share,
             (Completion::Error(_), Policy::Always(on_failure), _)
@@ -77,6 +84,14 @@ impl<K, T, E> Settings<K, T, E> {
             (Completion::Panicked { message, .. }, _, Policy::Ask(ask)) => catch_panic(|| ask(message)),
         };
         on_failure.times()
+    }
+
+    /// Whether this concerns the leader alone.
+    pub(super) fn is_own(&self, completion: &Completion<T, E>) -> bool {
+        match (completion, self.is_own_error) {
+            (Completion::Error(error), Some(is_own)) => is_own(error),
+            _ => false,
+        }
     }
 
     /// Notifies the observers, one after the other. A panic in one of them is caught, and the others are still

@@ -56,7 +56,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
             pace: Pacing { pacer: None, timeout: None, on_error: None },
             types: PhantomData,
         };
-        Self { coalesce: SyncCoalesce::new(), layers }
+        Self { coalesce: SyncCoalesce::builder().own_errors(StackError::is_own).build(), layers }
     }
 
     /// The coalescer, from its builder; one with the defaults if this is not called.
@@ -75,7 +75,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
     /// # Ok::<(), sync_coalesce::stack::StackError<std::convert::Infallible>>(())
     /// ```
     pub fn coalesce(mut self, builder: Builder<K, Arc<T>, StackError<E>>) -> Self {
-        self.coalesce = builder.build();
+        self.coalesce = builder.own_errors(StackError::is_own).build();
         self
     }
 

@@ -17,6 +17,8 @@ use crate::outcome::Role;
 use crate::stack::budget::Spend;
 #[cfg(feature = "cache")]
 use crate::stack::cache::Begun;
+use crate::sync;
+use crate::wait::limits::WaitUntil;
 
 /// A call about one key, through all layers of a [`Stack`]; made by [`Stack::on`].
 ///
@@ -24,7 +26,7 @@ use crate::stack::cache::Begun;
 ///
 /// | option | in a stack |
 /// |---|---|
-/// | [`timeout`](Call::timeout), [`deadline`](Call::deadline) | as in the coalescer |
+/// | [`timeout`](Call::timeout), [`deadline`](Call::deadline) | binds every wait of the call, in a flight, in the pacer's line and between two attempts. No attempt begins after it, and one that runs is not interrupted. The error is [`TimedOut`](crate::CallError::TimedOut). A leader that gives up hands the lead to a follower, if one waits; one with a ticket cannot lead, and gets the error |
 /// | [`patience`](Call::patience) | a caller that runs alone goes through all layers that a leader goes through, and does not fill the cache. A ledger refuses it because the key is [in progress](crate::stack::StackError::Ledger) |
 /// | [`after`](Call::after) | uses neither a flight nor a cached value from before the [mark](Stack::mark). A value that was [inserted](crate::stack) by hand has no age, and is not used either. The ledger is asked as always: what is done is not done again |
 /// | [`bypass`](Call::bypass) | past the cache, the coalescer and the ledger; through the budget, the retries and the pacer |
@@ -150,7 +152,7 @@ where
     ///
     /// Blocks, panics and fails as [`Stack::try_call`], with this call's options.
     pub fn try_call(self, work: impl FnMut(&StackFlight<'_, K, T, E>) -> Result<T, E>) -> StackOutcome<T, E> {
-        let Self { on: stack, about, options } = self;
+        let Self { on: stack, about, mut options } = self;
         let key = about.key;
         #[cfg(feature = "cache")]
         if let Some(value) = stack.cached(key, &options) {
@@ -158,6 +160,10 @@ where
         }
         let layers = &stack.layers;
         let mut context = about.context(&options);
+        // One moment for all waits, in a flight and in the layers.
+        let until = options.until.or(stack.coalesce.flights.settings.timeout.map(WaitUntil::Timeout));
+        context.deadline = until.and_then(|until| until.deadline(sync::now()));
+        options.until = context.deadline.map(WaitUntil::Deadline).or(until);
         let lead = |flight: &StackFlight<'_, K, T, E>| layers.lead(key, flight, &mut context, work);
         let outcome = stack.coalesce.run(key, &options, lead, |outcome| outcome);
         let via = Via::Flight(outcome.role);

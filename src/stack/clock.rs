@@ -67,11 +67,28 @@ impl Clock {
     ///
     /// For `duration`; forever if its end is beyond what an [`Instant`] can represent.
     pub fn sleep(&self, duration: Duration) {
-        let waiter = Waiter::new();
+        self.sleep_unless(duration, &Waiter::new(), None, || false);
+    }
+
+    /// The same, or until `is_over` says so when `waiter` is notified or `deadline` has passed on the system's clock.
+    pub(crate) fn sleep_unless(
+        &self,
+        duration: Duration,
+        waiter: &Arc<Waiter>,
+        deadline: Option<Instant>,
+        is_over: impl Fn() -> bool,
+    ) {
         let until = self.now().checked_add(duration);
-        while until.is_none_or(|until| !self.has_passed(until)) {
-            self.wait(&waiter, until);
+        while until.is_none_or(|until| !self.has_passed(until)) && !is_over() {
+            self.wait(waiter, until, deadline);
         }
+    }
+
+    /// Whether a wait that begins now ends after `deadline` on the system's clock. A manual clock may be advanced at any
+    /// moment.
+    #[cfg(feature = "retry")]
+    pub(crate) fn ends_after(&self, wait: Duration, deadline: Instant) -> bool {
+        self.0.is_none() && sync::now().checked_add(wait).is_none_or(|end| end > deadline)
     }
 
     #[cfg(feature = "cache")]
@@ -86,19 +103,21 @@ impl Clock {
         }
     }
 
-    /// Waits until `waiter` is notified or `until` has passed. A notification before the wait counts.
-    pub(crate) fn wait(&self, waiter: &Arc<Waiter>, until: Option<Instant>) {
+    /// Waits until `waiter` is notified, `until` has passed on this clock, or `deadline` on the system's. A notification
+    /// before the wait counts.
+    pub(crate) fn wait(&self, waiter: &Arc<Waiter>, until: Option<Instant>, deadline: Option<Instant>) {
         match &self.0 {
-            None => waiter.wait(|is_notified| is_notified || until.is_some_and(sync::has_passed), until),
-            Some(time) => time.wait(waiter, until),
+            None => waiter.wait_until([until, deadline].into_iter().flatten().min()),
+            Some(time) => time.wait(waiter, until, deadline),
         }
     }
 }
 
 impl Waiter {
-    fn wait(&self, is_over: impl Fn(bool) -> bool, until: Option<Instant>) {
+    /// By the system's clock.
+    fn wait_until(&self, until: Option<Instant>) {
         let mut is_notified = self.0.lock();
-        while !is_over(*is_notified) {
+        while !*is_notified && !until.is_some_and(sync::has_passed) {
             is_notified = self.0.wait(is_notified, until);
         }
         *is_notified = false;
@@ -106,7 +125,7 @@ impl Waiter {
 }
 
 impl ManualTime {
-    fn wait(&self, waiter: &Arc<Waiter>, until: Option<Instant>) {
+    fn wait(&self, waiter: &Arc<Waiter>, until: Option<Instant>, deadline: Option<Instant>) {
         if let Some(until) = until {
             let mut state = self.0.lock();
             if state.now >= until {
@@ -115,7 +134,7 @@ impl ManualTime {
             // From here on, advancing the clock past `until` notifies, and a notification before the wait counts.
             state.waiters.push((until, Arc::clone(waiter)));
         }
-        waiter.wait(|is_notified| is_notified, None);
+        waiter.wait_until(deadline);
         // If something other than the clock notified it, the entry is still here.
         self.0.lock().waiters.retain(|(_, other)| !Arc::ptr_eq(other, waiter));
     }

@@ -54,8 +54,9 @@ pub enum StackError<E> {
     #[cfg(feature = "ledger")]
     #[cfg_attr(docsrs, doc(cfg(feature = "ledger")))]
     Ledger(LedgerError<Infallible>),
-    /// The coalescer refused the call, or the flight that the call followed had no result for it. The error says
-    /// whether asking again can help.
+    /// The coalescer refused the call, or the flight that the call followed had no result for it; or the call led, and
+    /// before an attempt could begin its deadline passed, or it was cancelled or closed. The error says whether asking
+    /// again can help.
     Call(CallError<Infallible>),
 }
 
@@ -95,6 +96,11 @@ impl<E> StackError<E> {
         E: AsRef<dyn Error + Send + Sync + 'static> + Send + Sync + 'static,
     {
         self.map_work(SharedError::from)
+    }
+
+    /// Whether it concerns the leader alone, whose own deadline has passed. Followers have deadlines of their own.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Self::Call(CallError::TimedOut))
     }
 
     /// From what the coalescer shares: an error in which the other layers' errors are those of its closure, and a value

@@ -10,8 +10,8 @@ use hashbrown::Equivalent;
 
 use super::call::StackFlight;
 use super::error::StackError;
+use super::interrupt::{Interrupt, Interrupted};
 use super::stats::Counters;
-#[cfg(feature = "cache")]
 use crate::flight::watch::Watcher;
 #[cfg(any(feature = "budget", feature = "pace"))]
 use crate::panic::catch_panic;
@@ -22,9 +22,10 @@ use crate::stack::cache::{Begun, Cache};
 #[cfg(feature = "ledger")]
 use crate::stack::ledger::{LedgerError, LedgerOutcome};
 #[cfg(feature = "pace")]
-use crate::stack::pace::Pacer;
+use crate::stack::pace::{AcquireError, NoPermit, Pacer};
 #[cfg(feature = "retry")]
 use crate::stack::retry::{Retry, RetryError};
+use crate::sync::Instant;
 
 /// The work with its retries: it may run several attempts.
 #[cfg(any(feature = "budget", feature = "ledger"))]
@@ -75,6 +76,8 @@ pub(super) struct Layers<K, T, E> {
 /// What a caller passes to the layers if it leads, and gets from them besides its result.
 #[derive(Default)]
 pub(super) struct LeadContext {
+    /// Until when an attempt may begin.
+    pub(super) deadline: Option<Instant>,
     /// Past the cache and the ledger, on purpose.
     #[cfg(any(feature = "cache", feature = "ledger"))]
     pub(super) bypasses: bool,
@@ -101,10 +104,6 @@ where
         )]
         key: &Q,
         flight: &StackFlight<'_, K, T, E>,
-        #[cfg_attr(
-            not(any(feature = "budget", feature = "cache", feature = "ledger")),
-            expect(unused_variables, reason = "for layers that are off")
-        )]
         context: &mut LeadContext,
         mut work: impl FnMut(&StackFlight<'_, K, T, E>) -> Result<T, E>,
     ) -> Result<Arc<T>, StackError<E>>
@@ -126,11 +125,14 @@ where
             context.is_cached = true;
             return Ok(value);
         }
+        let interrupt = Interrupt::new(context.deadline);
+        let _interrupts = flight.watch(Arc::clone(&interrupt) as Arc<dyn Watcher>);
+        self.check(&interrupt)?;
         let mut attempt = || {
             self.counters.attempts.add();
             work(flight)
         };
-        let mut whole = || self.retried(&mut attempt);
+        let mut whole = || self.retried(&mut attempt, &interrupt);
         #[cfg(feature = "budget")]
         let mut whole = || self.within_budget(context.most, &mut context.spent, &mut whole);
         #[cfg(feature = "ledger")]
@@ -200,14 +202,29 @@ where
         }
     }
 
-    fn retried(&self, attempt: Attempt<'_, T, E>) -> Result<T, StackError<E>> {
+    /// Whether the caller still wants an attempt to begin.
+    fn check(&self, interrupt: &Interrupt) -> Result<(), StackError<E>> {
+        interrupt.check().map_err(|interrupted| self.interrupted(interrupted))
+    }
+
+    fn interrupted(&self, interrupted: Interrupted) -> StackError<E> {
+        let counters = &self.counters;
+        match interrupted {
+            Interrupted::TimedOut => counters.timed_out.add(),
+            Interrupted::Cancelled | Interrupted::Closed => counters.interrupted.add(),
+        }
+        interrupted.into()
+    }
+
+    fn retried(&self, attempt: Attempt<'_, T, E>, interrupt: &Interrupt) -> Result<T, StackError<E>> {
         #[cfg(feature = "retry")]
         if let Some(retry) = &self.retry {
             // A refusal by the pacer is not an error of the work: like a value, it ends the retries.
-            let ended = retry.run(|| match self.paced(attempt) {
+            let attempt = || match self.paced(attempt, interrupt) {
                 Ok(result) => result.map(Ok),
                 Err(refused) => Ok(Err(refused)),
-            });
+            };
+            let ended = retry.run_unless(attempt, interrupt).map_err(|interrupted| self.interrupted(interrupted))?;
             return match ended {
                 Ok(result) => result,
                 Err(RetryError::Exhausted { attempts, error }) => {
@@ -218,30 +235,29 @@ where
                 }
             };
         }
-        self.paced(attempt)?.map_err(|error| StackError::Failed { attempts: 1, error: Arc::new(error) })
+        self.paced(attempt, interrupt)?.map_err(|error| StackError::Failed { attempts: 1, error: Arc::new(error) })
     }
 
-    #[cfg_attr(
-        not(feature = "pace"),
-        expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "for a layer that is off")
-    )]
-    fn paced(&self, attempt: Attempt<'_, T, E>) -> Result<Result<T, E>, StackError<E>> {
+    fn paced(&self, attempt: Attempt<'_, T, E>, interrupt: &Interrupt) -> Result<Result<T, E>, StackError<E>> {
         #[cfg(feature = "pace")]
         if let Some(pacer) = &self.pace.pacer {
-            let permit = match self.pace.timeout {
-                None => Ok(pacer.acquire()),
-                Some(timeout) => pacer.acquire_timeout(timeout),
-            };
-            let _permit = permit.map_err(|error| {
-                self.counters.refused_by_pace.add();
-                StackError::Pace(error)
-            })?;
+            let permit = pacer.acquire_unless(self.pace.timeout, interrupt).map_err(|none| match none {
+                NoPermit::Interrupted(interrupted) => self.interrupted(interrupted),
+                NoPermit::Late => {
+                    self.counters.refused_by_pace.add();
+                    StackError::Pace(AcquireError)
+                }
+            });
+            let _permit = permit?;
+            // What came just before the permit was granted.
+            self.check(interrupt)?;
             let result = attempt();
             if let (Err(error), Some(tell)) = (&result, &self.pace.on_error) {
                 catch_panic(|| tell(pacer, error));
             }
             return Ok(result);
         }
+        self.check(interrupt)?;
         Ok(attempt())
     }
 }

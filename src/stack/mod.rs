@@ -26,6 +26,7 @@ mod call;
 #[cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))]
 mod clock;
 mod error;
+mod interrupt;
 mod lead;
 mod stats;
 mod ticket;

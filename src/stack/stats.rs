@@ -28,6 +28,10 @@ pub struct StackStats {
     pub refused_by_pace: u64,
     /// Calls that led and were refused by the ledger.
     pub refused_by_ledger: u64,
+    /// Calls that led, or ran alone, and whose own deadline passed before an attempt could begin.
+    pub timed_out: u64,
+    /// Calls that led, or ran alone, and were cancelled or closed before an attempt could begin.
+    pub interrupted: u64,
     /// Calls that led and found their result in the ledger.
     pub replayed: u64,
     /// Results that the ledger could not commit: their keys are unknown now.
@@ -55,6 +59,8 @@ pub(super) struct Counters {
     pub(super) refused_by_budget: Counter,
     pub(super) refused_by_pace: Counter,
     pub(super) refused_by_ledger: Counter,
+    pub(super) timed_out: Counter,
+    pub(super) interrupted: Counter,
     pub(super) replayed: Counter,
     pub(super) uncommitted: Counter,
 }
@@ -71,9 +77,17 @@ impl Counter {
 
 impl Counters {
     pub(super) fn new() -> Self {
-        let [attempts, refused_by_budget, refused_by_pace, refused_by_ledger, replayed, uncommitted] =
-            [0; 6].map(|zero| Counter(AtomicU64::new(zero)));
-        Self { attempts, refused_by_budget, refused_by_pace, refused_by_ledger, replayed, uncommitted }
+        let zero = || Counter(AtomicU64::new(0));
+        Self {
+            attempts: zero(),
+            refused_by_budget: zero(),
+            refused_by_pace: zero(),
+            refused_by_ledger: zero(),
+            timed_out: zero(),
+            interrupted: zero(),
+            replayed: zero(),
+            uncommitted: zero(),
+        }
     }
 }
 
@@ -90,6 +104,8 @@ impl StackStats {
             refused_by_budget: counters.refused_by_budget.get(),
             refused_by_pace: counters.refused_by_pace.get(),
             refused_by_ledger: counters.refused_by_ledger.get(),
+            timed_out: counters.timed_out.get(),
+            interrupted: counters.interrupted.get(),
             replayed: counters.replayed.get(),
             uncommitted: counters.uncommitted.get(),
             coalesce: stack.coalesce.stats(),

@@ -12,7 +12,7 @@ use crate::outcome::Shared;
 /// A place in a flight of a [`Stack`](super::Stack), or a value from its cache; made by [`detach`](crate::Call::detach).
 ///
 /// It can be waited for any number of times, in any thread, and given away. Dropping it leaves the flight; see
-/// [`Builder::on_last_ticket`](crate::Builder::on_last_ticket).
+/// [`Builder::cancel_when_abandoned`](crate::Builder::cancel_when_abandoned).
 #[must_use = "dropping a ticket leaves the flight"]
 pub struct StackTicket<T, E>(Source<T, E>);
 

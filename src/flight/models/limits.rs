@@ -159,7 +159,7 @@ fn impatient_crowd() {
                 key,
                 |asking| asking.patience(hurry),
                 |flight| {
-                    if flight.flight.is_some() {
+                    if !flight.is_alone() {
                         // Time for others to run out of patience.
                         (0..8).for_each(|_| pause());
                     } else {

@@ -21,6 +21,7 @@ pub use self::builder::PacerBuilder;
 pub use self::error::{AcquireError, PacerBuildError};
 use self::gate::{Admission, Gate};
 use crate::stack::clock::{Clock, Waiter};
+use crate::stack::interrupt::{Interrupt, Interrupted};
 use crate::stack::pace::faults::Fault;
 use crate::sync::{Mutex, step};
 
@@ -121,7 +122,7 @@ impl Pacer {
     pub fn acquire(&self) -> Permit {
         // Only a deadline ends a wait without a permit.
         loop {
-            if let Ok(permit) = self.wait(None) {
+            if let Ok(permit) = self.wait(None, None) {
                 return permit;
             }
         }
@@ -133,7 +134,7 @@ impl Pacer {
     ///
     /// [`AcquireError`] if the call is not allowed now, or others wait.
     pub fn try_acquire(&self) -> Result<Permit, AcquireError> {
-        self.wait(Some(self.shared.clock.now()))
+        self.acquire_deadline(self.shared.clock.now())
     }
 
     /// As [`acquire`](Pacer::acquire), for at most `timeout`. `Duration::MAX` means no limit.
@@ -146,7 +147,7 @@ impl Pacer {
     ///
     /// [`AcquireError`] if the timeout passes first.
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit, AcquireError> {
-        self.wait(self.shared.clock.now().checked_add(timeout))
+        Ok(self.wait(self.shared.clock.now().checked_add(timeout), None)?)
     }
 
     /// As [`acquire`](Pacer::acquire), until `deadline` on the pacer's clock. A permit that is available wins over a
@@ -160,7 +161,12 @@ impl Pacer {
     ///
     /// [`AcquireError`] if the deadline passes first.
     pub fn acquire_deadline(&self, deadline: Instant) -> Result<Permit, AcquireError> {
-        self.wait(Some(deadline))
+        Ok(self.wait(Some(deadline), None)?)
+    }
+
+    /// As [`acquire_timeout`](Pacer::acquire_timeout), for a leader whose wait may be interrupted.
+    pub(super) fn acquire_unless(&self, timeout: Option<Duration>, interrupt: &Interrupt) -> Result<Permit, NoPermit> {
+        self.wait(timeout.and_then(|timeout| self.shared.clock.now().checked_add(timeout)), Some(interrupt))
     }
 
     /// Reports that the provider refused a call for being too fast, as with a status 429, and the delay that it asked
@@ -183,16 +189,21 @@ impl Pacer {
         PacerStatus { rate: line.gate.rate(now), waiting: line.waiting.len(), running: line.gate.running() }
     }
 
-    fn wait(&self, deadline: Option<Instant>) -> Result<Permit, AcquireError> {
+    fn wait(&self, deadline: Option<Instant>, interrupt: Option<&Interrupt>) -> Result<Permit, NoPermit> {
         let clock = &self.shared.clock;
         let began = clock.now();
-        let waiter = Waiter::new();
+        let waiter = interrupt.map_or_else(Waiter::new, |interrupt| Arc::clone(interrupt.waiter()));
         self.shared.line.lock().waiting.push_back(Arc::clone(&waiter));
         loop {
+            let interrupted = interrupt.and_then(|interrupt| interrupt.check().err());
             let until = {
                 let mut line = self.shared.line.lock();
                 let is_first = line.is_first(&waiter);
-                let admission = if is_first { line.gate.try_admit(clock.now()) } else { Admission::Wait(None) };
+                let admission = if is_first && interrupted.is_none() {
+                    line.gate.try_admit(clock.now())
+                } else {
+                    Admission::Wait(None)
+                };
                 match admission {
                     Admission::Granted => {
                         line.waiting.pop_front();
@@ -202,20 +213,34 @@ impl Pacer {
                         let shared = Arc::clone(&self.shared);
                         return Ok(Permit { shared, waited: clock.now().saturating_duration_since(began) });
                     }
-                    Admission::Wait(_) if deadline.is_some_and(|deadline| clock.has_passed(deadline)) => {
+                    Admission::Wait(_)
+                        if interrupted.is_some() || deadline.is_some_and(|deadline| clock.has_passed(deadline)) =>
+                    {
                         line.waiting.retain(|other| !Arc::ptr_eq(other, &waiter));
                         let next = line.waiting.front().filter(|_| is_first).cloned();
                         drop(line);
                         step!(LineLeaverTellsNobody, notify(next));
-                        return Err(AcquireError);
+                        return Err(interrupted.map_or(NoPermit::Late, NoPermit::Interrupted));
                     }
                     Admission::Wait(until) => [until, deadline].into_iter().flatten().min(),
                 }
             };
-            // If this thread becomes first, or a permit is dropped, between the unlock and this wait, the waiter is
-            // notified and remembers it.
-            clock.wait(&waiter, until);
+            // If this thread becomes first, a permit is dropped, or it is interrupted, between the unlock and this wait,
+            // the waiter is notified and remembers it.
+            clock.wait(&waiter, until, interrupt.and_then(Interrupt::deadline));
         }
+    }
+}
+
+/// Why a wait ended without a permit.
+pub(super) enum NoPermit {
+    Late,
+    Interrupted(Interrupted),
+}
+
+impl From<NoPermit> for AcquireError {
+    fn from(_: NoPermit) -> Self {
+        Self
     }
 }
 

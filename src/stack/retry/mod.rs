@@ -5,6 +5,7 @@ mod builder;
 mod error;
 pub mod retryable;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ pub use self::builder::RetryBuilder;
 pub(in crate::stack) use self::error::Attempts;
 pub use self::error::RetryError;
 use crate::stack::clock::Clock;
+use crate::stack::interrupt::{Interrupt, Interrupted};
 
 /// Retries calls that fail with a transient error.
 ///
@@ -97,20 +99,61 @@ impl<E> Retry<E> {
     ///
     /// [`RetryError::NotRetryable`] if the predicate rejects an error, and [`RetryError::Exhausted`] if no attempts or
     /// no time are left.
-    pub fn run<T>(&self, mut work: impl FnMut() -> Result<T, E>) -> Result<T, RetryError<E>> {
+    pub fn run<T>(&self, work: impl FnMut() -> Result<T, E>) -> Result<T, RetryError<E>> {
+        self.run_with(work, |wait| {
+            self.sleep(wait);
+            Ok(())
+        })
+        .unwrap_or_else(|never: Infallible| match never {})
+    }
+
+    /// The same for a leader whose pauses may be interrupted. A pause that would end after its deadline does not begin.
+    pub(super) fn run_unless<T>(
+        &self,
+        work: impl FnMut() -> Result<T, E>,
+        interrupt: &Interrupt,
+    ) -> Result<Result<T, RetryError<E>>, Interrupted> {
+        self.run_with(work, |wait| {
+            interrupt.check()?;
+            let ends_too_late = |deadline| self.clock.ends_after(wait, deadline);
+            if interrupt.deadline().is_some_and(ends_too_late) {
+                return Err(Interrupted::TimedOut);
+            }
+            match &self.sleep {
+                Some(sleep) => sleep(wait),
+                None => self
+                    .clock
+                    .sleep_unless(wait, interrupt.waiter(), interrupt.deadline(), || interrupt.check().is_err()),
+            }
+            interrupt.check()
+        })
+    }
+
+    fn sleep(&self, wait: Duration) {
+        match &self.sleep {
+            Some(sleep) => sleep(wait),
+            None => self.clock.sleep(wait),
+        }
+    }
+
+    fn run_with<T, I>(
+        &self,
+        mut work: impl FnMut() -> Result<T, E>,
+        pause: impl Fn(Duration) -> Result<(), I>,
+    ) -> Result<Result<T, RetryError<E>>, I> {
         let end = self.timeout.and_then(|timeout| self.clock.now().checked_add(timeout));
         let mut attempts = 0;
         loop {
             let error = match work() {
-                Ok(value) => return Ok(value),
+                Ok(value) => return Ok(Ok(value)),
                 Err(error) => error,
             };
             attempts += 1;
             if !(self.is_retryable)(&error) {
-                return Err(RetryError::NotRetryable { attempts, error });
+                return Ok(Err(RetryError::NotRetryable { attempts, error }));
             }
             if attempts >= self.attempts {
-                return Err(RetryError::Exhausted { attempts, error });
+                return Ok(Err(RetryError::Exhausted { attempts, error }));
             }
             let asked = self.ask_floor.as_ref().and_then(|ask| ask(&error));
             let wait = self.delay(attempts).max(asked.unwrap_or_default());
@@ -121,12 +164,9 @@ impl<E> Retry<E> {
                 (None, _) => false,
             };
             if !ends_in_time {
-                return Err(RetryError::Exhausted { attempts, error });
+                return Ok(Err(RetryError::Exhausted { attempts, error }));
             }
-            match &self.sleep {
-                Some(sleep) => sleep(wait),
-                None => self.clock.sleep(wait),
-            }
+            pause(wait)?;
         }
     }
 

@@ -1,6 +1,7 @@
 //! All layers together: their order, each one missing, and what is left behind where something fails.
 
 mod calls;
+mod ends;
 mod failures;
 mod invalidation;
 mod order;
