@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 /// The delay that a provider asks for in its header `Retry-After`: a number of seconds, or a date, which is compared
 /// with the system's clock. `None` if `value` is neither.
 ///
-/// A date in the past gives a delay of 0. Seconds may have a fraction, which the standard does not allow but some
+/// A date in the past gives a delay of 0, and a number too large for a [`Duration`] gives [`Duration::MAX`]. Seconds may have a fraction, which the standard does not allow but some
 /// providers send.
 ///
 /// # Examples
@@ -39,7 +39,8 @@ pub fn retry_after_at(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     // Only digits and a point: `f64` would also parse "inf", "nan", "-1" and "1e9".
     if value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return Duration::try_from_secs_f64(value.parse().ok()?).ok();
+        // A number too large for a `Duration` is one all the same, and asks for more patience than anybody has.
+        return Some(Duration::try_from_secs_f64(value.parse().ok()?).unwrap_or(Duration::MAX));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default())

@@ -63,7 +63,8 @@ impl<E> RetryBuilder<E> {
     }
 
     /// Reads from an error the delay that the provider asks for, as with the header `Retry-After`, which
-    /// [`retry_after`](super::retry_after()) parses. No delay is shorter than that. Without a
+    /// [`retry_after`](super::retry_after()) parses. No delay is shorter than that, and its random part comes on top, so that callers
+    /// that were refused together do not come back together. Without a
     /// [timeout](RetryBuilder::timeout) it can be as long as the provider likes.
     pub fn retry_after(mut self, ask: impl Fn(&E) -> Option<Duration> + Send + Sync + 'static) -> Self {
         self.retry.ask_floor = Some(Box::new(ask));

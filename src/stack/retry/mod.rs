@@ -156,7 +156,7 @@ impl<E> Retry<E> {
                 return Ok(Err(RetryError::Exhausted { attempts, error }));
             }
             let asked = self.ask_floor.as_ref().and_then(|ask| ask(&error));
-            let wait = self.delay(attempts).max(asked.unwrap_or_default());
+            let wait = self.delay(attempts, asked.unwrap_or_default());
             let ends_in_time = match (self.clock.now().checked_add(wait), end) {
                 (Some(wakes), Some(end)) => wakes <= end,
                 (Some(_), None) => true,
@@ -170,20 +170,34 @@ impl<E> Retry<E> {
         }
     }
 
-    /// The delay after this many attempts.
-    fn delay(&self, attempts: u32) -> Duration {
-        let doubled = 2_u32.checked_pow(attempts - 1).and_then(|factor| self.base_delay.checked_mul(factor));
-        let whole = doubled.unwrap_or(Duration::MAX).min(self.max_delay);
+    /// The delay after this many attempts. It is no shorter than `asked`, and what is random comes on top of that: those
+    /// who were asked to wait equally long do not come back together.
+    fn delay(&self, attempts: u32, asked: Duration) -> Duration {
+        let whole = doubled(self.base_delay, attempts - 1, self.max_delay);
         let random = || match (self.random)() {
             number if number.is_nan() => 1.0,
             number => number.clamp(0.0, 1.0),
         };
-        match self.jitter {
-            Jitter::None => whole,
-            Jitter::Equal => whole / 2 + part(whole / 2, random()),
-            Jitter::Full => part(whole, random()),
-        }
+        let (fixed, spread) = match self.jitter {
+            Jitter::None => (whole, Duration::ZERO),
+            Jitter::Equal => (whole / 2, part(whole / 2, random())),
+            Jitter::Full => (Duration::ZERO, part(whole, random())),
+        };
+        fixed.max(asked).saturating_add(spread)
     }
+}
+
+/// `delay` doubled so many times, and `most` at most.
+fn doubled(delay: Duration, times: u32, most: Duration) -> Duration {
+    let mut doubled = delay;
+    for _ in 0..times {
+        // From here on it stays the same.
+        if doubled.is_zero() || doubled >= most {
+            break;
+        }
+        doubled = doubled.saturating_mul(2);
+    }
+    doubled.min(most)
 }
 
 /// A `part` of `whole`, from 0 to 1. Rounding may carry the longest durations past what a `Duration` holds.

@@ -106,6 +106,39 @@ fn by_default_no_wait_is_longer_than_thirty_seconds_however_many_there_are() {
 }
 
 #[test]
+fn waits_go_on_doubling_after_the_thirty_second_attempt() {
+    let nothing = noted_with(|retry| retry.attempts(40).base_delay(Duration::ZERO));
+    assert!(nothing.run(&[Failure::Busy; 40]).1.iter().all(|wait| *wait == 0));
+    // 1 ns doubled 34 times is 17.2 s, and once more would be 34.4 s.
+    let little = noted_with(|retry| retry.attempts(37).base_delay(Duration::from_nanos(1)));
+    let waits = little.run(&[Failure::Busy; 37]).1;
+    assert_eq!(waits[32..], [4_294, 8_589, 17_179, 30_000]);
+}
+
+#[test]
+fn those_who_were_asked_to_wait_equally_long_do_not_come_back_together() {
+    let asked = Failure::Asks(90 * SECOND);
+    for (jitter, random, expected) in [
+        (Jitter::Full, 0.0, 90_000),
+        (Jitter::Full, 0.5, 90_250),
+        (Jitter::Full, 1.0, 90_500),
+        (Jitter::Equal, 1.0, 90_250),
+        (Jitter::None, 1.0, 90_000),
+    ] {
+        let noted = noted_with(|retry| retry.jitter(jitter).random_with(move || random));
+        assert_eq!(noted.run(&[asked]).1, [expected], "{jitter:?} {random}");
+    }
+}
+
+#[test]
+fn a_provider_that_says_never_is_not_asked_again() {
+    let never = retry_after("18446744073709551616").map(Failure::Asks).unwrap();
+    let (result, waits) = noted().run(&[never]);
+    assert_eq!(result, Err(RetryError::Exhausted { attempts: 1, error: never }));
+    assert!(waits.is_empty());
+}
+
+#[test]
 fn a_permanent_error_comes_with_the_number_of_attempts() {
     let (result, waits) = noted().run(&[Failure::Busy, Failure::Busy, Failure::Final]);
     let error = result.unwrap_err();
@@ -260,7 +293,9 @@ fn retry_after_is_read_as_seconds_or_as_a_date() {
         ("inf", None),
         ("NaN", None),
         ("soon", None),
-        ("99999999999999999999999999", None),
+        // More patience than anybody has, and not none.
+        ("18446744073709551615", Some(Duration::MAX)),
+        ("99999999999999999999999999", Some(Duration::MAX)),
     ] {
         assert_eq!(retry_after_at(value, now), expected, "{value:?}");
     }
