@@ -20,6 +20,7 @@ pub use self::memory::MemoryStore;
 pub use self::redb::RedbStore;
 pub use self::store::{Record, Store, StoreError};
 use crate::key::Key;
+use crate::panic::{catch, message};
 use crate::sync::Mutex;
 
 /// Records what was done under each key, so that it is done only once.
@@ -180,7 +181,11 @@ impl Ledger {
         // begun. Re-enters with this key: in progress. The guard releases the key in each case.
         match work() {
             Ok(value) => {
-                let json = serde_json::to_vec(&value).map_err(StoreError::new);
+                // The work is done and paid for: a panic in its `Serialize` must not lose the value.
+                let json = match catch(|| serde_json::to_vec(&value)) {
+                    Ok(json) => json.map_err(StoreError::new),
+                    Err(payload) => Err(StoreError::new(format!("its Serialize panicked: {}", message(&*payload)))),
+                };
                 let committed = json.and_then(|json| store.commit(key, &json));
                 Ok(LedgerOutcome { value, is_replay: false, committed })
             }

@@ -319,3 +319,25 @@ fn a_store_may_ask_the_ledger() {
         assert_replays(&ledger, "inner", &request("inner"), 2);
     });
 }
+
+/// Writes itself by a panic.
+#[derive(Debug, PartialEq, serde::Deserialize)]
+struct Unwritable(u32);
+
+impl serde::Serialize for Unwritable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("in Serialize")
+    }
+}
+
+#[test]
+fn a_serialize_that_panics_after_paid_work_does_not_lose_the_value() {
+    let ledger = Ledger::in_memory();
+    let request = Key::of("request").unwrap();
+    let outcome = ledger.run_once("order", &request, || Ok::<_, Infallible>(Unwritable(7))).unwrap();
+    assert_eq!((outcome.value, outcome.is_replay), (Unwritable(7), false));
+    let error = outcome.committed.unwrap_err();
+    assert!(error.to_string().contains("in Serialize"), "{error}");
+    // As after any result that could not be committed.
+    assert_eq!(ledger.state("order").unwrap(), LedgerState::Unknown);
+}
