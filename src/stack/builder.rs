@@ -50,6 +50,8 @@ impl<K, T, E> StackBuilder<K, T, E> {
             ledger: None,
             #[cfg(feature = "budget")]
             budget: None,
+            #[cfg(feature = "budget")]
+            error_cost: None,
             #[cfg(feature = "retry")]
             retry: None,
             #[cfg(feature = "pace")]
@@ -136,6 +138,35 @@ impl<K, T, E> StackBuilder<K, T, E> {
     #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
     pub fn budget(mut self, budget: Budget, most: Spend, cost: impl Fn(&T) -> Spend + Send + Sync + 'static) -> Self {
         self.layers.budget = Some(Spending { budget, most, cost: Box::new(cost) });
+        self
+    }
+
+    /// What a failed attempt did cost, computed from its error; without this, failed attempts are free of charge.
+    ///
+    /// It is counted whatever becomes of the call. If `cost` panics, the most that the call may cost is counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::stack::Stack;
+    /// use sync_coalesce::stack::budget::{Budget, Spend};
+    ///
+    /// // An answer that was cut off, and the tokens that were billed for it.
+    /// struct CutOff(u64);
+    ///
+    /// let budget = Budget::builder().tokens(10_000).build()?;
+    /// let stack: Stack<String, String, CutOff> = Stack::builder()
+    ///     .budget(budget.clone(), Spend::from_tokens(1_000), |answer: &String| Spend::from_tokens(answer.len() as u64))
+    ///     .cost_of_error(|cut_off| Spend::from_tokens(cut_off.0))
+    ///     .build();
+    /// assert!(stack.try_call("question", || Err(CutOff(400))).is_err());
+    /// assert_eq!(budget.status().total, Spend::from_tokens(400));
+    /// # Ok::<(), sync_coalesce::stack::budget::BudgetBuildError>(())
+    /// ```
+    #[cfg(feature = "budget")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
+    pub fn cost_of_error(mut self, cost: impl Fn(&E) -> Spend + Send + Sync + 'static) -> Self {
+        self.layers.error_cost = Some(Box::new(cost));
         self
     }
 

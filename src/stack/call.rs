@@ -27,8 +27,8 @@ use crate::wait::limits::WaitUntil;
 /// | option | in a stack |
 /// |---|---|
 /// | [`timeout`](Call::timeout), [`deadline`](Call::deadline) | binds every wait of the call, in a flight, in the pacer's line and between two attempts. No attempt begins after it, and one that runs is not interrupted. The error is [`TimedOut`](crate::CallError::TimedOut). A leader that gives up hands the lead to a follower, if one waits; one with a ticket cannot lead, and gets the error |
-/// | [`patience`](Call::patience) | a caller that runs alone goes through all layers that a leader goes through, and does not fill the cache. A ledger refuses it because the key is [in progress](crate::stack::StackError::Ledger) |
-/// | [`after`](Call::after) | uses neither a flight nor a cached value from before the [mark](Stack::mark). A value that was [inserted](crate::stack) by hand has no age, and is not used either. The ledger is asked as always: what is done is not done again |
+/// | [`patience`](Call::patience) | a caller that runs alone goes through all layers that a leader goes through, and does not fill the cache. A ledger refuses it because the key is in progress |
+/// | [`after`](Call::after) | uses neither a flight nor a cached value from before the [mark](Stack::mark). A value that was inserted by hand has no age, and is not used either. The ledger is asked as always: what is done is not done again |
 /// | [`bypass`](Call::bypass) | past the cache, the coalescer and the ledger; through the budget, the retries and the pacer |
 /// | `at_most`, with the feature `budget` | the most that the call may cost, in place of the builder's maximum |
 ///
@@ -90,6 +90,7 @@ impl<'a, Q: ?Sized> StackKey<'a, Q> {
         }
     }
 
+    #[cfg_attr(not(feature = "budget"), expect(clippy::unused_self, reason = "for a layer that is off"))]
     fn context(
         &self,
         #[cfg_attr(

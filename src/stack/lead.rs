@@ -1,5 +1,7 @@
 //! The layers that a leader goes through, from the outermost to the work itself.
 
+#[cfg(feature = "budget")]
+use std::cell::Cell;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use crate::flight::watch::Watcher;
 #[cfg(any(feature = "budget", feature = "pace"))]
 use crate::panic::catch_panic;
 #[cfg(feature = "budget")]
-use crate::stack::budget::{Budget, Spend};
+use crate::stack::budget::{Budget, Reservation, Spend};
 #[cfg(feature = "cache")]
 use crate::stack::cache::{Begun, Cache};
 #[cfg(feature = "ledger")]
@@ -46,6 +48,37 @@ pub(super) struct Spending<T> {
     pub(super) cost: Box<dyn Fn(&T) -> Spend + Send + Sync>,
 }
 
+/// What a failed attempt did cost.
+#[cfg(feature = "budget")]
+pub(super) type ErrorCost<E> = dyn Fn(&E) -> Spend + Send + Sync;
+
+/// A reservation for a call whose failed attempts may be billed.
+#[cfg(feature = "budget")]
+struct Reserved<'a> {
+    reservation: Option<Reservation>,
+    billed: &'a Cell<Spend>,
+}
+
+#[cfg(feature = "budget")]
+impl Reserved<'_> {
+    /// Counts what was billed for the failed attempts, and this.
+    fn commit(mut self, cost: Spend) {
+        if let Some(reservation) = self.reservation.take() {
+            reservation.commit(self.billed.get().saturating_add(cost));
+        }
+    }
+}
+
+#[cfg(feature = "budget")]
+impl Drop for Reserved<'_> {
+    /// The call failed or panicked: only its failed attempts are billed, if at all.
+    fn drop(&mut self) {
+        if let Some(reservation) = self.reservation.take() {
+            reservation.commit(self.billed.get());
+        }
+    }
+}
+
 #[cfg(feature = "pace")]
 pub(super) struct Pacing<E> {
     pub(super) pacer: Option<Pacer>,
@@ -65,6 +98,8 @@ pub(super) struct Layers<K, T, E> {
     pub(super) ledger: Option<Box<Once<K, T, E>>>,
     #[cfg(feature = "budget")]
     pub(super) budget: Option<Spending<T>>,
+    #[cfg(feature = "budget")]
+    pub(super) error_cost: Option<Box<ErrorCost<E>>>,
     #[cfg(feature = "retry")]
     pub(super) retry: Option<Retry<E>>,
     #[cfg(feature = "pace")]
@@ -128,13 +163,20 @@ where
         let interrupt = Interrupt::new(context.deadline);
         let _interrupts = flight.watch(Arc::clone(&interrupt) as Arc<dyn Watcher>);
         self.check(&interrupt)?;
+        #[cfg(feature = "budget")]
+        let (billed, most) = (Cell::new(Spend::default()), context.most);
         let mut attempt = || {
             self.counters.attempts.add();
-            work(flight)
+            let result = work(flight);
+            #[cfg(feature = "budget")]
+            if let Err(error) = &result {
+                billed.set(billed.get().saturating_add(self.cost_of_error(error, most)));
+            }
+            result
         };
         let mut whole = || self.retried(&mut attempt, &interrupt);
         #[cfg(feature = "budget")]
-        let mut whole = || self.within_budget(context.most, &mut context.spent, &mut whole);
+        let mut whole = || self.within_budget(most, &billed, &mut context.spent, &mut whole);
         #[cfg(feature = "ledger")]
         let mut whole = || {
             if context.bypasses { whole() } else { self.once(&key.to_owned(), &mut context.is_replay, &mut whole) }
@@ -177,6 +219,7 @@ where
     fn within_budget(
         &self,
         most: Option<Spend>,
+        billed: &Cell<Spend>,
         spent: &mut Option<Spend>,
         whole: Whole<'_, T, E>,
     ) -> Result<T, StackError<E>> {
@@ -186,12 +229,24 @@ where
             self.counters.refused_by_budget.add();
             StackError::Budget(error)
         })?;
+        let reserved = Reserved { reservation: Some(reservation), billed };
         let value = whole()?;
         // The call is done and will be billed: a panic in its cost must not make it free.
         let cost = catch_panic(|| Some((spending.cost)(&value))).unwrap_or(most);
-        reservation.commit(cost);
+        reserved.commit(cost);
         *spent = Some(cost);
         Ok(value)
+    }
+
+    /// What is billed for a failed attempt. As for a value, a panic must not make it free.
+    #[cfg(feature = "budget")]
+    fn cost_of_error(&self, error: &E, most: Option<Spend>) -> Spend {
+        match (&self.error_cost, &self.budget) {
+            (Some(cost), Some(spending)) => {
+                catch_panic(|| Some(cost(error))).unwrap_or_else(|| most.unwrap_or(spending.most))
+            }
+            _ => Spend::default(),
+        }
     }
 
     /// Counts what the followers of a flight would have spent.

@@ -72,7 +72,10 @@ use crate::outcome::Mark;
 /// | the ledger refuses | unchanged | unchanged | unchanged | [`StackError::Ledger`] |
 /// | the budget refuses | unchanged | absent | unchanged | [`StackError::Budget`] |
 /// | the pacer refuses an attempt | given back | absent | unchanged | [`StackError::Pace`] |
-/// | the work fails, and is not retried | given back | absent | unchanged | [`StackError::Failed`] or `Exhausted` |
+/// | the work fails, and is not retried | [billed] or given back | absent | unchanged | [`StackError::Failed`] or `Exhausted` |
+/// | the caller's deadline passes before an attempt | given back | absent | unchanged | [`TimedOut`]; a follower leads |
+/// | the flight is cancelled or closed before an attempt | given back | absent | unchanged | [`Cancelled`] or [`Closed`] |
+/// | the flight is forgotten or superseded, or its key [invalidated] | spent | done | unchanged | the value |
 /// | the work panics | given back | unknown | unchanged | its own panic; followers [`LeaderPanicked`] |
 /// | the work succeeds, and its cost panics | all of the reservation spent | done | filled | the value |
 /// | the work succeeds, and the ledger cannot be written | spent | unknown | filled | the value, and it is [counted] |
@@ -81,15 +84,23 @@ use crate::outcome::Mark;
 /// | a follower leaves, or is cancelled | | | | its own error; the leader goes on |
 ///
 /// [`LeaderPanicked`]: crate::CallError::LeaderPanicked
+/// [`TimedOut`]: crate::CallError::TimedOut
+/// [`Cancelled`]: crate::CallError::Cancelled
+/// [`Closed`]: crate::CallError::Closed
+/// [billed]: StackBuilder#method.cost_of_error
+/// [invalidated]: Stack::invalidate
 /// [counted]: StackStats::uncommitted
 ///
 /// An error of the work means that nothing was done, so with a ledger it can run again. Where that is not certain, as
-/// after a timeout, the work should panic or ask the provider. A failed attempt counts as free of charge.
+/// after a timeout, the work should panic or ask the provider. A failed attempt counts as free of charge unless the
+/// builder is told its cost.
 ///
 /// # Blocking
 ///
 /// The leader blocks while its work runs, in the pacer's line, and between two attempts; a follower until its flight
-/// has ended. No lock is held meanwhile. The coalescer does not see waits for the pacer: if the work itself uses the
+/// has ended. No lock is held meanwhile. A caller's timeout binds all of these waits, and `cancel` and `close` end those
+/// of a leader: no attempt begins afterwards. An attempt that runs, and the ledger's store, are not interrupted, and
+/// [`drain`](SyncCoalesce::drain) by itself ends nothing. The coalescer does not see waits for the pacer: if the work itself uses the
 /// same pacer, set a [timeout](StackBuilder::pace_timeout).
 ///
 /// # Examples

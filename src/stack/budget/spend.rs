@@ -77,7 +77,7 @@ impl Spend {
         to_dollars(self.nanodollars)
     }
 
-    pub(super) fn saturating_add(self, other: Self) -> Self {
+    pub(in crate::stack) fn saturating_add(self, other: Self) -> Self {
         Self {
             tokens: self.tokens.saturating_add(other.tokens),
             nanodollars: self.nanodollars.saturating_add(other.nanodollars),

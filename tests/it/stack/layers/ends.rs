@@ -1,5 +1,6 @@
 //! A caller's deadline, and the end of its flight, reach a leader that waits in a layer.
 
+use std::fmt::Debug;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ fn slow_retry() -> Retry<u16> {
 }
 
 #[track_caller]
-fn assert_timed_out<T: std::fmt::Debug>(result: Result<T, StackError<u16>>) {
+fn assert_timed_out<T: Debug>(result: &Result<T, StackError<u16>>) {
     assert!(matches!(result, Err(StackError::Call(CallError::TimedOut))), "{result:?}");
 }
 
@@ -37,9 +38,9 @@ fn a_leader_does_not_wait_for_the_pacer_past_its_deadline() {
     bounded(|| {
         let layers = Layers { pacer: pacer_that_lets_nobody_through(), ..Layers::new() };
         let stack = layers.all().build();
-        assert_timed_out(stack.on(&1).timeout(SHORT).call(|_| unreachable!()).result);
-        assert_timed_out(stack.on(&1).deadline(Instant::now() + SHORT).call(|_| unreachable!()).result);
-        assert_timed_out(stack.on(&1).bypass().timeout(SHORT).call(|_| unreachable!()).result);
+        assert_timed_out(&stack.on(&1).timeout(SHORT).call(|_| unreachable!()).result);
+        assert_timed_out(&stack.on(&1).deadline(Instant::now() + SHORT).call(|_| unreachable!()).result);
+        assert_timed_out(&stack.on(&1).bypass().timeout(SHORT).call(|_| unreachable!()).result);
         let stats = stack.stats();
         assert_eq!((stats.attempts, stats.timed_out, stats.interrupted, stats.refused_by_pace), (0, 3, 0, 0));
         assert_eq!((layers.state(1), layers.pacer.status().waiting), (LedgerState::Absent, 0));
@@ -54,7 +55,7 @@ fn the_builders_timeout_binds_a_leader_too() {
         let coalesce = SyncCoalesce::builder().timeout(SHORT);
         let layers = Layers { pacer: pacer_that_lets_nobody_through(), ..Layers::new() };
         let stack: Whole = layers.all().coalesce(coalesce).build();
-        assert_timed_out(stack.call(&1, || unreachable!()));
+        assert_timed_out(&stack.call(&1, || unreachable!()));
         assert_idle(stack.coalescer());
     });
 }
@@ -64,7 +65,7 @@ fn a_pause_that_would_end_after_the_deadline_does_not_begin() {
     bounded(|| {
         let stack: Whole = Layers::new().all().retry(slow_retry()).build();
         let began = Instant::now();
-        assert_timed_out(stack.on(&1).timeout(LIMIT).try_call(|_| Err(BUSY)).result);
+        assert_timed_out(&stack.on(&1).timeout(LIMIT).try_call(|_| Err(BUSY)).result);
         assert!(began.elapsed() < LIMIT);
         assert_eq!((stack.stats().attempts, stack.stats().timed_out), (1, 1));
         assert_idle(stack.coalescer());
@@ -77,7 +78,7 @@ fn a_pause_ends_at_the_deadline_whatever_clock_it_follows() {
     bounded(|| {
         let retry = Retry::builder(|_| true).retry_after(|_| Some(LONG)).clock(ManualClock::new()).build();
         let stack: Whole = Layers::new().all().retry(retry).build();
-        assert_timed_out(stack.on(&1).timeout(SHORT).try_call(|_| Err(BUSY)).result);
+        assert_timed_out(&stack.on(&1).timeout(SHORT).try_call(|_| Err(BUSY)).result);
         assert_eq!((stack.stats().attempts, stack.stats().timed_out), (1, 1));
     });
 }
@@ -86,7 +87,7 @@ fn a_pause_ends_at_the_deadline_whatever_clock_it_follows() {
 fn nothing_begins_after_the_deadline() {
     let layers = Layers::new();
     let stack = layers.all().build();
-    assert_timed_out(stack.on(&1).timeout(Duration::ZERO).call(|_| unreachable!()).result);
+    assert_timed_out(&stack.on(&1).timeout(Duration::ZERO).call(|_| unreachable!()).result);
     // Between two attempts that need not wait either.
     let mut attempts = 0;
     let outcome = stack.on(&1).timeout(SHORT).try_call(|_| {
@@ -94,7 +95,7 @@ fn nothing_begins_after_the_deadline() {
         thread::sleep(2 * SHORT);
         Err(BUSY)
     });
-    assert_timed_out(outcome.result);
+    assert_timed_out(&outcome.result);
     assert_eq!((attempts, stack.stats().timed_out), (1, 2));
     // A value that is there beats a deadline that has passed.
     layers.cache.insert(1, "kept".to_owned());
@@ -126,14 +127,14 @@ fn a_leader_that_runs_out_of_time_leaves_the_lead_to_a_follower() {
             until("the leader", || layers.pacer.status().waiting == 1);
             let patient = scope.spawn(|| stack.on(&1).call(|_| "four".to_owned()));
             until_following(stack.coalescer(), 1);
-            assert_timed_out(hurried.join().unwrap().result);
+            assert_timed_out(&hurried.join().unwrap().result);
             until("the other leader", || layers.pacer.status().waiting == 1);
             clock.advance(Duration::from_secs(1));
             let outcome = patient.join().unwrap();
             assert_eq!(*outcome.result.unwrap(), "four");
             assert_eq!(outcome.via, Via::Flight(Role::Leader { followers: 0 }));
         });
-        assert_timed_out(stack.on(&2).timeout(Duration::ZERO).call(|_| unreachable!()).result);
+        assert_timed_out(&stack.on(&2).timeout(Duration::ZERO).call(|_| unreachable!()).result);
         clock.advance(Duration::from_secs(1));
         assert_eq!(*stack.call(&2, || "two".to_owned()).unwrap(), "two", "it does not linger");
         layers.assert_released();
