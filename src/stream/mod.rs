@@ -226,6 +226,10 @@ where
     ///
     /// Blocks, panics and fails as [`StreamCoalesce::stream`], with this call's options.
     ///
+    /// # Panics
+    ///
+    /// If its own `open` panics.
+    ///
     /// # Errors
     ///
     /// Those of [`StreamCoalesce::stream`].

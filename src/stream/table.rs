@@ -73,7 +73,7 @@ impl<K, C, E> Table<K, C, E> {
     {
         // Declared before each guard, so that a key that is not needed is dropped under no lock; and panics in its Drop
         // are caught, or the place that is returned could get lost.
-        let (mut made, mut _superseded) = (CatchDrop::NONE, CatchDrop::NONE);
+        let (mut made, mut superseded) = (CatchDrop::NONE, CatchDrop::NONE);
         loop {
             let mut streams = self.streams.lock();
             if streams.closed {
@@ -89,11 +89,9 @@ impl<K, C, E> Table<K, C, E> {
                     return self.join(&entry.log, counters, options.label);
                 }
                 // A new stream takes the place of one that is too old, and its key if none was made.
-                let key = CatchDrop::new_option(streams.forget(hash, key).map(|(key, _)| key));
-                let spare = if made.get().is_none() { &mut made } else { &mut _superseded };
-                *spare = key;
+                superseded = CatchDrop::new_option(streams.forget(hash, key).map(|(key, _)| key));
             }
-            if let Some(key) = made.take() {
+            if let Some(key) = made.take().or_else(|| superseded.take()) {
                 return Ok(Entered::Opens(streams.begin(hash, key)));
             }
             drop(streams);
