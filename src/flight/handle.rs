@@ -8,7 +8,7 @@ use super::flight_ref::{ALONE, FlightRef};
 use super::flights::Flights;
 use super::table::record::Record;
 #[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
-use super::watch::{Signal, Watch, Watcher};
+use super::watch::{Signal, Watcher};
 #[cfg(feature = "cache")]
 use crate::outcome::Mark;
 
@@ -102,5 +102,20 @@ impl<K, T, E> fmt::Debug for FlightHandle<'_, K, T, E> {
         f.debug_struct("FlightHandle")
             .field("id", &Some(self.flight.id).filter(|_| !self.is_alone()))
             .finish_non_exhaustive()
+    }
+}
+
+/// A watcher of a flight, until it is dropped.
+#[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
+pub(crate) struct Watch<'a, K, T, E> {
+    flight: FlightRef<'a, K, T, E>,
+    watcher: Arc<dyn Watcher>,
+}
+
+#[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
+impl<K, T, E> Drop for Watch<'_, K, T, E> {
+    fn drop(&mut self) {
+        let removed = self.flight.shard.lock().watchers.remove(&self.watcher);
+        drop(removed);
     }
 }

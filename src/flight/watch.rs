@@ -5,8 +5,6 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::faults::Fault;
-#[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
-use super::flight_ref::FlightRef;
 use crate::sync::step;
 
 /// What became of a flight whose closure runs.
@@ -36,13 +34,6 @@ pub(super) struct Signals {
     watchers: Vec<Arc<dyn Watcher>>,
 }
 
-/// A watcher of a flight, until it is dropped.
-#[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
-pub(crate) struct Watch<'a, K, T, E> {
-    pub(super) flight: FlightRef<'a, K, T, E>,
-    pub(super) watcher: Arc<dyn Watcher>,
-}
-
 impl Watchers {
     #[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
     pub(super) fn add(&mut self, flight: u64, watcher: Arc<dyn Watcher>) {
@@ -51,7 +42,7 @@ impl Watchers {
 
     /// The watcher is returned to be dropped outside the lock.
     #[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
-    fn remove(&mut self, watcher: &Arc<dyn Watcher>) -> Option<Arc<dyn Watcher>> {
+    pub(super) fn remove(&mut self, watcher: &Arc<dyn Watcher>) -> Option<Arc<dyn Watcher>> {
         let place = self.0.iter().position(|(_, other)| is_same(other, watcher))?;
         let (_, removed) = self.0.swap_remove(place);
         if self.0.is_empty() {
@@ -82,13 +73,5 @@ impl Signals {
         for watcher in self.watchers {
             step!(WatchersAreNotNotified, watcher.notify(self.signal));
         }
-    }
-}
-
-#[cfg(any(feature = "budget", feature = "cache", feature = "ledger", feature = "pace", feature = "retry"))]
-impl<K, T, E> Drop for Watch<'_, K, T, E> {
-    fn drop(&mut self) {
-        let removed = self.flight.shard.lock().watchers.remove(&self.watcher);
-        drop(removed);
     }
 }

@@ -10,6 +10,7 @@ use crate::outcome::Shared;
 use crate::shared_error::SharedError;
 #[cfg(feature = "budget")]
 use crate::stack::budget::BudgetExceeded;
+use crate::stack::interrupt::Interrupted;
 #[cfg(feature = "ledger")]
 use crate::stack::ledger::LedgerError;
 #[cfg(feature = "pace")]
@@ -189,5 +190,15 @@ impl<E: AsRef<dyn Error + Send + Sync + 'static> + Send + Sync + 'static> From<S
 {
     fn from(error: StackError<E>) -> Self {
         error.into_shared()
+    }
+}
+
+impl<E> From<Interrupted> for StackError<E> {
+    fn from(interrupted: Interrupted) -> Self {
+        Self::Call(match interrupted {
+            Interrupted::TimedOut => CallError::TimedOut,
+            Interrupted::Cancelled => CallError::Cancelled,
+            Interrupted::Closed => CallError::Closed,
+        })
     }
 }

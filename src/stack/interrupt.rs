@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use super::error::StackError;
-use crate::error::CallError;
 use crate::flight::watch::{Signal, Watcher};
 #[cfg(any(feature = "pace", feature = "retry"))]
 use crate::stack::clock::Waiter;
@@ -76,15 +74,5 @@ impl Watcher for Interrupt {
         self.signal.store(signal, Ordering::Release);
         #[cfg(any(feature = "pace", feature = "retry"))]
         self.waiter.notify();
-    }
-}
-
-impl<E> From<Interrupted> for StackError<E> {
-    fn from(interrupted: Interrupted) -> Self {
-        Self::Call(match interrupted {
-            Interrupted::TimedOut => CallError::TimedOut,
-            Interrupted::Cancelled => CallError::Cancelled,
-            Interrupted::Closed => CallError::Closed,
-        })
     }
 }
