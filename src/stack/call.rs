@@ -91,8 +91,13 @@ impl<'a, Q: ?Sized> StackKey<'a, Q> {
     }
 
     #[cfg_attr(not(feature = "budget"), expect(clippy::unused_self, reason = "for a layer that is off"))]
-    fn context(
+    fn context<K, T, E>(
         &self,
+        #[cfg_attr(not(feature = "cache"), expect(unused_variables, reason = "for a layer that is off"))] stack: &Stack<
+            K,
+            T,
+            E,
+        >,
         #[cfg_attr(
             not(any(feature = "cache", feature = "ledger")),
             expect(unused_variables, reason = "for layers that are off")
@@ -102,6 +107,8 @@ impl<'a, Q: ?Sized> StackKey<'a, Q> {
         LeadContext {
             #[cfg(any(feature = "cache", feature = "ledger"))]
             bypasses: options.bypass,
+            #[cfg(feature = "cache")]
+            since: stack.since(options),
             #[cfg(feature = "budget")]
             most: self.most,
             ..LeadContext::default()
@@ -120,6 +127,13 @@ impl<K, T, E, Q: ?Sized> Call<'_, Stack<K, T, E>, StackKey<'_, Q>> {
 }
 
 #[cfg(feature = "cache")]
+impl<K, T, E> Stack<K, T, E> {
+    fn since(&self, options: &CallOptions<'_>) -> Option<Begun> {
+        options.after.map(|mark| Begun::new(&self.coalesce.flights.identity, mark))
+    }
+}
+
+#[cfg(feature = "cache")]
 impl<K, T, E> Stack<K, T, E>
 where
     K: Hash + Eq + Send + Sync + 'static,
@@ -131,8 +145,7 @@ where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let cache = self.layers.cache.as_ref().filter(|_| !options.bypass)?;
-        let since = options.after.map(|mark| Begun::new(&self.coalesce.flights.identity, mark));
-        cache.get_since(key, since.as_ref())
+        cache.get_since(key, self.since(options).as_ref())
     }
 }
 
@@ -160,7 +173,7 @@ where
             return StackOutcome { result: Ok(value), via: Via::Cache };
         }
         let layers = &stack.layers;
-        let mut context = about.context(&options);
+        let mut context = about.context(stack, &options);
         // One moment for all waits, in a flight and in the layers.
         let until = options.until.or(stack.coalesce.flights.settings.timeout.map(WaitUntil::Timeout));
         context.deadline = until.and_then(|until| until.deadline(sync::now()));
@@ -214,7 +227,7 @@ where
             return StackTicket::cached(value);
         }
         let layers = Arc::clone(&stack.layers);
-        let (owned, mut context) = (about.key.to_owned(), about.context(&options));
+        let (owned, mut context) = (about.key.to_owned(), about.context(stack, &options));
         let coalesced = Call { on: &stack.coalesce, about: OneKey(about.key), options };
         StackTicket::of(coalesced.detach(move |flight| {
             let result = layers.lead(&owned, flight, &mut context, work);

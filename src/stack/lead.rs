@@ -116,6 +116,9 @@ pub(super) struct LeadContext {
     /// Past the cache and the ledger, on purpose.
     #[cfg(any(feature = "cache", feature = "ledger"))]
     pub(super) bypasses: bool,
+    /// The mark that the caller's value must not be from before.
+    #[cfg(feature = "cache")]
+    pub(super) since: Option<Begun>,
     #[cfg(feature = "cache")]
     pub(super) is_cached: bool,
     #[cfg(feature = "ledger")]
@@ -154,9 +157,11 @@ where
         let _watch = permit.as_ref().map(|permit| flight.watch(Arc::clone(permit) as Arc<dyn Watcher>));
         #[cfg(feature = "cache")]
         let begun = Begun::of(flight);
-        // Between this caller's miss and its flight, another flight may have filled the cache and ended.
+        // Between this caller's miss and its flight, another flight may have filled the cache and ended. A flight is no
+        // older than its leader's mark; a caller that runs alone has only that.
         #[cfg(feature = "cache")]
-        if let Some(value) = cache.and_then(|cache| cache.lookup_again(key, begun.as_ref())) {
+        if let Some(value) = cache.and_then(|cache| cache.lookup_again(key, begun.as_ref().or(context.since.as_ref())))
+        {
             context.is_cached = true;
             return Ok(value);
         }

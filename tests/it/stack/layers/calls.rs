@@ -56,6 +56,25 @@ fn a_call_after_a_mark_gets_no_value_from_before_it() {
     assert_idle(stack.coalescer());
 }
 
+#[test]
+fn an_impatient_call_after_a_mark_gets_no_value_from_before_it_either() {
+    bounded(|| {
+        let cache = Layers::new().cache;
+        let stack: Stack<u32, String, u16> = Stack::builder().cache(cache.clone()).build();
+        assert_eq!(*stack.call(&1, || "old".to_owned()).unwrap(), "old");
+        let mark = stack.mark();
+        let led = stack.on(&1).after(mark).call(|_| {
+            let impatient = || stack.on(&1).after(mark).patience(Duration::ZERO).call(|_| "own".to_owned());
+            let alone = thread::scope(|scope| scope.spawn(impatient).join().unwrap());
+            assert_eq!(*alone.result.unwrap(), "own");
+            assert_eq!(alone.via, Via::Flight(Role::Bypassed(BypassReason::Impatient)));
+            "new".to_owned()
+        });
+        assert_eq!((led.result.unwrap().as_str(), cache.get(&1).unwrap().as_str()), ("new", "new"));
+        assert_idle(stack.coalescer());
+    });
+}
+
 /// ```text
 /// leader              another                         a caller after the mark
 /// misses
