@@ -8,9 +8,9 @@ use hashbrown::Equivalent;
 use super::Stack;
 use super::error::StackError;
 use super::lead::LeadContext;
+use super::outcome::{StackFlight, StackOutcome, Via};
 use super::ticket::StackTicket;
 use crate::call::{Call, OneKey};
-use crate::flight::handle::FlightHandle;
 use crate::options::CallOptions;
 use crate::outcome::Role;
 #[cfg(feature = "budget")]
@@ -53,32 +53,6 @@ pub struct StackKey<'a, Q: ?Sized> {
     key: &'a Q,
     #[cfg(feature = "budget")]
     most: Option<Spend>,
-}
-
-/// The flight that the work in a [`Stack`] runs for, as the work sees it.
-pub type StackFlight<'a, K, T, E> = FlightHandle<'a, K, Arc<T>, StackError<E>>;
-
-/// The outcome of one [`Call`] through a [`Stack`].
-#[derive(Debug)]
-#[non_exhaustive]
-#[must_use]
-pub struct StackOutcome<T, E> {
-    /// The value, or why there is none.
-    pub result: Result<Arc<T>, StackError<E>>,
-    /// Where it came from.
-    pub via: Via,
-}
-
-/// Where a result came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Via {
-    /// The cache, at the first lookup or at the leader's second one.
-    Cache,
-    /// The ledger; this caller led.
-    Ledger,
-    /// A flight, in which this caller had this role.
-    Flight(Role),
 }
 
 impl<'a, Q: ?Sized> StackKey<'a, Q> {

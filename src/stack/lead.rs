@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use hashbrown::Equivalent;
 
-use super::call::StackFlight;
 use super::error::StackError;
 use super::interrupt::{Interrupt, Interrupted};
+use super::outcome::StackFlight;
 use super::stats::Counters;
 use crate::flight::watch::Watcher;
 #[cfg(any(feature = "budget", feature = "pace"))]

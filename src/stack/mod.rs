@@ -28,6 +28,7 @@ mod clock;
 mod error;
 mod interrupt;
 mod lead;
+mod outcome;
 mod stats;
 mod ticket;
 
@@ -39,12 +40,13 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 pub use self::builder::StackBuilder;
-pub use self::call::{StackFlight, StackKey, StackOutcome, Via};
+pub use self::call::StackKey;
 #[cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "budget", feature = "cache", feature = "pace", feature = "retry"))))]
 pub use self::clock::{Clock, ManualClock};
 pub use self::error::StackError;
 use self::lead::Layers;
+pub use self::outcome::{StackFlight, StackOutcome, Via};
 pub use self::stats::StackStats;
 pub use self::ticket::StackTicket;
 use crate::call::Call;

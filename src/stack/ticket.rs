@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::call::Via;
 use super::error::StackError;
+use super::outcome::Via;
 use crate::flight::pool::ticket::Ticket;
 use crate::outcome::Shared;
 
