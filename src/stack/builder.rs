@@ -157,7 +157,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
     /// let budget = Budget::builder().tokens(10_000).build()?;
     /// let stack: Stack<String, String, CutOff> = Stack::builder()
     ///     .budget(budget.clone(), Spend::from_tokens(1_000), |answer: &String| Spend::from_tokens(answer.len() as u64))
-    ///     .cost_of_error(|cut_off| Spend::from_tokens(cut_off.0))
+    ///     .cost_of_error(|cut_off: &CutOff| Spend::from_tokens(cut_off.0))
     ///     .build();
     /// assert!(stack.try_call("question", || Err(CutOff(400))).is_err());
     /// assert_eq!(budget.status().total, Spend::from_tokens(400));
