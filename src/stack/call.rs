@@ -12,6 +12,7 @@ use super::outcome::{StackFlight, StackOutcome, Via};
 use super::ticket::StackTicket;
 use crate::call::{Call, OneKey};
 use crate::options::CallOptions;
+#[cfg(feature = "budget")]
 use crate::outcome::Role;
 #[cfg(feature = "budget")]
 use crate::stack::budget::Spend;

@@ -30,7 +30,7 @@ impl Service {
     pub(super) fn start_in(folder: &Arc<Folder>, provider: &Held, arguments: &[&str]) -> Service {
         let mut command = example("chat_service");
         command.current_dir(folder.path());
-        command.args(["--listen", "127.0.0.1:0", "--url", &provider.url(), "--model", "m", "--pace", "1000000"]);
+        command.args(["--listen", "127.0.0.1:0", "--url", &provider.url(), "--model", "m", "--pace", "80000"]);
         command.args(["--timeout", "600", "--patience", "600", "--run-for", "600"]).args(arguments);
         let running = Running::start(&mut command);
         let line = running.line();
