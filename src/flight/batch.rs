@@ -17,18 +17,13 @@ use crate::error::CallError;
 use crate::options::CallOptions;
 use crate::outcome::{BypassReason, Outcome, Role};
 use crate::panic::CatchDrop;
-use crate::policy::OnDeadlock;
 use crate::sync::{self, Instant};
-use crate::wait::graph::Chain;
 use crate::wait::limits::WaitLimits;
-
-/// A follower that does not wait yet. If it is dropped before, it leaves its flight.
-struct DeferredFollower<'a, K, T, E>(Option<Follower<'a, K, T, E>>);
 
 /// The roles of one caller in the flights of its keys, by the keys' places.
 struct Parts<'a, K, T, E> {
     leads: Vec<(usize, LeaderGuard<'a, K, T, E>)>,
-    follows: Vec<(usize, DeferredFollower<'a, K, T, E>)>,
+    follows: Vec<(usize, Follower<'a, K, T, E>)>,
     bypasses: Vec<(usize, BypassReason)>,
 }
 
@@ -94,7 +89,7 @@ impl<K, T, E> Flights<K, T, E> {
                     };
                     outcomes[place] = CatchDrop::new(outcome);
                 }
-                Entry::Follow(follower) => parts.follows.push((place, DeferredFollower(Some(follower)))),
+                Entry::Follow(follower) => parts.follows.push((place, follower)),
                 Entry::Bypass(reason) => parts.bypasses.push((place, reason)),
                 Entry::Done(outcome) => outcomes[place] = CatchDrop::new(outcome),
             }
@@ -117,13 +112,13 @@ impl<K, T, E> Flights<K, T, E> {
         let nothing = || (sync::now(), WaitLimits::default());
         for (place, reason) in parts.bypasses {
             let (hash, key) = batch.keys[place];
-            let outcome = self.act(hash, Entry::Bypass(reason), nothing, |_| one(&mut batch.ask, key));
+            let outcome = self.act(hash, Entry::Bypass(reason), nothing, || None, |_| one(&mut batch.ask, key));
             outcomes[place] = CatchDrop::new(outcome);
         }
         if !parts.follows.is_empty() {
             let limits = self.limits_from_now(batch.options);
-            for (place, deferred) in parts.follows {
-                outcomes[place] = CatchDrop::new(self.follow_later(batch, place, deferred, limits));
+            for (place, follower) in parts.follows {
+                outcomes[place] = CatchDrop::new(self.follow_later(batch, place, follower, limits));
             }
         }
     }
@@ -212,7 +207,7 @@ impl<K, T, E> Flights<K, T, E> {
         &self,
         batch: &mut Batch<'_, '_, Q, A>,
         place: usize,
-        deferred: DeferredFollower<'_, K, T, E>,
+        follower: Follower<'_, K, T, E>,
         limits: (Instant, WaitLimits),
     ) -> Outcome<T, E>
     where
@@ -225,17 +220,8 @@ impl<K, T, E> Flights<K, T, E> {
             let of_key = || self.settings.key_label.map(|label| label(&key.to_owned()).into());
             own.map(Arc::from).or_else(of_key)
         };
-        let bypasses = self.settings.on_deadlock == OnDeadlock::Bypass;
         let ask = &mut batch.ask;
-        match deferred.start_waiting(label, bypasses) {
-            Ok(follower) => self.act(hash, Entry::Follow(follower), || limits, |_| one(ask, key)),
-            // It is counted as a follower since it joined.
-            Err(_) if bypasses => match BypassRun::begin(self, hash, BypassReason::Deadlock, true) {
-                Ok(run) => run.end(one(ask, key)),
-                Err(error) => self.refuse(error),
-            },
-            Err(chain) => self.refuse(CallError::Deadlock { chain }),
-        }
+        self.act(hash, Entry::Follow(follower), || limits, label, |_| one(ask, key))
     }
 }
 
@@ -244,34 +230,5 @@ fn one<Q: ?Sized, T, E>(ask: &mut impl FnMut(&[&Q]) -> Completions<T, E>, key: &
     match ask(&[key]) {
         Ok(mut completions) => completions.pop().unwrap_or(Completion::Miscounted { expected: 1, got: 0 }),
         Err(panicked) => panicked,
-    }
-}
-
-impl<'a, K, T, E> DeferredFollower<'a, K, T, E> {
-    /// Stops being deferred; or leaves, if its wait would close a cycle, and returns that. Its closure may then run
-    /// alone.
-    fn start_waiting(
-        mut self,
-        label: impl FnOnce() -> Option<Arc<str>>,
-        bypasses: bool,
-    ) -> Result<Follower<'a, K, T, E>, Chain> {
-        // If the label panics, this is dropped, and so leaves.
-        let started = self.0.as_mut().expect("it is taken out below or in drop").start_waiting(label);
-        let mut follower = self.0.take().expect("it is taken out here or in drop");
-        match started {
-            Ok(()) => Ok(follower),
-            Err(chain) => {
-                follower.leave_deferred(bypasses);
-                Err(chain)
-            }
-        }
-    }
-}
-
-impl<K, T, E> Drop for DeferredFollower<'_, K, T, E> {
-    fn drop(&mut self) {
-        if let Some(mut follower) = self.0.take() {
-            follower.leave_deferred(false);
-        }
     }
 }

@@ -24,7 +24,27 @@ impl<K, T, E> Flights<K, T, E> {
         reason: BypassReason,
         run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>,
     ) -> Outcome<T, E> {
-        match BypassRun::begin(self, hash, reason, reason == BypassReason::Impatient) {
+        self.bypass_as(hash, reason, false, run)
+    }
+
+    /// The same for a caller that was counted as a follower when it joined, and has left.
+    pub(super) fn bypass_joined(
+        &self,
+        hash: u64,
+        reason: BypassReason,
+        run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>,
+    ) -> Outcome<T, E> {
+        self.bypass_as(hash, reason, true, run)
+    }
+
+    fn bypass_as(
+        &self,
+        hash: u64,
+        reason: BypassReason,
+        joined: bool,
+        run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>,
+    ) -> Outcome<T, E> {
+        match BypassRun::begin(self, hash, reason, joined) {
             Ok(bypass) => bypass.end(run(&FlightHandle::alone(self, hash))),
             Err(error) => {
                 drop(run);

@@ -1,5 +1,7 @@
 //! One call, from its key to its outcome: the one place that acts on what [`enter`](super::enter) decides.
 
+use std::sync::Arc;
+
 use hashbrown::Equivalent;
 
 use super::completion::{Completion, attempt};
@@ -11,6 +13,7 @@ use crate::error::CallError;
 use crate::observe::RefusalReason;
 use crate::options::CallOptions;
 use crate::outcome::{BypassReason, Outcome, Role};
+use crate::policy::OnDeadlock;
 use crate::sync::{self, Instant};
 use crate::wait::limits::WaitLimits;
 
@@ -35,7 +38,7 @@ impl<K, T, E> Flights<K, T, E> {
         }
         match self.enter(WaitMode::Now, hash, key, options) {
             Entry::Lead(lead) => project(lead.run(run)),
-            entry => project(self.act(hash, entry, || self.limits_from_now(options), run)),
+            entry => project(self.act(hash, entry, || self.limits_from_now(options), || None, run)),
         }
     }
 
@@ -46,18 +49,28 @@ impl<K, T, E> Flights<K, T, E> {
         hash: u64,
         entry: Entry<'_, K, T, E>,
         limits: impl FnOnce() -> (Instant, WaitLimits),
+        label: impl FnOnce() -> Option<Arc<str>>,
         run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>,
     ) -> Outcome<T, E> {
         let outcome = match entry {
             Entry::Lead(lead) => return lead.run(run),
             Entry::Bypass(reason) => return self.bypass(hash, reason, run),
             Entry::Done(outcome) => outcome,
-            Entry::Follow(follower) => {
+            Entry::Follow(mut follower) => {
                 let (joined, limits) = limits();
+                if let Err(chain) = follower.start_waiting(label) {
+                    let bypasses = self.settings.on_deadlock == OnDeadlock::Bypass;
+                    follower.leave_cycle(joined, bypasses);
+                    if bypasses {
+                        return self.bypass_joined(hash, BypassReason::Deadlock, run);
+                    }
+                    drop(run);
+                    return Outcome { result: Err(CallError::Deadlock { chain }), role: Role::Refused };
+                }
                 match follower.wait(joined, limits) {
                     Waited::Over(outcome) => outcome,
                     Waited::Lead(lead) => return lead.run(run),
-                    Waited::Impatient => return self.bypass(hash, BypassReason::Impatient, run),
+                    Waited::Impatient => return self.bypass_joined(hash, BypassReason::Impatient, run),
                 }
             }
         };

@@ -168,6 +168,11 @@ impl<K, T, E> Flights<K, T, E> {
         LeaderGuard::new(flight)
     }
 
+    /// Whether one more may follow, in this flight and in all of them.
+    fn takes_seat(&self, record: &Record<T, E>) -> bool {
+        record.followers < self.settings.max_followers && self.following.take()
+    }
+
     /// The record of a flight that begins now, which is counted.
     #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
     #[inline(always)]
@@ -264,17 +269,24 @@ where
         // A wait that begins later is checked then, unless it is certain now that it would close a cycle: this thread
         // leads the flight.
         let is_checked = self.mode == WaitMode::Now || self.mode == WaitMode::AfterBatch && leader == thread;
+        let is_deferred = self.is_deferred();
         let edge = if is_checked && graph::leads_something() {
             if self.label.is_none() && self.flights.settings.key_label.is_some() {
                 return Err(Needs::Label);
             }
-            let label = self.label.take().unwrap_or_else(|| flight.name().to_string().into());
-            match WaitEdge::enter(thread.number, &slot.leader, label, || self.take_seat(record)) {
-                Ok(Some(edge)) => Some(edge),
+            let label = self.label.get_or_insert_with(|| flight.name().to_string().into());
+            let take_seat = || self.flights.takes_seat(record);
+            let entered = if is_deferred {
+                graph::check(thread.number, &slot.leader, label).map(|()| take_seat().then_some(None))
+            } else {
+                WaitEdge::enter(thread.number, &slot.leader, label, take_seat).map(|edge| edge.map(Some))
+            };
+            match entered {
+                Ok(Some(edge)) => edge,
                 Ok(None) => return Ok(self.overloaded(counters)),
                 Err(chain) => return Ok(self.deadlocked(counters, chain)),
             }
-        } else if self.take_seat(record) {
+        } else if self.flights.takes_seat(record) {
             None
         } else {
             return Ok(self.overloaded(counters));
@@ -282,10 +294,10 @@ where
         #[expect(clippy::cast_possible_truncation, reason = "as many threads wait, and they have addresses")]
         let seat = record.followers as usize;
         record.followers += 1;
-        record.deferred += u64::from(self.mode != WaitMode::Now);
+        record.deferred += u64::from(is_deferred);
         counters.coalesced_calls += 1;
         counters.following += 1;
-        Ok(Entry::Follow(Follower::new(flight, slot, seat, edge)))
+        Ok(Entry::Follow(Follower { flight, slot, seat, edge, label: self.label.take(), is_deferred }))
     }
 
     fn flight(&self, id: u64) -> FlightRef<'a, K, T, E> {
@@ -297,9 +309,10 @@ where
         also_if!(JoinsOlder, only_if!(SupersedesNewer, mark >= after.0))
     }
 
-    /// Whether one more may follow, in this flight and in all of them.
-    fn take_seat(&self, record: &Record<T, E>) -> bool {
-        record.followers < self.flights.settings.max_followers && self.flights.following.take()
+    /// Whether the caller waits later, and so neither can be elected nor is in the wait-for graph yet: a part of a batch,
+    /// a ticket, or a caller whose observers have to hear first that it joined. They may wait themselves.
+    fn is_deferred(&self) -> bool {
+        self.mode != WaitMode::Now || only_if!(WaitsBeforeObservers, self.flights.settings.is_observed())
     }
 
     fn overloaded(&self, counters: &mut Stats) -> Entry<'a, K, T, E> {

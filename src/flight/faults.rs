@@ -90,6 +90,8 @@ faults! {
         LeavesBlindly,
         /// A flight that has ended still has a leader in the graph.
         LeaderOutlivesFlight,
+        /// A caller can be elected, and is in the wait-for graph, before its observers were notified that it joined.
+        WaitsBeforeObservers,
         /// An elected thread is not written into the leader cell.
         ElectedUnnamed,
         /// A follower that leaves early stays in the graph.

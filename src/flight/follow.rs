@@ -23,12 +23,16 @@ use crate::wait::limits::WaitLimits;
 
 /// A follower's place in a flight.
 pub(crate) struct Follower<'a, K, T, E> {
-    flight: FlightRef<'a, K, T, E>,
-    slot: Arc<Slot<T, E>>,
+    pub(super) flight: FlightRef<'a, K, T, E>,
+    pub(super) slot: Arc<Slot<T, E>>,
     /// How many followers there were when it joined. It picks the lane.
-    seat: usize,
+    pub(super) seat: usize,
     /// In the wait-for graph, if this thread leads something.
-    edge: Option<WaitEdge>,
+    pub(super) edge: Option<WaitEdge>,
+    /// What its flight is called in the chain of a deadlock, if that is known yet.
+    pub(super) label: Option<Arc<str>>,
+    /// It is counted, and does not wait yet. Dropped before it does, it leaves its flight.
+    pub(super) is_deferred: bool,
 }
 
 /// How a wait ended.
@@ -50,34 +54,43 @@ enum LeaveOutcome<'a, K, T, E> {
 }
 
 impl<'a, K, T, E> Follower<'a, K, T, E> {
-    /// For a caller that the flight's record already counts.
-    pub(super) fn new(
-        flight: FlightRef<'a, K, T, E>,
-        slot: Arc<Slot<T, E>>,
-        seat: usize,
-        edge: Option<WaitEdge>,
-    ) -> Self {
-        Self { flight, slot, seat, edge }
-    }
-
-    /// Stops being deferred, and can be elected from now on; or returns the cycle that the wait would close.
+    /// Comes to wait, and can be elected from now on; or says which cycle the wait would close. The observers hear first
+    /// that it joined: whatever they wait for, nobody waits for this thread meanwhile, nor does it wait for anybody.
     pub(super) fn start_waiting(&mut self, label: impl FnOnce() -> Option<Arc<str>>) -> Result<(), Chain> {
-        if graph::leads_something() {
-            let label = label().unwrap_or_else(|| self.flight.name().to_string().into());
-            // It already has its place among the followers.
-            self.edge = WaitEdge::enter(sync::this_thread().number, &self.slot.leader, label, || true)?;
+        let settings = &self.flight.flights.settings;
+        settings.observe(|observer| observer.joined(&self.flight.name()));
+        if !self.is_deferred {
+            return Ok(());
         }
+        if graph::leads_something() {
+            let label = self.label.take().or_else(label).unwrap_or_else(|| self.flight.name().to_string().into());
+            // It has its seat among the followers already.
+            self.edge = WaitEdge::enter(sync::this_thread().number, &self.slot.leader, &label, || true)?;
+        }
+        self.is_deferred = false;
         self.change_record(|record, _| record.deferred -= 1);
         Ok(())
     }
 
     /// Hands its place over to a ticket: the flight, and its slot.
-    pub(super) fn into_ticket(self) -> (FlightRef<'a, K, T, E>, Arc<Slot<T, E>>) {
-        (self.flight, self.slot)
+    pub(super) fn into_ticket(mut self) -> (FlightRef<'a, K, T, E>, Arc<Slot<T, E>>) {
+        self.is_deferred = false;
+        (self.flight, Arc::clone(&self.slot))
     }
 
-    /// Leaves while it is deferred: to run its own closure uncoalesced, or for good.
-    pub(super) fn leave_deferred(&mut self, bypasses: bool) {
+    /// Leaves because its wait would close a cycle: to run its own closure uncoalesced, or for good.
+    pub(super) fn leave_cycle(mut self, joined: Instant, bypasses: bool) {
+        self.leave_deferred();
+        if bypasses {
+            // Also where the flight has ended meanwhile.
+            step!(RunsUncounted, self.flight.shard.lock().counters.impatient += 1);
+        }
+        self.observe_left(joined, LeaveReason::Deadlock);
+    }
+
+    /// Leaves while it is deferred.
+    fn leave_deferred(&mut self) {
+        self.is_deferred = false;
         let left = self.change_record(|record, counters| {
             record.deferred -= 1;
             record.followers -= 1;
@@ -85,10 +98,6 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         });
         if left {
             self.flight.flights.following.give_back(1);
-        }
-        if bypasses {
-            // Also if the flight has ended meanwhile.
-            step!(RunsUncounted, self.flight.shard.lock().counters.impatient += 1);
         }
     }
 
@@ -107,8 +116,6 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
 
     /// Blocks until the flight ends, this follower leads it, or a limit is reached.
     pub(crate) fn wait(mut self, joined: Instant, mut limits: WaitLimits) -> Waited<'a, K, T, E> {
-        let flight = self.flight;
-        flight.flights.settings.observe(|observer| observer.joined(&flight.name()));
         let result = loop {
             match blocking(|| self.slot.wait(self.seat, limits.until())) {
                 Wake::Ended(result) => break result,
@@ -160,7 +167,9 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
 
     /// Claims the lead, which is vacant and stays so while the shard is locked. The failure must be dropped after
     /// unlocking.
-    fn claim_lead(&self, locked: &mut Shard<K, T, E>) -> Option<Claimed<'a, K, T, E>> {
+    fn claim_lead(&mut self, locked: &mut Shard<K, T, E>) -> Option<Claimed<'a, K, T, E>> {
+        // Out of the graph before it leads: whoever becomes a leader waits for nobody.
+        self.edge = None;
         let (record, counters) = locked.record(self.flight.hash, self.flight.id)?;
         record.followers -= 1;
         counters.following -= 1;
@@ -249,5 +258,13 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         let left = FollowerLeft { waited, reason };
         self.flight.flights.settings.observe(|observer| observer.left(&self.flight.name(), &left));
         waited
+    }
+}
+
+impl<K, T, E> Drop for Follower<'_, K, T, E> {
+    fn drop(&mut self) {
+        if self.is_deferred {
+            self.leave_deferred();
+        }
     }
 }

@@ -66,6 +66,7 @@ struct LeftCounters {
     impatient: Counter,
     cancelled: Counter,
     closed: Counter,
+    deadlock: Counter,
 }
 
 struct RefusedCounters {
@@ -120,6 +121,7 @@ impl MetricsObserver {
                 impatient: left(LeaveReason::Impatient),
                 cancelled: left(LeaveReason::Cancelled),
                 closed: left(LeaveReason::Closed),
+                deadlock: left(LeaveReason::Deadlock),
             },
             failed: counter!(FAILED, labels.iter()),
             panicked: counter!(PANICKED, labels.iter()),
@@ -185,6 +187,7 @@ impl Observer for MetricsObserver {
             LeaveReason::Impatient => &counters.impatient,
             LeaveReason::Cancelled => &counters.cancelled,
             LeaveReason::Closed => &counters.closed,
+            LeaveReason::Deadlock => &counters.deadlock,
         };
         counter.increment(1);
     }

@@ -167,6 +167,9 @@ pub enum LeaveReason {
     Cancelled,
     /// The coalescer was closed.
     Closed,
+    /// Its wait would have closed a cycle of waits by the time it came to wait: for a key of a batch, or where observers
+    /// waited for something in between.
+    Deadlock,
 }
 
 impl LeaveReason {
@@ -179,6 +182,7 @@ impl LeaveReason {
             Self::Impatient => "impatient",
             Self::Cancelled => "cancelled",
             Self::Closed => "closed",
+            Self::Deadlock => "deadlock",
         }
     }
 }

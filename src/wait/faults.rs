@@ -10,7 +10,7 @@ faults! {
         ChecksApart,
         /// A wait that is over stays in the graph.
         EdgeStays,
-        /// An observer's wait and the wait after it share one edge, so the end of one removes the other's.
+        /// Two waits of one thread share one edge, so the end of the inner one removes the outer one's.
         InnerWaitHidesOuter,
         /// A caller enters the wait-for graph before it is known whether it may follow.
         #[cfg(sync_coalesce_shuttle)]

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::{Calls, Crowd, Seen, building, plainly, together};
 use crate::error::CallError;
-use crate::flight::enter::Entry;
-use crate::flight::enter::WaitMode;
+use crate::flight::enter::{Entry, WaitMode};
 use crate::flight::faults::Fault;
 use crate::options::CallOptions;
 use crate::policy::OnFailure;
@@ -289,7 +288,7 @@ fn a_caller_in_the_graph_before_it_has_a_place_is_caught() {
 /// ```text
 /// first thread                    second thread                   third thread
 /// leads 1; joins 2, and before
-/// it waits its observer joins 3   leads 2                         leads 3
+/// it waits a Drop asks for 3      leads 2                         leads 3
 /// and waits
 /// has that result                                                 ends
 /// waits for 2                     asks for 1: refused
@@ -328,7 +327,7 @@ fn wait_before_a_wait() {
 }
 
 #[test]
-fn a_wait_that_an_observer_makes_before_a_wait_hides_no_circle() {
+fn a_wait_that_is_made_before_a_wait_hides_no_cycle() {
     holds(wait_before_a_wait);
 }
 

@@ -12,7 +12,7 @@ use crate::wait::faults::Fault as WaitFault;
 use crate::wait::graph;
 
 /// Nothing is left once the pool's threads have ended their closures.
-fn assert_idle(calls: &Calls) {
+pub(super) fn assert_idle(calls: &Calls) {
     assert!(calls.drain(Duration::MAX));
     let stats = calls.stats();
     assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0), "something is left: {stats:?}");
@@ -24,7 +24,7 @@ fn assert_idle(calls: &Calls) {
 
 /// A closure ends before its thread is counted as idle, or as gone. If a thread beyond the limit stays, this never
 /// ends.
-fn come_to_rest(calls: &Calls) {
+pub(super) fn come_to_rest(calls: &Calls) {
     while !(calls.pool.is_at_rest() && calls.pool.counts().0 <= 1) {
         sync::give_way();
     }

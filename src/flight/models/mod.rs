@@ -13,6 +13,7 @@ mod detaching;
 mod elections;
 mod endings;
 mod limits;
+mod observers;
 
 use std::cell::RefCell;
 use std::hash::{BuildHasherDefault, Hasher};

@@ -147,8 +147,7 @@ impl<T, E> Ticket<T, E> {
             return result;
         }
         let waiting = if graph::leads_something() {
-            let label = Arc::clone(&self.label);
-            match WaitEdge::enter(sync::this_thread().number, &self.slot.leader, label, || true) {
+            match WaitEdge::enter(sync::this_thread().number, &self.slot.leader, &self.label, || true) {
                 Ok(waiting) => waiting,
                 Err(chain) => return Err(CallError::Deadlock { chain }),
             }
