@@ -24,8 +24,8 @@ pub struct Stats {
     pub bypassed: u64,
     /// Calls that got a result that [lingers](crate::Builder::linger).
     pub lingered: u64,
-    /// Calls refused because they would have waited for themselves. A batch's key that had joined a flight before is
-    /// among the coalesced calls instead.
+    /// Calls refused because they would have waited for themselves. One that had joined a flight before is among the
+    /// coalesced calls instead: a batch's key, or a call whose [observers](crate::observe::Observer) ran first.
     pub deadlocks: u64,
     /// Calls refused because they exceeded a bound.
     pub overloaded: u64,
@@ -44,8 +44,8 @@ pub struct Stats {
     /// Part: followers that [`cancel`](crate::SyncCoalesce::cancel) or [`close`](crate::SyncCoalesce::close) woke.
     pub cancelled: u64,
     /// Part: followers whose [`patience`](crate::Call::patience) ran out, and that ran their own closure; and, with
-    /// [`OnDeadlock::Bypass`](crate::OnDeadlock::Bypass), a batch's keys that had joined a flight when waiting for it
-    /// would have closed a cycle.
+    /// [`OnDeadlock::Bypass`](crate::OnDeadlock::Bypass), those that had joined a flight when waiting for it would have
+    /// closed a cycle.
     pub impatient: u64,
 
     /// Live: flights that a new caller can join.
@@ -71,7 +71,7 @@ impl Stats {
     }
 
     /// Calls that were refused, for any reason. These are the calls with the role [`Refused`](crate::Role::Refused),
-    /// except a batch's keys that had joined a flight before, and requests from which no key can be made.
+    /// except those that had joined a flight before, and requests from which no key can be made.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.deadlocks + self.overloaded + self.closed

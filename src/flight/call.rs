@@ -60,7 +60,7 @@ impl<K, T, E> Flights<K, T, E> {
                 let (joined, limits) = limits();
                 if let Err(chain) = follower.start_waiting(label) {
                     let bypasses = self.settings.on_deadlock == OnDeadlock::Bypass;
-                    follower.leave_cycle(joined, bypasses);
+                    follower.count_cycle(joined, bypasses);
                     if bypasses {
                         return self.bypass_joined(hash, BypassReason::Deadlock, run);
                     }

@@ -79,7 +79,7 @@ faults! {
         CancelLeavesVacantFlight,
         /// The lead is offered though all followers are deferred.
         ElectsTheDeferred,
-        /// A deferred follower that runs alone is not counted if its flight has ended meanwhile.
+        /// A deferred follower that may not wait, and so runs alone, is not counted.
         RunsUncounted,
         /// The last follower that could lead leaves, and the deferred ones get no result.
         #[cfg(sync_coalesce_shuttle)]

@@ -54,18 +54,28 @@ enum LeaveOutcome<'a, K, T, E> {
 }
 
 impl<'a, K, T, E> Follower<'a, K, T, E> {
-    /// Comes to wait, and can be elected from now on; or says which cycle the wait would close. The observers hear first
-    /// that it joined: whatever they wait for, nobody waits for this thread meanwhile, nor does it wait for anybody.
+    /// Comes to wait, and can be elected from now on; or has left, and says which cycle its wait would close. The
+    /// observers hear first that it joined: whatever they wait for, nobody waits for this thread meanwhile, nor does it
+    /// wait for anybody.
     pub(super) fn start_waiting(&mut self, label: impl FnOnce() -> Option<Arc<str>>) -> Result<(), Chain> {
         let settings = &self.flight.flights.settings;
+        // A label is user code. If it panics, the observers have not heard of a follower that never leaves.
+        let label = (self.is_deferred && graph::leads_something()).then(|| {
+            let known = self.label.take().or_else(label);
+            known.unwrap_or_else(|| self.flight.name().to_string().into())
+        });
         settings.observe(|observer| observer.joined(&self.flight.name()));
         if !self.is_deferred {
             return Ok(());
         }
-        if graph::leads_something() {
-            let label = self.label.take().or_else(label).unwrap_or_else(|| self.flight.name().to_string().into());
+        if let Some(label) = label {
             // It has its seat among the followers already.
-            self.edge = WaitEdge::enter(sync::this_thread().number, &self.slot.leader, &label, || true)?;
+            match WaitEdge::enter(sync::this_thread().number, &self.slot.leader, &label, || true) {
+                Ok(edge) => self.edge = edge,
+                Err(chain) if self.leave_deferred() => return Err(chain),
+                // The flight has ended since, and its result is there without a wait.
+                Err(_) => return Ok(()),
+            }
         }
         self.is_deferred = false;
         self.change_record(|record, _| record.deferred -= 1);
@@ -78,18 +88,16 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         (self.flight, Arc::clone(&self.slot))
     }
 
-    /// Leaves because its wait would close a cycle: to run its own closure uncoalesced, or for good.
-    pub(super) fn leave_cycle(mut self, joined: Instant, bypasses: bool) {
-        self.leave_deferred();
+    /// Reports that it has left because its wait would close a cycle: to run its own closure uncoalesced, or for good.
+    pub(super) fn count_cycle(self, joined: Instant, bypasses: bool) {
         if bypasses {
-            // Also where the flight has ended meanwhile.
             step!(RunsUncounted, self.flight.shard.lock().counters.impatient += 1);
         }
         self.observe_left(joined, LeaveReason::Deadlock);
     }
 
-    /// Leaves while it is deferred.
-    fn leave_deferred(&mut self) {
+    /// Leaves while it is deferred, unless its flight has ended; says which.
+    fn leave_deferred(&mut self) -> bool {
         self.is_deferred = false;
         let left = self.change_record(|record, counters| {
             record.deferred -= 1;
@@ -99,6 +107,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         if left {
             self.flight.flights.following.give_back(1);
         }
+        left
     }
 
     /// Changes the entry of this follower in its flight's record. If the flight has ended, there is none.

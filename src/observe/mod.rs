@@ -31,8 +31,14 @@ pub use self::tracing::TracingObserver;
 ///
 /// # Calling back
 ///
-/// An observer may call a coalescer; its calls are calls like any other. A wait in [`joined`](Observer::joined) comes
-/// before the wait that the event is about, and both count when a third wait is checked for a cycle.
+/// An observer may call any coalescer; its calls are calls like any other. Those that it makes in
+/// [`joined`](Observer::joined) come before the wait that the event is about. Until all observers have returned from it,
+/// the caller counts as a follower, but it does not wait yet: nobody waits for it, it closes no cycle, and it cannot be
+/// elected. If the flight fails meanwhile and no other follower waits, there is no election, and the caller gets the
+/// failure. If its wait would then close a cycle, it is refused, or runs alone, as the builder's
+/// [`on_deadlock`](crate::Builder::on_deadlock) says. It leaves with [`LeaveReason::Deadlock`] and stays among the
+/// [coalesced](crate::Stats::coalesced_calls) calls; neither [`refused`](Observer::refused) nor
+/// [`Stats::deadlocks`](crate::Stats::deadlocks) counts it.
 ///
 /// # Examples
 ///
@@ -64,7 +70,7 @@ pub trait Observer: Send + Sync {
         let _ = flight;
     }
 
-    /// A call joined as a follower and is about to wait.
+    /// A call joined as a follower, and waits when its observers have returned.
     fn joined(&self, flight: &FlightId<'_>) {
         let _ = flight;
     }
@@ -79,8 +85,8 @@ pub trait Observer: Send + Sync {
         let _ = (flight, left);
     }
 
-    /// A call of the coalescer with this [`name`](crate::Builder::name) was refused because of a deadlock, a bound,
-    /// or a closed coalescer.
+    /// A call of the coalescer with this [`name`](crate::Builder::name) was refused before it joined a flight, because of
+    /// a deadlock, a bound, or a closed coalescer.
     fn refused(&self, coalescer: Option<&str>, reason: RefusalReason) {
         let _ = (coalescer, reason);
     }
@@ -167,8 +173,8 @@ pub enum LeaveReason {
     Cancelled,
     /// The coalescer was closed.
     Closed,
-    /// Its wait would have closed a cycle of waits by the time it came to wait: for a key of a batch, or where observers
-    /// waited for something in between.
+    /// Its wait would have closed a cycle by the time it came to wait: a key of a batch, or a call whose observers took
+    /// their time. It is refused, or runs its own closure.
     Deadlock,
 }
 

@@ -178,8 +178,8 @@ fn absent_followers_who_are_not_told_of_the_end_are_caught() {
 /// leader of 1                         leader of 2
 ///                                     its batch is deferred in 1
 /// waits for 2
-///                                     may not wait for 1: leaves, and runs its closure alone
-/// leaves at its deadline; ends 1      (before or after that)
+///                                     may not wait for 1: leaves, and runs its closure alone,
+/// leaves at its deadline; ends 1      unless the result has come meanwhile
 /// ```
 fn batch_that_may_not_wait() {
     let crowd = Crowd::new(building().on_deadlock(OnDeadlock::Bypass));
@@ -213,11 +213,11 @@ fn batch_that_may_not_wait() {
 }
 
 #[test]
-fn a_batch_that_may_not_wait_is_counted_when_its_flight_ends_meanwhile() {
+fn a_batch_that_may_not_wait_runs_alone_or_has_what_came_meanwhile() {
     holds(batch_that_may_not_wait);
 }
 
 #[test]
-fn a_run_that_is_not_counted_since_its_flight_has_ended_is_caught() {
+fn a_run_of_one_that_may_not_wait_and_is_not_counted_is_caught() {
     catches(Fault::RunsUncounted, "runs: ", batch_that_may_not_wait);
 }
