@@ -1,5 +1,9 @@
 //! The protocol against a sequential model of it, in one thread: every order of enter, end, elect, forget, cancel,
-//! leave and close.
+//! leave and close. What a follower that does not wait yet shows is in the modules beneath.
+
+mod deferred;
+mod support;
+mod vacant;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -8,11 +12,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
-use super::enter::{Entry, WaitMode};
-use super::flights::Flights;
-use super::follow::{Follower, Waited};
-use super::lead::LeaderGuard;
-use super::settings::{Policy, Settings};
+use crate::flight::enter::{Entry, WaitMode};
+use crate::flight::flights::Flights;
+use crate::flight::follow::{Follower, Waited};
+use crate::flight::lead::LeaderGuard;
+use crate::flight::settings::{Policy, Settings};
 use crate::error::CallError;
 use crate::options::CallOptions;
 use crate::outcome::{Mark, Outcome, Role, Shared};
