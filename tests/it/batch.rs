@@ -11,9 +11,7 @@ use std::time::Duration;
 use sync_coalesce::observe::{FlightId, FollowerLeft, Observer, RunEnded};
 use sync_coalesce::{CallError, OnDeadlock, OnFailure, OnOverflow, Outcome, SyncCoalesce};
 
-use crate::support::{
-    Gate, Holding, Random, assert_idle, bounded, crowd, hold_at, join, until, until_following, until_running,
-};
+use crate::support::{Gate, Random, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 type Numbers = SyncCoalesce<u64, u64, &'static str>;
 type Answer = Result<Arc<u64>, CallError<&'static str>>;
@@ -448,90 +446,6 @@ fn a_batch_whose_closure_still_runs_is_not_elected_for_another_key() {
             assert!(first.join().unwrap().is_err());
         });
         assert_eq!(coalesce.stats().elected, 0);
-        assert_idle(&coalesce);
-    });
-}
-
-/// ```text
-/// single    lead(1) --- both have joined -- fails: the lead is free
-/// hurried         join, stop ................................... go on: the deadline has passed, so leave
-/// batch           follows 1, leads 2 ------------------------------------------ until both are gone
-/// ```
-#[test]
-fn a_batch_gets_the_failure_of_a_flight_when_the_last_who_could_lead_leaves() {
-    bounded(|| {
-        let coalesce: Numbers =
-            SyncCoalesce::builder().on_error(OnFailure::Elect { times: 1 }).observer(Holding).build();
-        let goes_on = Arc::new(Gate::new());
-        thread::scope(|scope| {
-            let single = scope.spawn(|| {
-                coalesce.try_call(&1, || {
-                    until_following(&coalesce, 2);
-                    Err("no")
-                })
-            });
-            until_running(&coalesce, 1);
-            let hurried = scope.spawn(|| {
-                hold_at(&goes_on);
-                let request = coalesce.on(&1).timeout(Duration::ZERO);
-                request.try_call(|_| unreachable!("its deadline has passed")).result
-            });
-            let results = coalesce.call_many(&[1, 2], |missing| {
-                assert_eq!(missing, [&2]);
-                until("the lead to be free", || coalesce.stats().failed == 1);
-                assert_eq!((coalesce.stats().following, coalesce.in_flight()), (2, 2));
-                goes_on.open();
-                until_following(&coalesce, 0);
-                assert_eq!(coalesce.in_flight(), 1);
-                tenfold(missing)
-            });
-            assert!(matches!(&results[0], Err(CallError::Failed(error)) if **error == "no"), "{results:?}");
-            assert_eq!(**results[1].as_ref().unwrap(), 20);
-            assert!(single.join().unwrap().is_err());
-            assert!(matches!(hurried.join().unwrap(), Err(CallError::TimedOut)));
-        });
-        let stats = coalesce.stats();
-        assert_eq!((stats.failed, stats.elected, stats.timed_out), (1, 0, 1));
-        assert_idle(&coalesce);
-    });
-}
-
-/// Told when a follower is about to wait.
-struct Sitting(Arc<AtomicU64>);
-
-impl Observer for Sitting {
-    fn joined(&self, _: &FlightId<'_>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
-#[test]
-fn a_batch_that_waits_for_a_key_can_be_elected_and_asks_for_that_key_alone() {
-    bounded(|| {
-        let sitting = Arc::new(AtomicU64::new(0));
-        let coalesce: Numbers = SyncCoalesce::builder()
-            .on_error(OnFailure::Elect { times: 1 })
-            .observer(Sitting(Arc::clone(&sitting)))
-            .build();
-        thread::scope(|scope| {
-            let first = scope.spawn(|| {
-                coalesce.try_call(&1, || {
-                    until("the batch to wait", || sitting.load(SeqCst) == 1);
-                    Err("no")
-                })
-            });
-            until_running(&coalesce, 1);
-            let mut asked = Vec::new();
-            let results = coalesce.call_many(&[1, 2], |missing| {
-                asked.push(missing.iter().map(|key| **key).collect::<Vec<_>>());
-                tenfold(missing)
-            });
-            assert_eq!(asked, [[2], [1]]);
-            assert_eq!(values(&results), [10, 20]);
-            assert!(first.join().unwrap().is_err());
-        });
-        let stats = coalesce.stats();
-        assert_eq!((stats.underlying_calls, stats.elected, stats.calls()), (3, 1, 3));
         assert_idle(&coalesce);
     });
 }

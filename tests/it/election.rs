@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use sync_coalesce::{CallError, OnFailure, Role, SyncCoalesce};
 
-use crate::support::{
-    Gate, Holding, assert_idle, bounded, crowd, hold_at, join, until, until_following, until_running,
-};
+use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 type Coalesce = SyncCoalesce<&'static str, u64, u64>;
 
@@ -138,50 +136,6 @@ fn a_lone_leader_that_fails_elects_nobody() {
     coalesce.try_call(&"key", || Err(1)).unwrap_err();
     assert_eq!(coalesce.stats().elected, 0);
     assert_idle(&coalesce);
-}
-
-/// ```text
-/// leader     lead --- both have joined -- fails: the lead is free
-/// late            join, stop ................................... go on: the deadline has passed, so leave
-/// patient              join, stop ........................................................................ go on: lead
-/// ```
-#[test]
-fn nobody_past_its_deadline_leads() {
-    bounded(|| {
-        for patients in [0, 1] {
-            let coalesce: Coalesce =
-                SyncCoalesce::builder().on_error(OnFailure::Elect { times: 5 }).observer(Holding).build();
-            let (late_goes_on, patient_goes_on) = (Arc::new(Gate::new()), Arc::new(Gate::new()));
-            thread::scope(|scope| {
-                let leader = scope.spawn(|| {
-                    coalesce.try_call(&"key", || {
-                        until_following(&coalesce, 1 + patients);
-                        Err(1)
-                    })
-                });
-                until_running(&coalesce, 1);
-                let late = scope.spawn(|| {
-                    hold_at(&late_goes_on);
-                    let request = coalesce.on(&"key").timeout(Duration::ZERO);
-                    request.try_call(|_| unreachable!("its deadline has passed"))
-                });
-                let patient = crowd(scope, usize::try_from(patients).unwrap(), |_| {
-                    hold_at(&patient_goes_on);
-                    coalesce.try_call(&"key", || Ok(2))
-                });
-                assert!(leader.join().unwrap().is_err());
-                assert_eq!(coalesce.flights()[0].leader, None, "the lead is free");
-                late_goes_on.open();
-                assert!(matches!(late.join().unwrap().result, Err(CallError::TimedOut)));
-                assert_eq!((coalesce.stats().elected, coalesce.in_flight()), (0, patients));
-                patient_goes_on.open();
-                assert!(join(patient).into_iter().all(|value| *value.unwrap() == 2));
-            });
-            let stats = coalesce.stats();
-            assert_eq!((stats.timed_out, stats.elected, stats.failed), (1, patients, 1));
-            assert_idle(&coalesce);
-        }
-    });
 }
 
 /// Followers sleep in several places, 64 of them in the first. Who is woken to lead must be one who is there.

@@ -7,15 +7,13 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
-use sync_coalesce::{CallError, OnFailure, SyncCoalesce};
+use sync_coalesce::{CallError, SyncCoalesce};
 
-use crate::support::{
-    Gate, Holding, LIMIT, assert_nothing_left, bounded, crowd, hold_at, join, until_following, until_running,
-};
+use crate::support::{Gate, LIMIT, assert_nothing_left, bounded, crowd, join, until_following, until_running};
 
 /// Takes every lock of the coalescers that it is used with: under one of them, that would never return.
 fn ask_back() {
-    for coalesce in [&*NOSY, &*NOSY_ELECTION, &*NOSY_POOL, &*NOSY_CLOSE] {
+    for coalesce in [&*NOSY, &*NOSY_CROWD, &*NOSY_POOL, &*NOSY_CLOSE] {
         let _ = coalesce.stats();
     }
 }
@@ -32,9 +30,7 @@ static NOSY: LazyLock<AskedBack> = LazyLock::new(|| {
         .build()
 });
 
-static NOSY_ELECTION: LazyLock<AskedBack> = LazyLock::new(|| {
-    SyncCoalesce::builder().shards(1).on_error(OnFailure::Elect { times: 1 }).max_followers(1).observer(Holding).build()
-});
+static NOSY_CROWD: LazyLock<AskedBack> = LazyLock::new(|| SyncCoalesce::builder().shards(1).max_followers(1).build());
 
 static NOSY_POOL: LazyLock<AskedBack> = LazyLock::new(|| {
     SyncCoalesce::builder().shards(1).pool_threads(1).pool_queue(1).cancel_when_abandoned(true).build()
@@ -130,63 +126,26 @@ fn no_lock_is_held_while_keys_values_errors_closures_or_cost_run() {
     });
 }
 
-/// ```text
-/// leader     lead --- the other has joined -- fails; drops its result
-/// test                                                                meanwhile
-/// follower        join, stop .................................................. go on
-/// ```
+/// What those bring who find no place, or no time, or are cancelled, goes with them.
 #[test]
-fn no_lock_is_held_while_the_last_leaders_error_goes() {
-    let round = |timeout: Duration, meanwhile: &dyn Fn()| {
-        let goes_on = Arc::new(Gate::new());
-        thread::scope(|scope| {
-            let leader = scope.spawn(|| {
-                drop(NOSY_ELECTION.try_call(&Nosy(1), || {
-                    until_following(&NOSY_ELECTION, 1);
-                    Err(Nosy(2))
-                }));
-            });
-            until_running(&NOSY_ELECTION, 1);
-            let follower = scope.spawn(|| {
-                hold_at(&goes_on);
-                let end = nosy(|| Err(Nosy(3)));
-                drop(NOSY_ELECTION.on(&Nosy(1)).timeout(timeout).try_call(|_| end()));
-            });
-            leader.join().unwrap();
-            // From here on nobody but the flight has the error.
-            meanwhile();
-            goes_on.open();
-            follower.join().unwrap();
-        });
-        assert_nothing_left(&NOSY_ELECTION);
-    };
+fn no_lock_is_held_while_unused_closures_go() {
     bounded(|| {
-        // The follower is elected; it leaves as the last one; or another takes the lead, or the flight away.
-        round(Duration::MAX, &|| {});
-        round(Duration::ZERO, &|| {});
-        round(Duration::MAX, &|| drop(NOSY_ELECTION.try_call(&Nosy(1), nosy(|| Ok(Nosy(4))))));
-        round(Duration::MAX, &|| assert!(NOSY_ELECTION.cancel(&Nosy(1))));
-        round(Duration::ZERO, &|| assert!(NOSY_ELECTION.forget(&Nosy(1))));
-        let stats = NOSY_ELECTION.stats();
-        assert_eq!((stats.elected, stats.timed_out, stats.cancelled), (1, 2, 1), "{stats:?}");
-
-        // What those bring who find no place, or no time, or are cancelled, goes with them.
         let ask = |timeout| {
             let unused = nosy(|| unreachable!("a flight is on"));
-            NOSY_ELECTION.on(&Nosy(1)).timeout(timeout).try_call(|_| unused()).result
+            NOSY_CROWD.on(&Nosy(1)).timeout(timeout).try_call(|_| unused()).result
         };
-        drop(NOSY_ELECTION.try_call(&Nosy(1), || {
+        drop(NOSY_CROWD.try_call(&Nosy(1), || {
             thread::scope(|scope| {
                 assert!(matches!(scope.spawn(|| ask(Duration::ZERO)).join().unwrap(), Err(CallError::TimedOut)));
                 let follower = scope.spawn(|| ask(Duration::MAX));
-                until_following(&NOSY_ELECTION, 1);
+                until_following(&NOSY_CROWD, 1);
                 assert!(matches!(scope.spawn(|| ask(Duration::MAX)).join().unwrap(), Err(CallError::Overloaded)));
-                assert!(NOSY_ELECTION.cancel(&Nosy(1)));
+                assert!(NOSY_CROWD.cancel(&Nosy(1)));
                 assert!(matches!(follower.join().unwrap(), Err(CallError::Cancelled)));
             });
             Ok(Nosy(5))
         }));
-        assert_nothing_left(&NOSY_ELECTION);
+        assert_nothing_left(&NOSY_CROWD);
     });
 }
 

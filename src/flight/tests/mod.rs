@@ -12,12 +12,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
+use crate::error::CallError;
 use crate::flight::enter::{Entry, WaitMode};
 use crate::flight::flights::Flights;
 use crate::flight::follow::{Follower, Waited};
 use crate::flight::lead::LeaderGuard;
 use crate::flight::settings::{Policy, Settings};
-use crate::error::CallError;
 use crate::options::CallOptions;
 use crate::outcome::{Mark, Outcome, Role, Shared};
 use crate::policy::OnFailure;

@@ -10,7 +10,7 @@ use ::metrics::{
 };
 use sync_coalesce::observe::MetricsObserver;
 
-use super::{observed, tour};
+use super::{Toured, observed, tour};
 use crate::support::{assert_idle, bounded, until_following};
 
 /// Keeps everything by its name and labels, as Prometheus writes them.
@@ -97,18 +97,19 @@ fn metrics_tell_what_the_counters_count() {
         let kept = Kept::default();
         let coalesce = observed(with_local_recorder(&kept, || MetricsObserver::named("tour")));
         let registrations = kept.0.lock().unwrap().registrations;
-        let stats = tour(&coalesce);
+        let Toured { stats, missed } = tour(&coalesce);
         assert_eq!(kept.0.lock().unwrap().registrations, registrations, "an event looked something up");
 
         let counted = [
             ("led_total{coalescer=\"tour\"}", stats.underlying_calls),
             ("joined_total{coalescer=\"tour\"}", stats.coalesced_calls),
             ("elected_total{coalescer=\"tour\"}", stats.elected),
-            ("left_total{coalescer=\"tour\",reason=\"result\"}", 6),
+            ("left_total{coalescer=\"tour\",reason=\"result\"}", 6 + missed),
             ("left_total{coalescer=\"tour\",reason=\"timed_out\"}", stats.timed_out),
             ("left_total{coalescer=\"tour\",reason=\"impatient\"}", stats.impatient),
             ("left_total{coalescer=\"tour\",reason=\"cancelled\"}", 1),
             ("left_total{coalescer=\"tour\",reason=\"closed\"}", 1),
+            ("left_total{coalescer=\"tour\",reason=\"deadlock\"}", 0),
             ("failed_total{coalescer=\"tour\"}", stats.failed),
             ("panicked_total{coalescer=\"tour\"}", stats.panicked),
             ("refused_total{coalescer=\"tour\",reason=\"deadlock\"}", stats.deadlocks),

@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::observe::{FlightId, FollowerLeft, Observer};
-use sync_coalesce::{BypassReason, CallError, OnFailure, Role, SyncCoalesce};
+use sync_coalesce::{BypassReason, CallError, Role, SyncCoalesce};
 
-use crate::support::{Gate, LIMIT, assert_idle, assert_nothing_left, bounded, until, until_following, until_running};
+use crate::support::{Gate, LIMIT, assert_idle, assert_nothing_left, bounded, until, until_running};
 
 /// Panics in its `Drop`, with another bomb as long as there is one.
 #[derive(Debug)]
@@ -174,54 +174,13 @@ fn a_closure_that_is_not_needed_costs_no_ticket() {
     });
 }
 
-/// Waits for a gate when its thread has joined a flight, or has left one.
-struct Held {
-    joined: Option<Arc<Gate>>,
-    left: Option<Arc<Gate>>,
-}
+/// Waits for a gate when its thread has left a flight.
+struct HeldAsItLeaves(Arc<Gate>);
 
-impl Observer for Held {
-    fn joined(&self, _: &FlightId<'_>) {
-        self.joined.iter().for_each(|gate| gate.pass());
-    }
-
+impl Observer for HeldAsItLeaves {
     fn left(&self, _: &FlightId<'_>, _: &FollowerLeft) {
-        self.left.iter().for_each(|gate| gate.pass());
+        self.0.pass();
     }
-}
-
-/// ```text
-/// leader                       follower
-///                              joins; its deadline passes
-/// fails: the lead is free
-///                              leaves as the last one, and takes the flight and its key away
-/// ```
-#[test]
-fn a_key_that_the_last_follower_takes_away_costs_no_place_under_the_bound() {
-    bounded(|| {
-        let gate = Arc::new(Gate::new());
-        let coalesce: SyncCoalesce<Armed, u64, &str> = SyncCoalesce::builder()
-            .on_error(OnFailure::Elect { times: 9 })
-            .max_followers_total(1)
-            .observer(Held { joined: Some(Arc::clone(&gate)), left: None })
-            .build();
-        for _ in 0..2 {
-            thread::scope(|scope| {
-                let follower = scope.spawn(|| {
-                    until_running(&coalesce, 1);
-                    coalesce.on(&Number(1)).timeout(Duration::ZERO).try_call(|_| unreachable!("it is late"))
-                });
-                let led = coalesce.try_call(&Number(1), || {
-                    until_following(&coalesce, 1);
-                    Err("no")
-                });
-                assert!(matches!(led, Err(CallError::Failed(_))));
-                gate.open();
-                assert!(matches!(follower.join().unwrap().result, Err(CallError::TimedOut)));
-            });
-            assert_nothing_left(&coalesce);
-        }
-    });
 }
 
 /// ```text
@@ -236,10 +195,8 @@ fn a_key_that_the_last_follower_takes_away_costs_no_place_under_the_bound() {
 fn a_value_that_a_leaver_drops_does_not_keep_it_from_its_own_work() {
     bounded(|| {
         let gate = Arc::new(Gate::new());
-        let coalesce: SyncCoalesce<u64, Bomb> = SyncCoalesce::builder()
-            .max_impatient(1)
-            .observer(Held { joined: None, left: Some(Arc::clone(&gate)) })
-            .build();
+        let coalesce: SyncCoalesce<u64, Bomb> =
+            SyncCoalesce::builder().max_impatient(1).observer(HeldAsItLeaves(Arc::clone(&gate))).build();
         thread::scope(|scope| {
             let follower = scope.spawn(|| {
                 until_running(&coalesce, 1);
