@@ -1,14 +1,15 @@
 //! Everything at once, for as long as one likes: `ci/soak MINUTES`.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sync_coalesce::observe::{FlightId, Observer};
+use sync_coalesce::observe::{FlightId, FollowerLeft, Observer, RefusalReason, RunEnded};
 use sync_coalesce::{Builder, CallError, FlightHandle, OnFailure, OnOverflow, Role, SyncCoalesce};
 
 use crate::support::{LIMIT, Random, assert_idle, crowd, join, until};
@@ -43,8 +44,12 @@ struct Soak {
     /// One runs what is one follower too many, the other one rejects it, and lets results linger.
     parts: [Part; 2],
     closed: AtomicBool,
-    /// A check failed on a thread of a pool, which nobody joins.
+    /// A check failed on a thread of a pool, which nobody joins, or in an observer, whose panics are dropped.
     failed: AtomicBool,
+    /// Whether observers call back, how many do so now, and how often one has.
+    calls_back: AtomicBool,
+    calling_back: AtomicU64,
+    called_back: AtomicU64,
 }
 
 /// Counts the runs that lead a flight.
@@ -53,6 +58,62 @@ struct Led(Arc<AtomicU64>);
 impl Observer for Led {
     fn led(&self, _: &FlightId<'_>) {
         self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// Takes a step of its own, now and then, at each event.
+struct CallsBack(Weak<Soak>);
+
+impl Observer for CallsBack {
+    fn led(&self, _: &FlightId<'_>) {
+        self.act();
+    }
+
+    fn joined(&self, _: &FlightId<'_>) {
+        self.act();
+    }
+
+    fn ended(&self, _: &FlightId<'_>, _: &RunEnded) {
+        self.act();
+    }
+
+    fn left(&self, _: &FlightId<'_>, _: &FollowerLeft) {
+        self.act();
+    }
+
+    fn refused(&self, _: Option<&str>, _: RefusalReason) {
+        self.act();
+    }
+
+    fn elected(&self, _: &FlightId<'_>, _: Duration) {
+        self.act();
+    }
+}
+
+thread_local! {
+    /// How many observers call back in this thread, each in a step of the one before.
+    static INSIDE: Cell<usize> = const { Cell::new(0) };
+}
+
+impl CallsBack {
+    fn act(&self) {
+        let inside = INSIDE.get();
+        let Some(soak) = self.0.upgrade() else { return };
+        if inside == 2 {
+            return;
+        }
+        soak.calling_back.fetch_add(1, SeqCst);
+        if soak.calls_back.load(SeqCst) {
+            let number = soak.called_back.fetch_add(1, SeqCst);
+            let mut random = Random::new(usize::try_from(number % 256).unwrap());
+            if random.below(4) == 0 {
+                INSIDE.set(inside + 1);
+                let step = AssertUnwindSafe(|| soak.step(&mut random, 2));
+                soak.failed.fetch_or(catch_unwind(step).is_err(), SeqCst);
+                INSIDE.set(inside);
+            }
+        }
+        soak.calling_back.fetch_sub(1, SeqCst);
     }
 }
 
@@ -119,7 +180,7 @@ fn soak_that_is_closed(seed: usize) {
 }
 
 impl Part {
-    fn new(building: Builder<usize, Answer, Answer>) -> Self {
+    fn new(building: Builder<usize, Answer, Answer>, calls_back: CallsBack) -> Self {
         let led = Arc::default();
         let coalesce = building
             .on_error(OnFailure::Elect { times: 2 })
@@ -128,6 +189,7 @@ impl Part {
             .pool_threads(4)
             .max_impatient(8)
             .shards(4)
+            .observer(calls_back)
             .observer(Led(Arc::clone(&led)))
             .build();
         Self { coalesce, calls: AtomicU64::new(0), runs: AtomicU64::new(0), led }
@@ -151,15 +213,25 @@ impl Soak {
             SyncCoalesce::builder().max_followers(40).max_followers_total(50).on_overflow(OnOverflow::Bypass);
         let rejecting = SyncCoalesce::builder().max_followers(20);
         let rejecting = rejecting.linger(Duration::from_micros(50)).linger_errors(Duration::from_micros(20));
-        let parts = [Part::new(bypassing), Part::new(rejecting)];
-        Arc::new(Self { parts, closed: AtomicBool::new(false), failed: AtomicBool::new(false) })
+        Arc::new_cyclic(|soak: &Weak<Self>| Self {
+            parts: [bypassing, rejecting].map(|building| Part::new(building, CallsBack(Weak::clone(soak)))),
+            closed: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            calls_back: AtomicBool::new(true),
+            calling_back: AtomicU64::new(0),
+            called_back: AtomicU64::new(0),
+        })
     }
 
     fn settle(self: &Arc<Self>) {
-        // Each detached closure has one, and begins others.
+        // Each detached closure has one, and begins others, as observers do.
+        self.calls_back.store(false, SeqCst);
+        until("observers to return", || self.calling_back.load(SeqCst) == 0);
         until("detached closures to end", || Arc::strong_count(self) == 1);
         self.parts.iter().for_each(Part::settle);
-        assert!(!self.failed.load(SeqCst), "a check failed on a thread of a pool");
+        assert!(!self.failed.load(SeqCst), "a check failed on a thread of a pool, or in an observer");
+        assert!(self.called_back.load(SeqCst) > 0, "no observer has called back");
+        self.calls_back.store(true, SeqCst);
     }
 
     fn step(self: &Arc<Self>, random: &mut Random, depth: usize) {
