@@ -21,22 +21,16 @@ use super::flight_ref::FlightRef;
 use super::flights::Flights;
 use super::follow::Follower;
 use super::lead::LeaderGuard;
-#[cfg(sync_coalesce_shuttle)]
-use super::models;
-use super::slot::{Failure, Slot};
+use super::slot::Failure;
 use super::table::lingering::{LingeringResult, Lookup};
 use super::table::lock::{ShardGuard, ShardLock};
-use super::table::record::Record;
 use super::table::shard::Shard;
 use super::watch::{Signal, Signals};
 use crate::error::CallError;
 use crate::options::CallOptions;
 use crate::outcome::{BypassReason, Outcome, Role};
 use crate::panic::CatchDrop;
-use crate::policy::{OnDeadlock, OnOverflow};
-use crate::stats::Stats;
-use crate::sync::{self, Instant, ThreadToken, also_if, only_if};
-use crate::wait::graph::{self, WaitEdge};
+use crate::sync::{self, Instant, also_if, only_if};
 
 /// The role of a caller that has entered.
 pub(crate) enum Entry<'a, K, T, E> {
@@ -59,7 +53,7 @@ pub(crate) enum WaitMode {
 }
 
 /// What a caller needs before it can enter. Making it is user code.
-enum Needs {
+pub(super) enum Needs {
     /// The caller would lead, and has no owned key.
     Key,
     /// The caller would follow, and it leads something, so its wait needs a label.
@@ -70,21 +64,21 @@ enum Needs {
 ///
 /// It is declared before each guard of the shard's lock, so that user values are dropped under no lock. All of them
 /// catch panics in their `Drop`, or the entry that is being returned could be lost.
-struct Attempt<'a, 'q, Q: ?Sized, K, T, E> {
-    flights: &'a Flights<K, T, E>,
+pub(super) struct Attempt<'a, 'q, Q: ?Sized, K, T, E> {
+    pub(super) flights: &'a Flights<K, T, E>,
     shard: &'a ShardLock<K, T, E>,
     hash: u64,
     key: &'q Q,
-    mode: WaitMode,
+    pub(super) mode: WaitMode,
     options: &'q CallOptions<'q>,
     owned: CatchDrop<K>,
     /// The shard's last flight id when the key was found in no flight.
     absent_since: Option<u64>,
-    label: Option<Arc<str>>,
+    pub(super) label: Option<Arc<str>>,
     /// The time at which it began to enter, if results linger.
     now: Option<Instant>,
     /// The last leader's failure, if the caller claims a vacant lead. Kept here to be dropped after unlocking.
-    failure: Failure<T, E>,
+    pub(super) failure: Failure<T, E>,
     /// For the leader of a flight that this caller's takes the place of.
     signals: Option<Signals>,
     /// Lingering results of its key that have expired or are too old, kept here for the same reason.
@@ -149,38 +143,6 @@ impl<K, T, E> Flights<K, T, E> {
             expired: Vec::new(),
         };
         attempt.enter(locked)
-    }
-
-    /// Begins a flight for a key that has none.
-    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
-    #[inline(always)]
-    fn begin<'a>(
-        &'a self,
-        locked: &mut Shard<K, T, E>,
-        shard: &'a ShardLock<K, T, E>,
-        hash: u64,
-        key: K,
-        leader: ThreadToken,
-    ) -> LeaderGuard<'a, K, T, E> {
-        let record = self.new_record(locked, leader);
-        let flight = FlightRef { flights: self, shard, hash, id: record.id };
-        locked.insert(hash, key, record);
-        LeaderGuard::new(flight)
-    }
-
-    /// Whether one more may follow, in this flight and in all of them.
-    fn takes_seat(&self, record: &Record<T, E>) -> bool {
-        record.followers < self.settings.max_followers && self.following.take()
-    }
-
-    /// The record of a flight that begins now, which is counted.
-    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
-    #[inline(always)]
-    fn new_record(&self, locked: &mut Shard<K, T, E>, leader: ThreadToken) -> Record<T, E> {
-        locked.counters.underlying_calls += 1;
-        locked.counters.running += 1;
-        let began = self.settings.is_timed().then(sync::now);
-        locked.new_record(leader, began, self.last_mark())
     }
 }
 
@@ -250,57 +212,7 @@ where
         Ok(Entry::Lead(self.flights.begin(locked, self.shard, self.hash, owned, thread)))
     }
 
-    /// Joins the flight of this record as a follower, or claims its lead if that is vacant.
-    fn join(
-        &mut self,
-        record: &mut Record<T, E>,
-        counters: &mut Stats,
-        thread: ThreadToken,
-    ) -> Result<Entry<'a, K, T, E>, Needs> {
-        let flight = self.flight(record.id);
-        let Some(leader) = record.leader else {
-            let (lead, failure) = flight.claim_lead(record, counters, thread);
-            self.failure = failure;
-            return Ok(Entry::Lead(lead));
-        };
-        #[cfg(sync_coalesce_shuttle)]
-        models::lose_slot(Fault::MakesSlotAgain, record);
-        let slot = Arc::clone(record.slot.get_or_insert_with(|| Arc::new(Slot::new(leader.number))));
-        // A wait that begins later is checked then, unless it is certain now that it would close a cycle: this thread
-        // leads the flight.
-        let is_checked = self.mode == WaitMode::Now || self.mode == WaitMode::AfterBatch && leader == thread;
-        let is_deferred = self.is_deferred();
-        let edge = if is_checked && graph::leads_something() {
-            if self.label.is_none() && self.flights.settings.key_label.is_some() {
-                return Err(Needs::Label);
-            }
-            let label = self.label.get_or_insert_with(|| flight.name().to_string().into());
-            let take_seat = || self.flights.takes_seat(record);
-            let entered = if is_deferred {
-                graph::check(thread.number, &slot.leader, label).map(|()| take_seat().then_some(None))
-            } else {
-                WaitEdge::enter(thread.number, &slot.leader, label, take_seat).map(|edge| edge.map(Some))
-            };
-            match entered {
-                Ok(Some(edge)) => edge,
-                Ok(None) => return Ok(self.overloaded(counters)),
-                Err(chain) => return Ok(self.deadlocked(counters, chain)),
-            }
-        } else if self.flights.takes_seat(record) {
-            None
-        } else {
-            return Ok(self.overloaded(counters));
-        };
-        #[expect(clippy::cast_possible_truncation, reason = "as many threads wait, and they have addresses")]
-        let seat = record.followers as usize;
-        record.followers += 1;
-        record.deferred += u64::from(is_deferred);
-        counters.coalesced_calls += 1;
-        counters.following += 1;
-        Ok(Entry::Follow(Follower { flight, slot, seat, edge, label: self.label.take(), is_deferred }))
-    }
-
-    fn flight(&self, id: u64) -> FlightRef<'a, K, T, E> {
+    pub(super) fn flight(&self, id: u64) -> FlightRef<'a, K, T, E> {
         FlightRef { flights: self.flights, shard: self.shard, hash: self.hash, id }
     }
 
@@ -308,35 +220,8 @@ where
         let Some(after) = self.options.after else { return true };
         also_if!(JoinsOlder, only_if!(SupersedesNewer, mark >= after.0))
     }
-
-    /// Whether the caller waits later, and so neither can be elected nor is in the wait-for graph yet: a part of a batch,
-    /// a ticket, or a caller whose observers have to hear first that it joined. They may wait themselves.
-    fn is_deferred(&self) -> bool {
-        self.mode != WaitMode::Now || only_if!(WaitsBeforeObservers, self.flights.settings.is_observed())
-    }
-
-    fn overloaded(&self, counters: &mut Stats) -> Entry<'a, K, T, E> {
-        match self.flights.settings.on_overflow {
-            // A ticket has no closure of its own to run.
-            OnOverflow::Bypass if self.mode != WaitMode::ByTicket => Entry::Bypass(BypassReason::Overloaded),
-            _ => {
-                counters.overloaded += 1;
-                refused(CallError::Overloaded)
-            }
-        }
-    }
-
-    fn deadlocked(&self, counters: &mut Stats, chain: graph::Chain) -> Entry<'a, K, T, E> {
-        match self.flights.settings.on_deadlock {
-            OnDeadlock::Bypass => Entry::Bypass(BypassReason::Deadlock),
-            OnDeadlock::Refuse => {
-                counters.deadlocks += 1;
-                refused(CallError::Deadlock { chain })
-            }
-        }
-    }
 }
 
-fn refused<'a, K, T, E>(error: CallError<E>) -> Entry<'a, K, T, E> {
+pub(super) fn refused<'a, K, T, E>(error: CallError<E>) -> Entry<'a, K, T, E> {
     Entry::Done(Outcome { result: Err(error), role: Role::Refused })
 }

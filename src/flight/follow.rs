@@ -3,20 +3,16 @@
 use std::sync::Arc;
 
 use super::faults::Fault;
-use super::finish::AfterUnlock;
 use super::flight_ref::FlightRef;
 use super::lead::{Claimed, LeaderGuard};
-#[cfg(sync_coalesce_shuttle)]
-use super::models;
-use super::slot::{Slot, SlotState, Wake, Wakeup};
+use super::slot::{Slot, SlotState, Wake};
 use super::table::record::Record;
 use super::table::shard::Shard;
 use crate::error::CallError;
 use crate::observe::{FollowerLeft, LeaveReason};
 use crate::outcome::{Outcome, Role, Shared};
-use crate::panic::CatchDrop;
 use crate::stats::Stats;
-use crate::sync::{self, Instant, also_if, only_if, step};
+use crate::sync::{self, Instant, also_if};
 use crate::wait::blocking::blocking;
 use crate::wait::graph::{self, Chain, WaitEdge};
 use crate::wait::limits::WaitLimits;
@@ -45,7 +41,7 @@ pub(crate) enum Waited<'a, K, T, E> {
 }
 
 /// What happened to a follower that reached a limit.
-enum LeaveOutcome<'a, K, T, E> {
+pub(super) enum LeaveOutcome<'a, K, T, E> {
     Ended(Shared<T, E>),
     Lead(LeaderGuard<'a, K, T, E>),
     Left,
@@ -88,33 +84,11 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         (self.flight, Arc::clone(&self.slot))
     }
 
-    /// Reports that it has left because its wait would close a cycle: to run its own closure uncoalesced, or for good.
-    pub(super) fn count_cycle(self, joined: Instant, bypasses: bool) {
-        if bypasses {
-            step!(RunsUncounted, self.flight.shard.lock().counters.impatient += 1);
-        }
-        self.observe_left(joined, LeaveReason::Deadlock);
-    }
-
-    /// Leaves while it is deferred, unless its flight has ended; says which.
-    fn leave_deferred(&mut self) -> bool {
-        self.is_deferred = false;
-        let left = self.change_record(|record, counters| {
-            record.deferred -= 1;
-            record.followers -= 1;
-            counters.following -= 1;
-        });
-        if left {
-            self.flight.flights.following.give_back(1);
-        }
-        left
-    }
-
     /// Changes the entry of this follower in its flight's record. If the flight has ended, there is none.
     ///
     /// Nobody has to be notified, even if the lead is vacant: a lead is offered only while a follower waits in the
     /// slot. This one does not, and the last one that does ends the flight when it leaves.
-    fn change_record(&self, change: impl FnOnce(&mut Record<T, E>, &mut Stats)) -> bool {
+    pub(super) fn change_record(&self, change: impl FnOnce(&mut Record<T, E>, &mut Stats)) -> bool {
         let mut locked = self.flight.shard.lock();
         if matches!(self.slot.state(), SlotState::Ended(_)) {
             return false;
@@ -176,7 +150,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
 
     /// Claims the lead, which is vacant and stays so while the shard is locked. The failure must be dropped after
     /// unlocking.
-    fn claim_lead(&mut self, locked: &mut Shard<K, T, E>) -> Option<Claimed<'a, K, T, E>> {
+    pub(super) fn claim_lead(&mut self, locked: &mut Shard<K, T, E>) -> Option<Claimed<'a, K, T, E>> {
         // Out of the graph before it leads: whoever becomes a leader waits for nobody.
         self.edge = None;
         let (record, counters) = locked.record(self.flight.hash, self.flight.id)?;
@@ -186,73 +160,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         Some(self.flight.claim_lead(record, counters, sync::this_thread()))
     }
 
-    /// Leaves; or takes what came in the meantime, a result, or a vacant lead if there is still time. Publishing takes
-    /// the shard's lock too, so under it there is no doubt which of these it is.
-    fn leave(&mut self, joined: Instant, deadline_passed: bool) -> LeaveOutcome<'a, K, T, E> {
-        let FlightRef { flights, shard, .. } = self.flight;
-        let mut locked = shard.lock();
-        let is_vacant = match self.slot.state() {
-            SlotState::Ended(result) if only_if!(LeavesBlindly, true) => return LeaveOutcome::Ended(result),
-            SlotState::Ended(_) | SlotState::Running => false,
-            SlotState::Vacant => true,
-        };
-        if !deadline_passed {
-            if only_if!(ImpatientShunsLead, is_vacant) {
-                if let Some((lead, _failure)) = self.claim_lead(&mut locked) {
-                    drop(locked);
-                    self.observe_elected(joined);
-                    return LeaveOutcome::Lead(lead);
-                }
-            }
-            if !flights.impatient.take() {
-                return LeaveOutcome::Stays;
-            }
-        }
-        let after = self.leave_record(&mut locked, is_vacant, deadline_passed);
-        let (_, key) = after.run(locked.unlock(), flights);
-        // Out of the graph, and off the bound, before the key is dropped, which is user code.
-        let key = key.map(CatchDrop::new);
-        #[cfg(sync_coalesce_shuttle)]
-        models::keep_edge(&mut self.edge);
-        self.edge = None;
-        step!(LeaverKeepsPlace, flights.following.give_back(1));
-        drop(key);
-        LeaveOutcome::Left
-    }
-
-    /// Takes this follower off the record. A follower that leaves while the lead is vacant may be the one that was
-    /// notified, so it notifies another. The last one that waits ends the flight with the last failure, for the
-    /// deferred followers.
-    fn leave_record(
-        &self,
-        locked: &mut Shard<K, T, E>,
-        is_vacant: bool,
-        deadline_passed: bool,
-    ) -> AfterUnlock<K, T, E> {
-        let FlightRef { hash, id, .. } = self.flight;
-        let mut remaining = 0;
-        if let Some((record, counters)) = locked.record(hash, id) {
-            record.followers -= 1;
-            remaining = record.waiting();
-            counters.following -= 1;
-            let leavers = if deadline_passed { &mut counters.timed_out } else { &mut counters.impatient };
-            *leavers += 1;
-        }
-        if is_vacant && only_if!(LeaverKeepsLead, remaining > 0) {
-            return AfterUnlock { wakeup: Some(Wakeup::one(Arc::clone(&self.slot))), ..AfterUnlock::nothing() };
-        }
-        #[cfg(sync_coalesce_shuttle)]
-        if is_vacant && remaining == 0 && models::forgets_deferred(locked, hash, id) {
-            return AfterUnlock::nothing();
-        }
-        let failure = if is_vacant && remaining == 0 { self.slot.failure() } else { None };
-        match failure.filter(|_| only_if!(LastLeavesEntry, true)) {
-            Some(failure) => locked.finish(hash, id, || failure).0,
-            None => AfterUnlock::nothing(),
-        }
-    }
-
-    fn observe_elected(&self, joined: Instant) {
+    pub(super) fn observe_elected(&self, joined: Instant) {
         self.flight.flights.following.give_back(1);
         let settings = &self.flight.flights.settings;
         if settings.is_observed() {
@@ -262,18 +170,10 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
     }
 
     /// Notifies the observers that it has left. Returns how long it waited.
-    fn observe_left(&self, joined: Instant, reason: LeaveReason) -> std::time::Duration {
+    pub(super) fn observe_left(&self, joined: Instant, reason: LeaveReason) -> std::time::Duration {
         let waited = sync::now().saturating_duration_since(joined);
         let left = FollowerLeft { waited, reason };
         self.flight.flights.settings.observe(|observer| observer.left(&self.flight.name(), &left));
         waited
-    }
-}
-
-impl<K, T, E> Drop for Follower<'_, K, T, E> {
-    fn drop(&mut self) {
-        if self.is_deferred {
-            self.leave_deferred();
-        }
     }
 }

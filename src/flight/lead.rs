@@ -7,9 +7,12 @@ use std::time::Duration;
 use super::completion::Completion;
 use super::faults::Fault;
 use super::flight_ref::FlightRef;
+use super::flights::Flights;
 use super::handle::FlightHandle;
 use super::slot::Failure;
+use super::table::lock::ShardLock;
 use super::table::record::Record;
+use super::table::shard::Shard;
 use crate::outcome::{Outcome, Role};
 use crate::panic::{CatchDrop, catch_panic};
 use crate::stats::Stats;
@@ -24,6 +27,35 @@ pub(crate) struct LeaderGuard<'a, K, T, E> {
 
 /// A lead that was vacant, and the failure for which it was offered, to be dropped after unlocking.
 pub(super) type Claimed<'a, K, T, E> = (LeaderGuard<'a, K, T, E>, Failure<T, E>);
+
+impl<K, T, E> Flights<K, T, E> {
+    /// Begins a flight for a key that has none.
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
+    pub(super) fn begin<'a>(
+        &'a self,
+        locked: &mut Shard<K, T, E>,
+        shard: &'a ShardLock<K, T, E>,
+        hash: u64,
+        key: K,
+        leader: ThreadToken,
+    ) -> LeaderGuard<'a, K, T, E> {
+        let record = self.new_record(locked, leader);
+        let flight = FlightRef { flights: self, shard, hash, id: record.id };
+        locked.insert(hash, key, record);
+        LeaderGuard::new(flight)
+    }
+
+    /// The record of a flight that begins now, which is counted.
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
+    pub(super) fn new_record(&self, locked: &mut Shard<K, T, E>, leader: ThreadToken) -> Record<T, E> {
+        locked.counters.underlying_calls += 1;
+        locked.counters.running += 1;
+        let began = self.settings.is_timed().then(sync::now);
+        locked.new_record(leader, began, self.last_mark())
+    }
+}
 
 impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
     /// For the thread that the flight's record names as its leader.

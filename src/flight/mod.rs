@@ -15,7 +15,9 @@ mod flight_ref;
 pub(crate) mod flights;
 pub(crate) mod follow;
 pub(crate) mod handle;
+mod join;
 pub(crate) mod lead;
+mod leave;
 #[cfg(sync_coalesce_shuttle)]
 mod models;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]

@@ -4,7 +4,9 @@
 //! one, so that flights that wait for queued flights cannot get stuck. When it goes on and the pool is over its limit,
 //! a thread ends.
 
-pub(super) mod job;
+mod detach;
+mod job;
+mod state;
 pub(crate) mod ticket;
 
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
@@ -12,18 +14,11 @@ mod tests;
 
 use std::sync::Arc;
 
+use self::state::{Job, Jobs, Message, NotTaken, State};
 use crate::flight::faults::Fault;
 use crate::panic::catch_panic;
-use crate::sync::{self, Mutex, Receiver, Sender, also_if, only_if};
+use crate::sync::{self, Mutex, Receiver, also_if, only_if};
 use crate::wait::blocking::{self, Compensate};
-
-/// The work of a detached flight. Dropping it ends the flight.
-pub(super) trait Job: Send {
-    fn run(self: Box<Self>);
-
-    /// Ends its flight, because there is no thread for it.
-    fn refuse(self: Box<Self>);
-}
 
 /// The workers of one coalescer. They end when this is dropped. Nobody waits for them: the last owner may be one of
 /// them.
@@ -38,38 +33,6 @@ pub(super) struct Workers {
     state: Mutex<State>,
 }
 
-/// Jobs are sent under its lock. A thread that has received one takes the lock to count it.
-struct State {
-    jobs: Jobs,
-    /// Jobs that were sent, and are not counted as received yet.
-    pending: usize,
-    /// Threads that are not blocked in one of our waits.
-    active: usize,
-    /// The active threads that wait for a job.
-    idle: usize,
-    /// Threads that wait for a message and are not active: they end at an empty message, unless they are wanted again.
-    ending: usize,
-    /// How many threads were started, for their names.
-    started: u64,
-}
-
-/// A job; or `None`, at which the receiving thread checks whether it has to end. There are at least as many of these in
-/// the channel as there are threads that are ending.
-type Message = Option<Box<dyn Job>>;
-
-enum Jobs {
-    /// Nothing has been detached yet.
-    Unused,
-    Open(Sender<Message>, Receiver<Message>),
-    Closed,
-}
-
-/// Why a job was not taken.
-pub(super) enum NotTaken {
-    Full(Box<dyn Job>),
-    Closed(Box<dyn Job>),
-}
-
 impl Pool {
     pub(crate) fn new(name: &str, threads: usize, queue: usize) -> Self {
         let state = State { jobs: Jobs::Unused, pending: 0, active: 0, idle: 0, ending: 0, started: 0 };
@@ -79,7 +42,7 @@ impl Pool {
     }
 
     /// Takes a job, if there is a thread for it or a place in the queue.
-    pub(in crate::flight) fn submit(&self, job: Box<dyn Job>) -> Result<(), NotTaken> {
+    fn submit(&self, job: Box<dyn Job>) -> Result<(), NotTaken> {
         self.0.submit(job)
     }
 
@@ -113,28 +76,6 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-impl State {
-    /// Keeps a thread that is ending, if there is one.
-    fn keep_one(&mut self) -> bool {
-        if self.ending == 0 {
-            return false;
-        }
-        self.ending -= 1;
-        self.active += 1;
-        self.idle += 1;
-        true
-    }
-
-    /// Counts off a thread that is ending, if there is one.
-    fn end_one(&mut self) -> bool {
-        if self.ending == 0 {
-            return false;
-        }
-        self.ending -= 1;
-        true
     }
 }
 

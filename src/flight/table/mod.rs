@@ -1,6 +1,7 @@
 //! [`Table`]: the sharded map from keys to flights.
 
 pub(super) mod bloom;
+mod counts;
 pub(super) mod lingering;
 pub(super) mod lock;
 pub(super) mod record;
