@@ -96,8 +96,6 @@ fn an_observer_that_takes_its_time_holds_up_no_ticket() {
 /// ```
 #[test]
 fn an_observer_that_takes_its_time_holds_up_no_election() {
-    bounded(|| until("an election", is_elected));
-
     fn is_elected() -> bool {
         let coalesce = electing();
         let goes_on = Arc::new(Gate::new());
@@ -127,6 +125,8 @@ fn an_observer_that_takes_its_time_holds_up_no_election() {
         });
         coalesce.stats().elected == 1
     }
+
+    bounded(|| until("an election", is_elected));
 }
 
 /// ```text

@@ -457,8 +457,6 @@ fn nothing_is_told_of_a_bypass() {
 
 #[test]
 fn an_elected_follower_leads_the_same_flight_and_does_not_leave() {
-    bounded(|| until("an election", is_elected));
-
     fn is_elected() -> bool {
         let log = Log::default();
         let coalesce = observed(log.clone());
@@ -489,6 +487,8 @@ fn an_elected_follower_leads_the_same_flight_and_does_not_leave() {
         assert!(waited.len() == 1 && waited[0] > Duration::ZERO, "{waited:?}");
         true
     }
+
+    bounded(|| until("an election", is_elected));
 }
 
 #[test]

@@ -301,8 +301,6 @@ fn followers_follow_from_the_run() {
 
 #[test]
 fn a_flight_that_is_elected_on_has_a_span_for_each_run() {
-    bounded(|| until("two elections", are_both_elected));
-
     fn are_both_elected() -> bool {
         let seen = Seen::default();
         let dispatch = seen.dispatch();
@@ -346,6 +344,8 @@ fn a_flight_that_is_elected_on_has_a_span_for_each_run() {
         assert!(seen.events("left").is_empty());
         true
     }
+
+    bounded(|| until("two elections", are_both_elected));
 }
 
 /// ```text
@@ -393,8 +393,6 @@ fn a_follower_that_is_told_before_its_leader_is_linked_too() {
 /// ```
 #[test]
 fn a_run_that_is_told_to_end_after_the_next_has_begun_ends_alone() {
-    bounded(|| until("an election", is_elected));
-
     fn is_elected() -> bool {
         let seen = Seen::default();
         let dispatch = seen.dispatch();
@@ -444,6 +442,8 @@ fn a_run_that_is_told_to_end_after_the_next_has_begun_ends_alone() {
         assert_eq!(seen.events("works")[0].span, Some(*second));
         true
     }
+
+    bounded(|| until("an election", is_elected));
 }
 
 #[test]
