@@ -1,7 +1,8 @@
 //! The protocol: who leads, who follows, and how a flight ends. `README.md` in this folder tells it step by step, and
 //! begins with a glossary.
 //!
-//! The protocol is [`enter`], [`lead`], [`finish`] and [`follow`]; [`call`] puts them together for a single call.
+//! The protocol is [`enter`] with [`join`], [`lead`], [`finish`], and [`follow`] with [`leave`]; [`call`] puts them
+//! together for a single call.
 
 pub(crate) mod batch;
 mod bypass;
