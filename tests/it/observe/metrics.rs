@@ -10,7 +10,7 @@ use ::metrics::{
 };
 use sync_coalesce::observe::MetricsObserver;
 
-use super::{Toured, observed, tour};
+use super::{observed, tour};
 use crate::support::{assert_idle, bounded, until_following};
 
 /// Keeps everything by its name and labels, as Prometheus writes them.
@@ -97,7 +97,8 @@ fn metrics_tell_what_the_counters_count() {
         let kept = Kept::default();
         let coalesce = observed(with_local_recorder(&kept, || MetricsObserver::named("tour")));
         let registrations = kept.0.lock().unwrap().registrations;
-        let Toured { stats, missed } = tour(&coalesce);
+        let missed = tour(&coalesce);
+        let stats = coalesce.stats();
         assert_eq!(kept.0.lock().unwrap().registrations, registrations, "an event looked something up");
 
         let counted = [
