@@ -13,7 +13,7 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use sync_coalesce::observe::{FlightId, FollowerLeft, Observer, RefusalReason, RunEnded};
-use sync_coalesce::{BypassReason, CallError, OnFailure, Outcome, Role, Stats, SyncCoalesce};
+use sync_coalesce::{BypassReason, CallError, OnFailure, Outcome, Role, SyncCoalesce};
 
 use crate::support::{assert_idle, bounded, crowd, join, until, until_following, until_running};
 
