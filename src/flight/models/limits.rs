@@ -159,13 +159,13 @@ fn impatient_crowd() {
                 key,
                 |asking| asking.patience(hurry),
                 |flight| {
-                    if !flight.is_alone() {
-                        // Time for others to run out of patience.
-                        (0..8).for_each(|_| pause());
-                    } else {
+                    if flight.is_alone() {
                         assert_eq!(alone.fetch_add(1, Ordering::Relaxed), 0, "two run alone");
                         pause();
                         alone.fetch_sub(1, Ordering::Relaxed);
+                    } else {
+                        // Time for others to run out of patience.
+                        (0..8).for_each(|_| pause());
                     }
                     Ok(key)
                 },

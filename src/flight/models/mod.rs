@@ -189,17 +189,18 @@ fn together<const N: usize>(parts: [&(dyn Fn(&Seen) + Sync); N]) -> Vec<Seen> {
 
 /// The faults before the end of a flight. Returns whether the flight's end is then left out.
 pub(super) fn finishes_wrongly<K, T, E>(flight: FlightRef<'_, K, T, E>, completion: &Completion<T, E>) -> bool {
-    let record = |change: fn(&mut Record<T, E>) -> Option<Arc<Slot<T, E>>>| {
-        let mut locked = flight.shard.lock();
-        locked.record(flight.hash, flight.id).and_then(|(record, _)| change(record))
-    };
     if is_planted(Fault::PublishesBeforeRemoving) {
-        if let Some(slot) = record(|record| record.slot.clone()) {
+        let mut locked = flight.shard.lock();
+        let slot = locked.record(flight.hash, flight.id).and_then(|(record, _)| record.slot.clone());
+        drop(locked);
+        if let Some(slot) = slot {
             slot.publish(0, completion.shared()).notify();
         }
     }
     if is_planted(Fault::LooksForFollowersTooSoon) && FlightHandle::of(flight).followers() == 0 {
-        record(|record| record.slot.take());
+        if let Some((record, _)) = flight.shard.lock().record(flight.hash, flight.id) {
+            record.slot = None;
+        }
     }
     let ends_nothing = is_planted(Fault::PanicEndsNothing) && matches!(completion, Completion::Panicked { .. });
     if ends_nothing {
