@@ -9,7 +9,7 @@ faults! {
         ChunkWakesNobody,
         /// A reader looks, and then sleeps, with the lock released in between.
         ReaderSleepsBlindly,
-        /// A pull that is over still has a puller in the graph of waits.
+        /// A pull that is over still has a puller in the wait-for graph.
         PullOutlivesStep,
         /// A puller does not see that its stream was cut off during the pull.
         PullerMissesCancel,
