@@ -5,9 +5,6 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-#[cfg(sync_coalesce_noise)]
-use crate::sync;
-
 /// Runs `code`. If it panics, returns the default.
 pub(crate) fn catch_panic<R: Default>(code: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|payload| {
@@ -17,18 +14,6 @@ pub(crate) fn catch_panic<R: Default>(code: impl FnOnce() -> R) -> R {
         }
         R::default()
     })
-}
-
-/// Runs a closure, or one pull of a source, and catches its panic. Only the closure's own state can be left half done,
-/// and it is not run again.
-#[inline]
-pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
-    #[cfg(sync_coalesce_noise)]
-    sync::noise();
-    let ran = catch_unwind(AssertUnwindSafe(work));
-    #[cfg(sync_coalesce_noise)]
-    sync::noise();
-    ran
 }
 
 /// The message of a panic, if its payload is text.

@@ -3,10 +3,10 @@
 use super::completion::Completion;
 use super::flights::Flights;
 use super::handle::FlightHandle;
-use super::table::lock::ShardLock;
+use super::table::ShardLock;
 use crate::error::CallError;
 use crate::outcome::{BypassReason, Outcome, Role};
-use crate::sync::{self, ThreadToken};
+use crate::wait::thread::{ThreadToken, this_thread};
 
 /// A run that nobody can join, from the moment when it is counted until it has ended.
 pub(super) struct BypassRun<'a, K, T, E> {
@@ -64,7 +64,7 @@ impl<'a, K, T, E> BypassRun<'a, K, T, E> {
         joined: bool,
     ) -> Result<Self, CallError<E>> {
         let shard = flights.table.shard(hash);
-        let thread = sync::this_thread();
+        let thread = this_thread();
         let mut locked = shard.lock();
         if !joined {
             if locked.closed {
@@ -93,6 +93,8 @@ impl<'a, K, T, E> BypassRun<'a, K, T, E> {
         if self.reason == BypassReason::Impatient {
             self.flights.impatient.give_back(1);
         }
-        self.flights.notify_drained(drained);
+        if drained {
+            self.flights.notify_drained();
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! [`Completion`]: running a closure, and how it ended.
 
 use std::any::Any;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 use crate::error::CallError;
 use crate::observe::RunOutcome;
 use crate::outcome::Shared;
-use crate::panic::{catch, catch_panic, message};
+use crate::panic::{catch_panic, message};
+use crate::sync::catch_unwind;
 
 /// The builder's `cost`.
 pub(crate) type Cost<T> = dyn Fn(&T) -> f64 + Send + Sync;
@@ -36,7 +37,7 @@ pub(super) type Completions<T, E> = Result<Vec<Completion<T, E>>, Completion<T, 
 /// Runs a closure. User code, with these outcomes: `work` returns a value, returns an error, or panics; for a value,
 /// `cost` returns any number or panics.
 pub(super) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>, cost: Option<&Cost<T>>) -> Completion<T, E> {
-    match catch(work) {
+    match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => returned(result, cost),
         Err(payload) => panicked(payload),
     }
@@ -62,7 +63,7 @@ pub(super) fn attempt_many<R, T, E>(
         }
         Ok(Err(got))
     };
-    match catch(work) {
+    match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(Ok(parts))) => Ok(parts.into_iter().map(|one| returned(part(one), cost)).collect()),
         Ok(Ok(Err(got))) => Ok((0..expected).map(|_| Completion::Miscounted { expected, got }).collect()),
         Ok(Err(error)) => {

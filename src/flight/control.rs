@@ -10,8 +10,9 @@ use super::flights::Flights;
 use super::watch::Signal;
 use crate::error::CallError;
 use crate::panic::CatchDrop;
-use crate::sync::{self, Instant, ThreadToken, has_passed, only_if, step};
+use crate::sync::{self, Instant, has_passed, only_if, step};
 use crate::wait::blocking::blocking;
+use crate::wait::thread::{ThreadToken, this_thread};
 
 impl<K, T, E> Flights<K, T, E> {
     /// Unlinks the flight: later callers begin a new one, and present followers stay. Returns whether there was a
@@ -81,7 +82,7 @@ impl<K, T, E> Flights<K, T, E> {
     /// Blocks until no closure runs except this thread's own, and returns true; or false if `timeout` passes first.
     pub(crate) fn drain(&self, timeout: Duration) -> bool {
         let deadline = sync::now().checked_add(timeout);
-        let thread = sync::this_thread();
+        let thread = this_thread();
         blocking(|| self.wait_until_drained(deadline, thread))
     }
 
@@ -101,11 +102,9 @@ impl<K, T, E> Flights<K, T, E> {
         }
     }
 
-    /// Notifies callers that drain, if a closure has ended.
-    pub(super) fn notify_drained(&self, drained: bool) {
-        if drained {
-            step!(TellsDrainUnlocked, drop(self.drained.lock()));
-            self.drained.notify_all();
-        }
+    /// Notifies callers that drain: a closure has ended.
+    pub(super) fn notify_drained(&self) {
+        step!(TellsDrainUnlocked, drop(self.drained.lock()));
+        self.drained.notify_all();
     }
 }

@@ -23,14 +23,15 @@ use super::follow::Follower;
 use super::lead::LeaderGuard;
 use super::slot::Failure;
 use super::table::lingering::{LingeringResult, Lookup};
-use super::table::lock::{ShardGuard, ShardLock};
 use super::table::shard::Shard;
+use super::table::{ShardGuard, ShardLock};
 use super::watch::{Signal, Signals};
 use crate::error::CallError;
 use crate::options::CallOptions;
 use crate::outcome::{BypassReason, Outcome, Role};
 use crate::panic::CatchDrop;
 use crate::sync::{self, Instant, also_if, only_if};
+use crate::wait::thread::this_thread;
 
 /// The role of a caller that has entered.
 pub(crate) enum Entry<'a, K, T, E> {
@@ -107,7 +108,7 @@ impl<K, T, E> Flights<K, T, E> {
         if !locked.definitely_absent(hash) {
             return self.enter_found(Some((locked, CatchDrop::new(owned))), mode, hash, key, options);
         }
-        Entry::Lead(self.begin(&mut locked, shard, hash, owned, sync::this_thread()))
+        Entry::Lead(self.begin(&mut locked, shard, hash, owned, this_thread()))
     }
 
     /// The same where there may be a flight or a lingering result. The shard may already be locked, and the key made.
@@ -137,7 +138,7 @@ impl<K, T, E> Flights<K, T, E> {
             owned,
             absent_since: None,
             label: options.label.map(Arc::from),
-            now: self.settings.linger.is_on().then(sync::now),
+            now: self.lingers.then(sync::now),
             failure: CatchDrop::NONE,
             signals: None,
             expired: Vec::new(),
@@ -181,7 +182,7 @@ where
             locked.counters.closed += 1;
             return Ok(refused(CallError::Closed));
         }
-        let thread = sync::this_thread();
+        let thread = this_thread();
         // Another caller may have taken the lead while the key was made. If the shard has begun no flight, none has.
         let unchanged = also_if!(LeadsUnseen, self.absent_since == Some(locked.last_id()));
         if self.absent_since.is_none() || !unchanged {

@@ -1,10 +1,8 @@
-//! How a flight ends: the one place that ends it.
+//! How a flight ends that was followed: the one place that publishes a result.
 //!
 //! In one section under the shard's lock, the flight is taken out and its result is published. So a caller finds either
 //! a flight without a result, or no flight. What is left to do once the lock is released is collected in an
 //! [`AfterUnlock`], whose [`run`](AfterUnlock::run) does it in the one right order.
-
-use std::time::Duration;
 
 use super::completion::Completion;
 use super::faults::Fault;
@@ -14,14 +12,12 @@ use super::flights::Flights;
 use super::models;
 use super::slot::Wakeup;
 use super::table::lingering::LingeringResult;
-use super::table::lock::{ShardGuard, Unlocked};
 use super::table::shard::Shard;
+use super::table::{ShardGuard, Unlocked};
 use super::watch::Signals;
-use crate::observe::RunEnded;
 use crate::outcome::Shared;
 use crate::panic::CatchDrop;
-use crate::sync::{self, Instant, only_if, step};
-use crate::wait::graph;
+use crate::sync::{Instant, only_if, step};
 
 /// What is left to do for a flight that has ended, or whose lead was offered, once the shard is unlocked.
 #[must_use = "followers sleep until it is run"]
@@ -37,50 +33,9 @@ pub(super) struct AfterUnlock<K, T, E> {
 }
 
 impl<'a, K, T, E> FlightRef<'a, K, T, E> {
-    /// Offers the lead if the policy elects and a follower waits; otherwise ends the flight with `completion`. Returns
-    /// how many followers were released, and the key, to be dropped under no lock.
-    ///
-    /// `ran_for` is `None` for a lead that was not run: its beginning was not observed, so its end is not either.
-    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
-    #[inline(always)]
-    pub(super) fn finish(self, completion: &Completion<T, E>, ran_for: Option<Duration>) -> (u64, Option<K>) {
-        let FlightRef { flights, shard, hash, id } = self;
-        // The policy is user code. This thread still leads, so a call that it makes here is refused if it would wait
-        // for itself.
-        let elections = flights.settings.elections(completion);
-        let linger = &flights.settings.linger;
-        let lingers = if linger.is_on() && !flights.settings.is_own(completion) {
-            linger.span(completion, sync::now())
-        } else {
-            None
-        };
-        #[cfg(sync_coalesce_shuttle)]
-        if models::finishes_wrongly(self, completion) {
-            return (0, None);
-        }
-        // There is no wait between here and the return, so this thread need not count as a leader any more.
-        graph::end_lead();
-        let mut locked = shard.lock();
-        let drained = locked.count_end(completion);
-        // The usual case, short and apart: nobody has followed, and the result does not linger.
-        let lone = if lingers.is_some() { None } else { locked.remove_lone(hash, id) };
-        let (followers, key) = if lone.is_some() {
-            drop(locked);
-            flights.notify_drained(drained);
-            (0, lone)
-        } else {
-            self.finish_followed(locked, completion, elections, lingers, drained)
-        };
-        if let Some(duration) = ran_for {
-            let ended = RunEnded { followers, duration, outcome: completion.kind() };
-            flights.settings.observe(|observer| observer.ended(&self.name(), &ended));
-        }
-        (followers, key)
-    }
-
-    /// The same where somebody followed, or the result lingers.
+    /// Ends it where somebody followed, or the result lingers.
     #[inline(never)]
-    fn finish_followed(
+    pub(super) fn finish_followed(
         self,
         mut locked: ShardGuard<'a, K, T, E>,
         completion: &Completion<T, E>,
@@ -184,7 +139,9 @@ impl<K, T, E> AfterUnlock<K, T, E> {
         if let Some(signals) = self.signals {
             signals.send();
         }
-        flights.notify_drained(self.drained);
+        if self.drained {
+            flights.notify_drained();
+        }
         drop(self.expired);
         (followers, self.key)
     }

@@ -1,7 +1,7 @@
 //! [`FlightRef`]: a flight's identity, and where its record is.
 
 use super::flights::Flights;
-use super::table::lock::ShardLock;
+use super::table::ShardLock;
 use crate::observe::FlightId;
 
 /// A flight's identity, and the shard in which its record is.

@@ -16,8 +16,13 @@ pub(crate) struct Flights<K, T, E> {
     /// Tells this coalescer's marks from those of others.
     #[cfg(feature = "cache")]
     pub(crate) identity: Arc<()>,
-    /// The number of marks given out so far.
-    marks: AtomicU64,
+    /// Whether to read the clock when a flight begins.
+    pub(super) is_timed: bool,
+    /// Whether any results linger.
+    pub(super) lingers: bool,
+    /// The number of marks given out so far, which is the last mark. Release where one is given out, Acquire where a flight
+    /// begins: the closures of flights that begin after a mark see everything that was done before it.
+    pub(super) marks: AtomicU64,
     pub(super) following: Bound,
     pub(super) impatient: Bound,
     /// Notified when closures end while somebody drains.
@@ -30,6 +35,8 @@ impl<K, T, E> Flights<K, T, E> {
             table: Table::new(shards, settings.linger.most),
             #[cfg(feature = "cache")]
             identity: Arc::new(()),
+            is_timed: settings.is_timed(),
+            lingers: settings.linger.is_on(),
             marks: AtomicU64::new(0),
             following: Bound::new(settings.max_followers_total),
             impatient: Bound::new(settings.max_impatient),
@@ -40,13 +47,6 @@ impl<K, T, E> Flights<K, T, E> {
 
     /// A mark of this moment: flights that began before it are older.
     pub(crate) fn mark(&self) -> Mark {
-        // Release here, Acquire in `last_mark`: the closures of flights that begin after the mark see everything that
-        // was done before it.
         Mark(self.marks.fetch_add(1, Ordering::AcqRel) + 1)
-    }
-
-    #[inline]
-    pub(super) fn last_mark(&self) -> u64 {
-        self.marks.load(Ordering::Acquire)
     }
 }

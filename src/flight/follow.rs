@@ -14,8 +14,9 @@ use crate::outcome::{Outcome, Role, Shared};
 use crate::stats::Stats;
 use crate::sync::{self, Instant, also_if};
 use crate::wait::blocking::blocking;
-use crate::wait::graph::{self, Chain, WaitEdge};
+use crate::wait::graph::{Chain, WaitEdge};
 use crate::wait::limits::WaitLimits;
+use crate::wait::thread::{self, this_thread};
 
 /// A follower's place in a flight.
 pub(crate) struct Follower<'a, K, T, E> {
@@ -56,7 +57,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
     pub(super) fn start_waiting(&mut self, label: impl FnOnce() -> Option<Arc<str>>) -> Result<(), Chain> {
         let settings = &self.flight.flights.settings;
         // A label is user code. If it panics, the observers have not heard of a follower that never leaves.
-        let label = (self.is_deferred && graph::leads_something()).then(|| {
+        let label = (self.is_deferred && thread::leads_something()).then(|| {
             let known = self.label.take().or_else(label);
             known.unwrap_or_else(|| self.flight.name().to_string().into())
         });
@@ -66,7 +67,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         }
         if let Some(label) = label {
             // It has its seat among the followers already.
-            match WaitEdge::enter(sync::this_thread().number, &self.slot.leader, &label, || true) {
+            match WaitEdge::enter(this_thread().number, &self.slot.leader, &label, || true) {
                 Ok(edge) => self.edge = edge,
                 Err(chain) if self.leave_deferred() => return Err(chain),
                 // The flight has ended since, and its result is there without a wait.
@@ -157,7 +158,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         record.followers -= 1;
         counters.following -= 1;
         counters.elected += 1;
-        Some(self.flight.claim_lead(record, counters, sync::this_thread()))
+        Some(self.flight.claim_lead(record, counters, this_thread()))
     }
 
     pub(super) fn observe_elected(&self, joined: Instant) {

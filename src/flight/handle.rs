@@ -20,14 +20,10 @@ use crate::outcome::Mark;
 ///
 /// Each question takes the lock of one shard for an instant. Ask between steps, not in a tight loop.
 pub struct FlightHandle<'a, K, T, E> {
-    flight: FlightRef<'a, K, T, E>,
+    pub(super) flight: FlightRef<'a, K, T, E>,
 }
 
 impl<'a, K, T, E> FlightHandle<'a, K, T, E> {
-    pub(super) fn of(flight: FlightRef<'a, K, T, E>) -> Self {
-        Self { flight }
-    }
-
     /// For a closure that runs without a flight.
     pub(super) fn alone(flights: &'a Flights<K, T, E>, hash: u64) -> Self {
         Self { flight: FlightRef { flights, shard: flights.table.shard(hash), hash, id: ALONE } }

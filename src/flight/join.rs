@@ -16,8 +16,9 @@ use crate::error::CallError;
 use crate::outcome::BypassReason;
 use crate::policy::{OnDeadlock, OnOverflow};
 use crate::stats::Stats;
-use crate::sync::{ThreadToken, only_if};
+use crate::sync::only_if;
 use crate::wait::graph::{self, WaitEdge};
+use crate::wait::thread::{self, ThreadToken};
 
 impl<'a, Q, K, T, E> Attempt<'a, '_, Q, K, T, E>
 where
@@ -43,7 +44,7 @@ where
         // leads the flight.
         let is_checked = self.mode == WaitMode::Now || self.mode == WaitMode::AfterBatch && leader == thread;
         let is_deferred = self.is_deferred();
-        let edge = if is_checked && graph::leads_something() {
+        let edge = if is_checked && thread::leads_something() {
             if self.label.is_none() && self.flights.settings.key_label.is_some() {
                 return Err(Needs::Label);
             }

@@ -1,4 +1,5 @@
-//! The leader's part: run the closure, then [`finish`](super::finish) the flight.
+//! The leader's part: run the closure, then end the flight. If nobody followed, all of that is here; otherwise
+//! [`finish`](super::finish) publishes the result, or offers the lead.
 
 use std::mem;
 use std::panic::resume_unwind;
@@ -9,15 +10,18 @@ use super::faults::Fault;
 use super::flight_ref::FlightRef;
 use super::flights::Flights;
 use super::handle::FlightHandle;
+#[cfg(sync_coalesce_shuttle)]
+use super::models;
 use super::slot::Failure;
-use super::table::lock::ShardLock;
+use super::table::ShardLock;
 use super::table::record::Record;
 use super::table::shard::Shard;
+use crate::observe::RunEnded;
 use crate::outcome::{Outcome, Role};
 use crate::panic::{CatchDrop, catch_panic};
 use crate::stats::Stats;
-use crate::sync::{self, Instant, ThreadToken, step};
-use crate::wait::graph;
+use crate::sync::{self, Instant, Ordering, step};
+use crate::wait::thread::{self, ThreadToken};
 
 /// The lead of a flight, and with it the obligation to give the followers a result. However it goes away, the flight
 /// ends.
@@ -52,8 +56,8 @@ impl<K, T, E> Flights<K, T, E> {
     pub(super) fn new_record(&self, locked: &mut Shard<K, T, E>, leader: ThreadToken) -> Record<T, E> {
         locked.counters.underlying_calls += 1;
         locked.counters.running += 1;
-        let began = self.settings.is_timed().then(sync::now);
-        locked.new_record(leader, began, self.last_mark())
+        let began = self.is_timed.then(sync::now);
+        locked.new_record(leader, began, self.marks.load(Ordering::Acquire))
     }
 }
 
@@ -61,7 +65,7 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
     /// For the thread that the flight's record names as its leader.
     #[inline]
     pub(super) fn new(flight: FlightRef<'a, K, T, E>) -> Self {
-        graph::begin_lead();
+        thread::begin_lead();
         Self { flight }
     }
 
@@ -70,7 +74,7 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
     #[inline(always)]
     pub(crate) fn run(self, run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>) -> Outcome<T, E> {
         let began = self.begin();
-        let completion = run(&FlightHandle::of(self.flight));
+        let completion = run(&FlightHandle { flight: self.flight });
         let ran_for = began.map(|began| sync::now().saturating_duration_since(began));
         let (followers, key) = self.finish(&completion, ran_for);
         if let Completion::Panicked { payload, .. } = completion {
@@ -94,7 +98,8 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
     /// Notifies the observers that the closure is about to run. Returns the time of that, if there are any.
     #[inline]
     pub(super) fn begin(&self) -> Option<Instant> {
-        self.flight.flights.settings.is_observed().then(|| self.observe_begin())
+        let is_observed = !self.flight.flights.settings.observers.is_empty();
+        is_observed.then(|| self.observe_begin())
     }
 
     fn observe_begin(&self) -> Instant {
@@ -113,7 +118,7 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
 
     /// Gives the lead up to a pool thread, which takes it over.
     pub(super) fn hand_to_pool(self) -> FlightRef<'a, K, T, E> {
-        graph::end_lead();
+        thread::end_lead();
         self.into_flight()
     }
 
@@ -127,6 +132,45 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
 }
 
 impl<'a, K, T, E> FlightRef<'a, K, T, E> {
+    /// Offers the lead if the policy elects and a follower waits; otherwise ends the flight with `completion`. Returns
+    /// how many followers were released, and the key, to be dropped under no lock.
+    ///
+    /// `ran_for` is `None` for a lead that was not run: its beginning was not observed, so its end is not either.
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
+    pub(super) fn finish(self, completion: &Completion<T, E>, ran_for: Option<Duration>) -> (u64, Option<K>) {
+        let FlightRef { flights, shard, hash, id } = self;
+        // The policy is user code. This thread still leads, so a call that it makes here is refused if it would wait
+        // for itself.
+        let is_value = matches!(completion, Completion::Value { .. });
+        let elections = if is_value { 0 } else { flights.settings.elections(completion) };
+        let lingers = if flights.lingers { flights.settings.lingers(completion) } else { None };
+        #[cfg(sync_coalesce_shuttle)]
+        if models::finishes_wrongly(self, completion) {
+            return (0, None);
+        }
+        // There is no wait between here and the return, so this thread need not count as a leader any more.
+        thread::end_lead();
+        let mut locked = shard.lock();
+        let drained = locked.count_end(completion);
+        // The usual case, short and here: nobody has followed, and the result does not linger.
+        let lone = if lingers.is_some() { None } else { locked.remove_lone(hash, id) };
+        let (followers, key) = if lone.is_some() {
+            drop(locked);
+            if drained {
+                flights.notify_drained();
+            }
+            (0, lone)
+        } else {
+            self.finish_followed(locked, completion, elections, lingers, drained)
+        };
+        if let Some(duration) = ran_for {
+            let ended = RunEnded { followers, duration, outcome: completion.kind() };
+            flights.settings.observe(|observer| observer.ended(&self.name(), &ended));
+        }
+        (followers, key)
+    }
+
     /// Claims a vacant lead for `thread`.
     pub(super) fn claim_lead(
         self,

@@ -13,8 +13,8 @@ use super::settings::Settings;
 use crate::coalesce::SyncCoalesce;
 use crate::options::CallOptions;
 use crate::sync::{self, Counts, counted_during};
-use crate::wait::graph;
 use crate::wait::limits::WaitLimits;
+use crate::wait::thread::{self, this_thread};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -22,7 +22,7 @@ type Numbers = Flights<u8, u64, u64>;
 
 fn flights() -> Numbers {
     // A thread's number is taken from a global counter once.
-    sync::this_thread();
+    this_thread();
     Flights::new(1, Settings::new())
 }
 
@@ -62,7 +62,7 @@ fn a_call_beside_flights_of_its_shard_costs_a_lock_more_only_if_it_shares_a_bit_
 fn a_call_beside_results_that_linger_looks_for_them() {
     let mut settings = Settings::new();
     settings.linger.values = Some(MINUTE);
-    sync::this_thread();
+    this_thread();
     let flights = Flights::new(1, settings);
     assert!(lead(&flights, 1).run_work(|_| Ok(7)).result.is_ok());
     let (_, counts) = counted_during(|| lead(&flights, 2).run_work(|_| Ok(7)));
@@ -76,7 +76,7 @@ fn a_joiner_that_leads_nothing_takes_its_shard_once_and_nothing_else() {
     let lead = lead(&flights, 1);
     std::thread::scope(|scope| {
         let join = || {
-            sync::this_thread();
+            this_thread();
             let (entered, counts) = counted_during(|| flights.enter(WaitMode::Now, 1, &1, &CallOptions::default()));
             assert!(matches!(entered, Entry::Follow(_)));
             counts
@@ -155,21 +155,21 @@ fn a_lone_flight_makes_no_slot_and_a_followed_one_makes_one() {
         assert!(record.slot.is_none());
         record.id
     };
-    graph::end_lead();
+    thread::end_lead();
     let _first = flights.enter(WaitMode::Now, 0, &1, &CallOptions::default());
     let _second = flights.enter(WaitMode::Now, 0, &1, &CallOptions::default());
     let mut shard = flights.table.shards().next().unwrap().lock();
     let slot = shard.record(0, id).unwrap().0.slot.clone().unwrap();
     assert_eq!(Arc::strong_count(&slot), 4, "the record's, two followers', this test's");
     drop(shard);
-    graph::begin_lead();
+    thread::begin_lead();
 }
 
 #[test]
 fn a_lone_call_reads_no_clock_and_notifies_nobody_whatever_its_wishes() {
     let coalesce: SyncCoalesce<u8, u64> =
         SyncCoalesce::builder().timeout(MINUTE).patience(MINUTE).max_followers(9).cost(|_| 1.0).build();
-    sync::this_thread();
+    this_thread();
     let call = || coalesce.call(&1, || 7).unwrap();
     let request = || coalesce.on(&1).timeout(MINUTE).patience(MINUTE).call(|_| 7).result.unwrap();
     for counts in [counted_during(call).1, counted_during(request).1] {
@@ -180,7 +180,7 @@ fn a_lone_call_reads_no_clock_and_notifies_nobody_whatever_its_wishes() {
 #[test]
 fn a_flight_that_is_timed_reads_the_clock_once() {
     let coalesce: SyncCoalesce<u8, u64> = SyncCoalesce::builder().track_age(true).build();
-    sync::this_thread();
+    this_thread();
     let (_, counts) = counted_during(|| coalesce.call(&1, || 7));
     assert_eq!((counts.monitors, counts.notifies, counts.clock), (0, 0, 1), "{counts:?}");
 }

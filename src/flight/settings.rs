@@ -7,6 +7,7 @@ use super::table::lingering::Linger;
 use crate::observe::Observer;
 use crate::panic::catch_panic;
 use crate::policy::{OnDeadlock, OnFailure, OnOverflow};
+use crate::sync::{self, Instant};
 
 /// A policy for failures of one kind.
 pub(crate) enum Policy<F: ?Sized> {
@@ -66,13 +67,8 @@ impl<K, T, E> Settings<K, T, E> {
         }
     }
 
-    /// How many runs may follow the first, after a run with this completion. If the policy panics, 0.
-    #[inline]
+    /// How many runs may follow the first, after a run that failed so. If the policy panics, 0.
     pub(super) fn elections(&self, completion: &Completion<T, E>) -> u32 {
-        if matches!(completion, Completion::Value { .. }) { 0 } else { self.elections_after_failure(completion) }
-    }
-
-    fn elections_after_failure(&self, completion: &Completion<T, E>) -> u32 {
         if self.is_own(completion) {
             return u32::MAX;
         }
@@ -86,8 +82,13 @@ impl<K, T, E> Settings<K, T, E> {
         on_failure.times()
     }
 
+    /// From when until when this result lingers, if it does.
+    pub(super) fn lingers(&self, completion: &Completion<T, E>) -> Option<(Instant, Instant)> {
+        if self.is_own(completion) { None } else { self.linger.span(completion, sync::now()) }
+    }
+
     /// Whether this concerns the leader alone.
-    pub(super) fn is_own(&self, completion: &Completion<T, E>) -> bool {
+    fn is_own(&self, completion: &Completion<T, E>) -> bool {
         match (completion, self.is_own_error) {
             (Completion::Error(error), Some(is_own)) => is_own(error),
             _ => false,

@@ -9,7 +9,8 @@ use tracing::field::Empty;
 use tracing::{Span, debug, info_span, warn};
 
 use super::{FlightId, FollowerLeft, Observer, RefusalReason, RunEnded};
-use crate::sync::{self, Mutex};
+use crate::sync::Mutex;
+use crate::wait::thread::this_thread;
 
 /// What filters know spans and events by.
 const TARGET: &str = "sync_coalesce";
@@ -85,7 +86,7 @@ impl TracingObserver {
     fn begin(&self, flight: u64, run: Arc<Span>) -> Vec<Arc<Span>> {
         let mut flights = self.flights.lock();
         let parties = flights.entry(flight).or_default();
-        parties.runs.push((sync::this_thread().number, run));
+        parties.runs.push((this_thread().number, run));
         parties.followers.values().cloned().collect()
     }
 
@@ -93,7 +94,7 @@ impl TracingObserver {
     fn join(&self, flight: u64, follower: Arc<Span>) -> Option<Arc<Span>> {
         let mut flights = self.flights.lock();
         let parties = flights.entry(flight).or_default();
-        let replaced = parties.followers.insert(sync::this_thread().number, follower);
+        let replaced = parties.followers.insert(this_thread().number, follower);
         let run = parties.runs.last().map(|(_, run)| Arc::clone(run));
         drop(flights);
         drop(replaced);
@@ -105,7 +106,7 @@ impl TracingObserver {
     fn take(&self, flight: u64, party: impl FnOnce(&mut Parties, u64) -> Option<Arc<Span>>) -> Option<Arc<Span>> {
         let mut flights = self.flights.lock();
         let parties = flights.get_mut(&flight)?;
-        let taken = party(parties, sync::this_thread().number);
+        let taken = party(parties, this_thread().number);
         if parties.runs.is_empty() && parties.followers.is_empty() {
             flights.remove(&flight);
         }

@@ -6,8 +6,9 @@ use super::error::StreamError;
 use super::settings::Settings;
 use super::state::{Chunk, End, Source, State, cut_off};
 use crate::stream::faults::Fault;
-use crate::sync::{self, Instant, Monitor, MonitorGuard, has_passed, is_planted, only_if};
+use crate::sync::{Instant, Monitor, MonitorGuard, has_passed, is_planted, only_if};
 use crate::wait::blocking::blocking;
+use crate::wait::thread::this_thread;
 
 /// Shared by the readers of one stream, in the table or not.
 pub(super) struct Log<C, E> {
@@ -70,7 +71,7 @@ impl<C, E> Log<C, E> {
 
     /// What there is for a reader that has had `position` chunks. Blocks while another thread pulls.
     pub(super) fn read(&self, position: u64, deadline: Option<Instant>, label: impl Fn() -> Arc<str>) -> Found<C, E> {
-        let pull = |state: &mut State<C, E>| state.take_source(sync::this_thread().number).map(Found::Source);
+        let pull = |state: &mut State<C, E>| state.take_source(this_thread().number).map(Found::Source);
         self.wait(position, deadline, None, label, pull).unwrap_or_else(Found::Ready)
     }
 
@@ -160,7 +161,7 @@ impl<C, E> Log<C, E> {
         if only_if!(HelperReadsAhead, state.step() != step) {
             return None;
         }
-        state.take_source(sync::this_thread().number)
+        state.take_source(this_thread().number)
     }
 
     /// Puts in the source that was opened; it comes back if the stream was cut off meanwhile.

@@ -9,7 +9,7 @@ use super::log::Log;
 use super::stats::StreamStats;
 use crate::outcome::Mark;
 use crate::shrink::shrink;
-use crate::sync;
+use crate::wait::thread::this_thread;
 
 /// What the table's lock guards.
 pub(super) struct Streams<K, C, E> {
@@ -58,7 +58,7 @@ impl<K, C, E> Streams<K, C, E> {
         self.last_id += 1;
         self.counters.opened += 1;
         self.counters.readers += 1;
-        Arc::new(Log::new(self.last_id, hash, sync::this_thread().number))
+        Arc::new(Log::new(self.last_id, hash, this_thread().number))
     }
 
     /// Streams begun up to now are older than this: their ids are smaller.

@@ -17,6 +17,7 @@ use crate::sync::{self, Barrier, Trouble, catches, holds, holds_despite};
 use crate::wait::blocking::{Compensate, set_pool};
 use crate::wait::faults::Fault as WaitFault;
 use crate::wait::graph;
+use crate::wait::thread;
 
 type Streams = StreamCoalesce<u64, u64, u64>;
 type Item = Option<Result<Arc<u64>, StreamError<u64>>>;
@@ -55,7 +56,7 @@ fn together<const N: usize>(parts: [&(dyn Fn() + Sync); N]) {
         let threads = parts.map(|part| {
             scope.spawn(move || {
                 part();
-                assert!(!graph::leads_something(), "a thread ends as a puller");
+                assert!(!thread::leads_something(), "a thread ends as a puller");
             })
         });
         for thread in threads {

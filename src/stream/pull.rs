@@ -1,31 +1,32 @@
 //! What the thread does that opens the source or pulls from it: all user code of a stream except `Drop` runs here.
 
 use std::io;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 use super::error::StreamError;
 use super::log::{Appended, Log};
 use super::state::{Chunk, End, Source};
 use super::table::{Owner, SharedOwner, drop_each};
-use crate::panic::{catch, catch_panic, message};
+use crate::panic::{catch_panic, message};
 use crate::stream::faults::Fault;
+use crate::sync::catch_unwind;
 use crate::sync::{self, step};
-use crate::wait::graph;
+use crate::wait::thread;
 
 /// This thread leads: from before user code runs until what came of it is published.
 struct Leading;
 
 impl Leading {
     fn begin() -> Self {
-        graph::begin_lead();
+        thread::begin_lead();
         Self
     }
 }
 
 impl Drop for Leading {
     fn drop(&mut self) {
-        graph::end_lead();
+        thread::end_lead();
     }
 }
 
@@ -39,7 +40,7 @@ where
     I::IntoIter: Send + 'static,
 {
     let leading = Leading::begin();
-    let opened = catch(|| open().map(|source| Box::new(source.into_iter()) as Source<C, E>));
+    let opened = catch_unwind(AssertUnwindSafe(|| open().map(|source| Box::new(source.into_iter()) as Source<C, E>)));
     match opened {
         Ok(Ok(source)) => log.put_source(source).or_else(|(source, end)| {
             drop(leading);
@@ -61,7 +62,7 @@ where
 /// A panic ends the stream for all and goes on.
 pub(super) fn pull<C, E>(owner: &dyn Owner<C, E>, log: &Log<C, E>, mut source: Source<C, E>) -> Chunk<C, E> {
     let leading = Leading::begin();
-    let end = match catch(|| source.next()) {
+    let end = match catch_unwind(AssertUnwindSafe(|| source.next())) {
         Ok(Some(Ok(chunk))) => {
             let weight = owner.settings().weigh(&chunk);
             let chunk = Arc::new(chunk);

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::error::StreamError;
 use super::settings::Settings;
 use crate::stream::faults::Fault;
-use crate::sync::{self, step};
-use crate::wait::graph::{Chain, LeaderCell, WaitEdge, leads_something};
+use crate::sync::step;
+use crate::wait::graph::{Chain, LeaderCell, WaitEdge};
+use crate::wait::thread::{leads_something, this_thread};
 
 pub(super) type Source<C, E> = Box<dyn Iterator<Item = Result<C, E>> + Send>;
 
@@ -143,7 +144,7 @@ impl<C, E> State<C, E> {
         }
         let thread = self.step.thread;
         let cell = self.step.cell.get_or_insert_with(|| LeaderCell::new(thread));
-        WaitEdge::enter(sync::this_thread().number, cell, &label(), || true)
+        WaitEdge::enter(this_thread().number, cell, &label(), || true)
     }
 
     /// Puts in the source that was opened.

@@ -31,6 +31,20 @@ pub(crate) fn during<R>(work: impl FnOnce() -> R) -> (R, Counts) {
     (result, COUNTS.replace(before))
 }
 
+/// `parking_lot`'s, counted.
+pub(crate) struct Mutex<S>(parking_lot::Mutex<S>);
+
+impl<S> Mutex<S> {
+    pub(crate) const fn new(state: S) -> Self {
+        Self(parking_lot::Mutex::new(state))
+    }
+
+    pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, S> {
+        add(|counts| counts.locks += 1);
+        self.0.lock()
+    }
+}
+
 /// std's, counted.
 pub(crate) struct AtomicU64(std::sync::atomic::AtomicU64);
 

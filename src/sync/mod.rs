@@ -17,8 +17,10 @@ mod planted;
 #[cfg(not(sync_coalesce_shuttle))]
 mod system;
 
-use std::cell::Cell;
 use std::num::NonZeroUsize;
+// For a closure, or one pull of a source: a panic can leave only its own state half done, and it is not run again.
+#[cfg(not(sync_coalesce_noise))]
+pub(crate) use std::panic::catch_unwind;
 pub(crate) use std::sync::atomic::Ordering;
 use std::thread::{self, ThreadId};
 pub(crate) use std::time::Instant;
@@ -30,33 +32,13 @@ pub(crate) use self::checked::*;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 pub(crate) use self::counted::{Counts, during as counted_during};
 #[cfg(sync_coalesce_noise)]
-pub(crate) use self::noise::noise;
+pub(crate) use self::noise::catch_unwind;
 pub(crate) use self::planted::{Faults, also_if, faults, is_planted, only_if, step};
 #[cfg(not(sync_coalesce_shuttle))]
 pub(crate) use self::system::*;
 
-/// The identity of a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ThreadToken {
-    pub(crate) id: ThreadId,
-    /// The same as a number other than 0, which fits into an atomic.
-    pub(crate) number: u64,
-}
-
-/// This thread. It is cached, because `std::thread::current()` counts a reference up and down each time.
-#[inline]
-pub(crate) fn this_thread() -> ThreadToken {
-    global! {
-        static THREADS: AtomicU64 = AtomicU64::new(0);
-    }
-    per_thread! {
-        static ME: Cell<Option<ThreadToken>> = Cell::new(None);
-    }
-    ME.with(Cell::get).unwrap_or_else(|| {
-        let me = ThreadToken { id: thread::current().id(), number: THREADS.fetch_add(1, Ordering::Relaxed) + 1 };
-        ME.with(|remembered| remembered.set(Some(me)));
-        me
-    })
+pub(crate) fn thread_id() -> ThreadId {
+    thread::current().id()
 }
 
 /// How many threads can run at once here. The system is asked only once, because it reads files to answer.

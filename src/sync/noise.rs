@@ -2,6 +2,7 @@
 
 use std::env;
 use std::hash::{DefaultHasher, Hasher};
+use std::panic::UnwindSafe;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -10,8 +11,16 @@ use std::time::Duration;
 /// Bounds what a test of many calls takes.
 const MOST: u64 = 400;
 
+/// std's, with noise before and after.
+pub(crate) fn catch_unwind<R>(work: impl FnOnce() -> R + UnwindSafe) -> std::thread::Result<R> {
+    noise();
+    let ran = std::panic::catch_unwind(work);
+    noise();
+    ran
+}
+
 /// Sleeps up to 30 ms, every second time on average. Another number in `SYNC_COALESCE_NOISE` makes other calls sleep.
-pub(crate) fn noise() {
+fn noise() {
     static SEED: LazyLock<u64> = LazyLock::new(|| {
         let seed = env::var("SYNC_COALESCE_NOISE").ok();
         seed.and_then(|seed| seed.parse().ok()).unwrap_or(0)

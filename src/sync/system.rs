@@ -9,7 +9,7 @@ pub(crate) use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::Instant;
 #[cfg(test)]
-pub(crate) use super::counted::AtomicU64;
+pub(crate) use super::counted::{AtomicU64, Mutex};
 
 /// Counts an operation in tests; nothing elsewhere.
 macro_rules! count {
@@ -41,20 +41,9 @@ macro_rules! per_thread {
 pub(crate) use per_thread;
 
 /// The lock of a shard.
-pub(crate) struct Mutex<S>(parking_lot::Mutex<S>);
-
+#[cfg(not(test))]
+pub(crate) type Mutex<S> = parking_lot::Mutex<S>;
 pub(crate) type MutexGuard<'a, S> = parking_lot::MutexGuard<'a, S>;
-
-impl<S> Mutex<S> {
-    pub(crate) const fn new(state: S) -> Self {
-        Self(parking_lot::Mutex::new(state))
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, S> {
-        count!(locks);
-        self.0.lock()
-    }
-}
 
 /// A lock and its condition variable: a monitor.
 ///

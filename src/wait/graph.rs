@@ -12,7 +12,6 @@
 //! An edge counts only while its flight has a leader. A flight that has ended, was cancelled, or whose lead is vacant
 //! has none, although its waiters may not have woken up yet.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -57,26 +56,6 @@ type Edges = BTreeMap<(u64, u32), Edge>;
 
 sync::global! {
     static EDGES: Mutex<Edges> = Mutex::new(BTreeMap::new());
-}
-
-sync::per_thread! {
-    /// How many flights this thread leads.
-    static LEADS: Cell<u32> = Cell::new(0);
-}
-
-#[inline]
-pub(crate) fn begin_lead() {
-    LEADS.with(|leads| leads.set(leads.get() + 1));
-}
-
-#[inline]
-pub(crate) fn end_lead() {
-    LEADS.with(|leads| leads.set(leads.get() - 1));
-}
-
-/// Whether this thread leads a flight: only then can one of its waits close a cycle.
-pub(crate) fn leads_something() -> bool {
-    LEADS.with(Cell::get) > 0
 }
 
 #[cfg(sync_coalesce_shuttle)]

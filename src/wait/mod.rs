@@ -6,3 +6,4 @@ pub(crate) mod bound;
 pub(crate) mod faults;
 pub(crate) mod graph;
 pub(crate) mod limits;
+pub(crate) mod thread;

@@ -25,9 +25,9 @@ use super::completion::Completion;
 use super::flight_ref::FlightRef;
 use super::handle::FlightHandle;
 use super::slot::Slot;
-use super::table::lock::{ShardGuard, ShardLock};
 use super::table::record::Record;
 use super::table::shard::Shard;
+use super::table::{ShardGuard, ShardLock};
 use crate::call::{Call, OneKey};
 use crate::coalesce::SyncCoalesce;
 use crate::coalesce::builder::Builder;
@@ -37,6 +37,7 @@ use crate::outcome::Shared;
 use crate::outcome::{Outcome, Role};
 use crate::sync::{self, is_planted};
 use crate::wait::graph::{self, WaitEdge};
+use crate::wait::thread;
 
 /// A key is its own hash, so that a model knows which keys share a shard.
 #[derive(Default)]
@@ -179,7 +180,7 @@ fn together<const N: usize>(parts: [&(dyn Fn(&Seen) + Sync); N]) -> Vec<Seen> {
             scope.spawn(move || {
                 let seen = Seen::default();
                 part(&seen);
-                assert!(!graph::leads_something(), "a thread ends as a leader");
+                assert!(!thread::leads_something(), "a thread ends as a leader");
                 seen
             })
         });
@@ -197,14 +198,14 @@ pub(super) fn finishes_wrongly<K, T, E>(flight: FlightRef<'_, K, T, E>, completi
             slot.publish(0, completion.shared()).notify();
         }
     }
-    if is_planted(Fault::LooksForFollowersTooSoon) && FlightHandle::of(flight).followers() == 0 {
+    if is_planted(Fault::LooksForFollowersTooSoon) && (FlightHandle { flight }).followers() == 0 {
         if let Some((record, _)) = flight.shard.lock().record(flight.hash, flight.id) {
             record.slot = None;
         }
     }
     let ends_nothing = is_planted(Fault::PanicEndsNothing) && matches!(completion, Completion::Panicked { .. });
     if ends_nothing {
-        graph::end_lead();
+        thread::end_lead();
         flight.shard.lock().count_end(completion);
     }
     ends_nothing

@@ -20,8 +20,9 @@ use crate::options::CallOptions;
 use crate::outcome::{BypassReason, Outcome, Role};
 use crate::panic::CatchDrop;
 use crate::policy::OnOverflow;
-use crate::sync;
+use crate::sync::{self, Ordering};
 use crate::wait::limits::WaitUntil;
+use crate::wait::thread::this_thread;
 
 impl<K, T, E> Flights<K, T, E>
 where
@@ -72,8 +73,8 @@ where
         }
         locked.counters.bypassed += 1;
         locked.counters.running += 1;
-        let began = self.settings.is_timed().then(sync::now);
-        let record = locked.new_record(sync::this_thread(), began, self.last_mark());
+        let began = self.is_timed.then(sync::now);
+        let record = locked.new_record(this_thread(), began, self.marks.load(Ordering::Acquire));
         let flight = FlightRef { flights: self, shard, hash, id: record.id };
         locked.unlinked.insert(record.id, record);
         drop(locked);

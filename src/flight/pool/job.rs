@@ -13,7 +13,8 @@ use crate::flight::handle::FlightHandle;
 use crate::flight::lead::LeaderGuard;
 use crate::flight::slot::Slot;
 use crate::panic::{CatchDrop, catch_panic};
-use crate::sync::{self, ThreadToken, also_if, only_if, step};
+use crate::sync::{also_if, only_if, step};
+use crate::wait::thread::{ThreadToken, this_thread};
 
 /// A flight that waits for a pool thread. Dropping it ends the flight with `Closed`.
 pub(super) struct QueuedFlight<K, T, E> {
@@ -67,7 +68,7 @@ impl<K, T, E> QueuedFlight<K, T, E> {
 
     /// Makes this thread the leader, unless the flight was cancelled while it waited for one.
     fn take_lead(&self, flight: FlightRef<'_, K, T, E>) -> bool {
-        let thread = sync::this_thread();
+        let thread = this_thread();
         let mut locked = flight.shard.lock();
         let record = locked.record(self.hash, self.id).map(|(record, _)| record);
         let Some(record) = record.filter(|record| also_if!(RunsWhatWasCancelled, !record.cancelled)) else {

@@ -9,8 +9,9 @@ use crate::flight::slot::{Slot, SlotState};
 use crate::outcome::{Role, Shared};
 use crate::sync::{self, Receiver};
 use crate::wait::blocking::blocking;
-use crate::wait::graph::{self, WaitEdge};
+use crate::wait::graph::WaitEdge;
 use crate::wait::limits::WaitUntil;
+use crate::wait::thread::{self, this_thread};
 
 /// A place in a flight, and a way to wait for its result: made by [`SyncCoalesce::detach`](crate::SyncCoalesce::detach).
 ///
@@ -146,8 +147,8 @@ impl<T, E> Ticket<T, E> {
         if let Some(result) = self.try_wait() {
             return result;
         }
-        let waiting = if graph::leads_something() {
-            match WaitEdge::enter(sync::this_thread().number, &self.slot.leader, &self.label, || true) {
+        let waiting = if thread::leads_something() {
+            match WaitEdge::enter(this_thread().number, &self.slot.leader, &self.label, || true) {
                 Ok(waiting) => waiting,
                 Err(chain) => return Err(CallError::Deadlock { chain }),
             }

@@ -26,7 +26,7 @@ pub(crate) struct Linger {
 
 /// The lingering results of one shard. No thread sweeps: each result that is put in removes those that have expired.
 pub(in crate::flight) struct Lingering<K, T, E> {
-    kept: HashTable<LingeringResult<K, T, E>>,
+    pub(super) kept: HashTable<LingeringResult<K, T, E>>,
     /// The hashes of the results, by expiry and flight id.
     order: BTreeMap<(Instant, u64), u64>,
     most: usize,
@@ -98,10 +98,6 @@ impl Linger {
 impl<K, T, E> Lingering<K, T, E> {
     pub(in crate::flight) fn new(most: usize) -> Self {
         Self { kept: HashTable::new(), order: BTreeMap::new(), most }
-    }
-
-    pub(in crate::flight) fn len(&self) -> usize {
-        self.kept.len()
     }
 
     /// The result for this key, unless it has expired, or its flight began before `after`. `Q: Eq` may panic here,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::flight::faults::Fault;
 use crate::flight::slot::Slot;
 use crate::outcome::Shared;
-use crate::sync::{Instant, ThreadToken, step};
+use crate::sync::{Instant, step};
+use crate::wait::thread::ThreadToken;
 
 /// What the table knows of one flight that has not ended.
 pub(crate) struct Record<T, E> {

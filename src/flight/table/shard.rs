@@ -5,14 +5,16 @@ use std::mem;
 
 use hashbrown::Equivalent;
 
-use super::bloom::BloomFilter;
 use super::lingering::Lingering;
 use super::record::Record;
+use super::small_table::BloomFilter;
 use super::small_table::{Hashed, SmallTable};
+use crate::flight::completion::Completion;
 use crate::flight::faults::Fault;
 use crate::flight::watch::Watchers;
 use crate::stats::Stats;
-use crate::sync::{Instant, ThreadToken, also_if, step};
+use crate::sync::{Instant, also_if, step};
+use crate::wait::thread::ThreadToken;
 
 /// The flights whose keys hash here. Each running flight is in exactly one of the two maps.
 pub(crate) struct Shard<K, T, E> {
@@ -86,7 +88,7 @@ impl<K, T, E> Shard<K, T, E> {
     /// costs more than the lock that a filter can save.
     #[inline]
     pub(in crate::flight) fn filter(&self) -> BloomFilter {
-        if self.lingering.len() == 0 { self.flights.filter() } else { BloomFilter::FULL }
+        if self.lingering.kept.is_empty() { self.flights.filter() } else { BloomFilter::FULL }
     }
 
     /// Whether there is certainly nothing here that a caller with this hash could find, and no reason to refuse it.
@@ -185,6 +187,24 @@ impl<K, T, E> Shard<K, T, E> {
     #[inline(never)]
     fn remove_other_lone(&mut self, hash: u64, id: u64) -> Option<K> {
         self.flights.take_other(hash, |entry| entry.is_lone(id), |lone| lone.key)
+    }
+
+    /// Counts a closure that has ended. Returns whether a caller drains, and has to be notified.
+    #[inline]
+    pub(crate) fn count_end(&mut self, completion: &Completion<T, E>) -> bool {
+        self.counters.running -= 1;
+        match completion {
+            Completion::Value { cost, .. } => self.counters.cost_spent += cost,
+            Completion::Error(_) | Completion::Miscounted { .. } => self.counters.failed += 1,
+            Completion::Panicked { .. } => self.counters.panicked += 1,
+        }
+        mem::take(&mut self.draining)
+    }
+
+    /// Counts a closure that will never run. Returns whether a caller drains, and has to be notified.
+    pub(crate) fn count_unrun(&mut self) -> bool {
+        self.counters.running -= 1;
+        mem::take(&mut self.draining)
     }
 
     /// Unlinks the flight for `key`. The key is returned to be dropped under no lock.

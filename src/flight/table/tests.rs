@@ -7,7 +7,7 @@ use crate::flight::enter::WaitMode;
 use crate::flight::flights::Flights;
 use crate::flight::settings::Settings;
 use crate::options::CallOptions;
-use crate::sync;
+use crate::wait::thread::this_thread;
 
 #[test]
 fn a_table_shrinks_when_its_flights_have_ended() {
@@ -25,7 +25,7 @@ fn a_table_shrinks_when_its_flights_have_ended() {
 fn the_list_of_those_who_run_alone_shrinks_when_seven_eighths_are_free() {
     let flights: Flights<u32, u64, u64> = Flights::new(1, Settings::new());
     let mut shard = flights.table.shards().next().unwrap().lock();
-    shard.bypassing = vec![sync::this_thread(); 800];
+    shard.bypassing = vec![this_thread(); 800];
     let mut left = |left| {
         shard.bypassing.truncate(left);
         shard.shrink_bypassing();

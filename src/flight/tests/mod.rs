@@ -23,8 +23,8 @@ use crate::outcome::{Mark, Outcome, Role, Shared};
 use crate::policy::OnFailure;
 use crate::stats::Stats;
 use crate::sync;
-use crate::wait::graph;
 use crate::wait::limits::WaitLimits;
+use crate::wait::thread;
 
 /// Few keys, so that flights meet: two with one hash, one whose hash shares their bit of the filter, and one apart.
 const KEYS: u8 = 4;
@@ -158,7 +158,7 @@ impl<'a> Checker<'a> {
     /// Holds a lead as if another thread held it. Otherwise every follower in this thread would seem to wait for
     /// itself.
     fn hold(&mut self, flight: usize, lead: LeaderGuard<'a, u8, u64, u64>) {
-        graph::end_lead();
+        thread::end_lead();
         self.leads.push((flight, lead));
     }
 
@@ -210,7 +210,7 @@ impl<'a> Checker<'a> {
 
     fn end(&mut self, index: usize, end: End) -> Result<(), TestCaseError> {
         let (flight, lead) = self.leads.swap_remove(index);
-        graph::begin_lead();
+        thread::begin_lead();
         let Flown { key, followers, runs, .. } = self.flown[flight];
         let hands_over = end == End::Error && followers > 0 && runs <= ELECTIONS;
         let number = flight as u64;
@@ -338,7 +338,7 @@ impl Drop for Checker<'_> {
     /// A case that fails leaves leads behind.
     fn drop(&mut self) {
         for _ in &self.leads {
-            graph::begin_lead();
+            thread::begin_lead();
         }
     }
 }

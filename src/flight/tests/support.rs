@@ -15,8 +15,8 @@ use crate::options::CallOptions;
 use crate::outcome::Outcome;
 use crate::policy::{OnDeadlock, OnFailure};
 use crate::sync::{self, Mutex};
-use crate::wait::graph;
 use crate::wait::limits::WaitLimits;
+use crate::wait::thread;
 
 /// The hash of every key.
 pub(super) const HASH: u64 = 1;
@@ -106,14 +106,14 @@ where
     Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
 {
     let lead = lead(flights, key);
-    graph::end_lead();
+    thread::end_lead();
     Held(Some(lead))
 }
 
 impl<K, T, E> Held<'_, K, T, E> {
     /// Its closure returns.
     pub(super) fn end(mut self, result: Result<T, E>) -> Outcome<T, E> {
-        graph::begin_lead();
+        thread::begin_lead();
         self.0.take().expect("it is held").run_work(|_| result)
     }
 }
@@ -121,7 +121,7 @@ impl<K, T, E> Held<'_, K, T, E> {
 impl<K, T, E> Drop for Held<'_, K, T, E> {
     fn drop(&mut self) {
         if self.0.is_some() {
-            graph::begin_lead();
+            thread::begin_lead();
         }
     }
 }

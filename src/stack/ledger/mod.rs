@@ -9,6 +9,7 @@ mod store;
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -20,8 +21,8 @@ pub use self::memory::MemoryStore;
 pub use self::redb::RedbStore;
 pub use self::store::{Record, Store, StoreError};
 use crate::key::Key;
-use crate::panic::{catch, message};
-use crate::sync::Mutex;
+use crate::panic::message;
+use crate::sync::{Mutex, catch_unwind};
 
 /// Records what was done under each key, so that it is done only once.
 ///
@@ -182,7 +183,7 @@ impl Ledger {
         match work() {
             Ok(value) => {
                 // The work is done and paid for: a panic in its `Serialize` must not lose the value.
-                let json = match catch(|| serde_json::to_vec(&value)) {
+                let json = match catch_unwind(AssertUnwindSafe(|| serde_json::to_vec(&value))) {
                     Ok(json) => json.map_err(StoreError::new),
                     Err(payload) => Err(StoreError::new(format!("its Serialize panicked: {}", message(&*payload)))),
                 };

@@ -1,10 +1,7 @@
-//! What a shard counts of the closures that run.
-
-use std::mem;
+//! Which threads run closures in a shard: for `drain`, which leaves its own out.
 
 use super::shard::Shard;
-use crate::flight::completion::Completion;
-use crate::sync::ThreadToken;
+use crate::wait::thread::ThreadToken;
 
 impl<K, T, E> Shard<K, T, E> {
     /// Removes a thread from the list of those that bypass.
@@ -20,24 +17,6 @@ impl<K, T, E> Shard<K, T, E> {
         if self.bypassing.len() < self.bypassing.capacity() / 8 {
             self.bypassing.shrink_to(self.bypassing.len() * 2);
         }
-    }
-
-    /// Counts a closure that has ended. Returns whether a caller drains, and has to be notified.
-    #[inline]
-    pub(crate) fn count_end(&mut self, completion: &Completion<T, E>) -> bool {
-        self.counters.running -= 1;
-        match completion {
-            Completion::Value { cost, .. } => self.counters.cost_spent += cost,
-            Completion::Error(_) | Completion::Miscounted { .. } => self.counters.failed += 1,
-            Completion::Panicked { .. } => self.counters.panicked += 1,
-        }
-        mem::take(&mut self.draining)
-    }
-
-    /// Counts a closure that will never run. Returns whether a caller drains, and has to be notified.
-    pub(crate) fn count_unrun(&mut self) -> bool {
-        self.counters.running -= 1;
-        mem::take(&mut self.draining)
     }
 
     /// How many closures run here in threads other than this one. The next one that ends will notify.
