@@ -7,13 +7,20 @@ use std::sync::Arc;
 
 /// Runs `code`. If it panics, returns the default.
 pub(crate) fn catch_panic<R: Default>(code: impl FnOnce() -> R) -> R {
-    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|payload| {
+    let (mut code, mut returned) = (Some(code), None);
+    contain(&mut || returned = code.take().map(|code| code()));
+    returned.unwrap_or_default()
+}
+
+/// Runs `code`, and drops its panic. Apart from [`catch_panic`], because what catches is much code, and would be compiled for
+/// each closure.
+fn contain(code: &mut dyn FnMut()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(code)) {
         // The payload may panic in its Drop, and so may the payload of that panic: the second one is never dropped.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             mem::forget(again);
         }
-        R::default()
-    })
+    }
 }
 
 /// The message of a panic, if its payload is text.

@@ -17,27 +17,8 @@ pub(super) struct BypassRun<'a, K, T, E> {
 }
 
 impl<K, T, E> Flights<K, T, E> {
-    /// Runs `run` for its caller alone. A panic in it goes on to the caller.
+    /// Runs `run` for its caller alone, which may have `joined` a flight before and left it. A panic goes on to the caller.
     pub(super) fn bypass(
-        &self,
-        hash: u64,
-        reason: BypassReason,
-        run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>,
-    ) -> Outcome<T, E> {
-        self.bypass_as(hash, reason, false, run)
-    }
-
-    /// The same for a caller that was counted as a follower when it joined, and has left.
-    pub(super) fn bypass_joined(
-        &self,
-        hash: u64,
-        reason: BypassReason,
-        run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>,
-    ) -> Outcome<T, E> {
-        self.bypass_as(hash, reason, true, run)
-    }
-
-    fn bypass_as(
         &self,
         hash: u64,
         reason: BypassReason,

@@ -7,7 +7,7 @@ use hashbrown::Equivalent;
 use super::completion::{Completion, attempt};
 use super::enter::{Entry, WaitMode};
 use super::flights::Flights;
-use super::follow::Waited;
+use super::follow::{Follower, Waited};
 use super::handle::FlightHandle;
 use crate::error::CallError;
 use crate::observe::RefusalReason;
@@ -34,7 +34,7 @@ impl<K, T, E> Flights<K, T, E> {
         let cost = self.settings.cost.as_deref();
         let run = |flight: &FlightHandle<'_, K, T, E>| attempt(|| work(flight), cost);
         if options.bypass {
-            return project(self.bypass(hash, BypassReason::Requested, run));
+            return project(self.bypass(hash, BypassReason::Requested, false, run));
         }
         match self.enter(WaitMode::Now, hash, key, options) {
             Entry::Lead(lead) => project(lead.run(run)),
@@ -49,35 +49,45 @@ impl<K, T, E> Flights<K, T, E> {
         hash: u64,
         entry: Entry<'_, K, T, E>,
         limits: impl FnOnce() -> (Instant, WaitLimits),
-        label: impl FnOnce() -> Option<Arc<str>>,
+        label: impl FnMut() -> Option<Arc<str>>,
         run: impl FnOnce(&FlightHandle<'_, K, T, E>) -> Completion<T, E>,
     ) -> Outcome<T, E> {
-        let outcome = match entry {
-            Entry::Lead(lead) => return lead.run(run),
-            Entry::Bypass(reason) => return self.bypass(hash, reason, run),
-            Entry::Done(outcome) => outcome,
-            Entry::Follow(mut follower) => {
+        let waited = match entry {
+            Entry::Lead(lead) => Waited::Lead(lead),
+            Entry::Bypass(reason) => return self.bypass(hash, reason, false, run),
+            Entry::Done(outcome) => Waited::Over(outcome),
+            Entry::Follow(follower) => {
                 let (joined, limits) = limits();
-                if let Err(chain) = follower.start_waiting(label) {
-                    let bypasses = self.settings.on_deadlock == OnDeadlock::Bypass;
-                    follower.count_cycle(joined, bypasses);
-                    if bypasses {
-                        return self.bypass_joined(hash, BypassReason::Deadlock, run);
-                    }
-                    drop(run);
-                    return Outcome { result: Err(CallError::Deadlock { chain }), role: Role::Refused };
-                }
-                match follower.wait(joined, limits) {
-                    Waited::Over(outcome) => outcome,
-                    Waited::Lead(lead) => return lead.run(run),
-                    Waited::Impatient => return self.bypass_joined(hash, BypassReason::Impatient, run),
-                }
+                self.follow(follower, joined, limits, &mut { label })
             }
         };
-        // The unused closure is dropped first: if its Drop panicked later, an outcome that is being returned would
-        // leak.
-        drop(run);
-        outcome
+        match waited {
+            Waited::Lead(lead) => lead.run(run),
+            Waited::Bypass(reason) => self.bypass(hash, reason, true, run),
+            Waited::Over(outcome) => {
+                // The unused closure is dropped first: if its Drop panicked later, an outcome that is being returned
+                // would leak.
+                drop(run);
+                outcome
+            }
+        }
+    }
+
+    /// Waits as a follower, unless that would close a cycle.
+    fn follow<'a>(
+        &self,
+        mut follower: Follower<'a, K, T, E>,
+        joined: Instant,
+        limits: WaitLimits,
+        label: &mut dyn FnMut() -> Option<Arc<str>>,
+    ) -> Waited<'a, K, T, E> {
+        let Err(chain) = follower.start_waiting(label) else { return follower.wait(joined, limits) };
+        let bypasses = self.settings.on_deadlock == OnDeadlock::Bypass;
+        follower.count_cycle(joined, bypasses);
+        if bypasses {
+            return Waited::Bypass(BypassReason::Deadlock);
+        }
+        Waited::Over(Outcome { result: Err(CallError::Deadlock { chain }), role: Role::Refused })
     }
 
     /// Now, and the limits of a follower with these options that begins to wait now.
@@ -101,6 +111,6 @@ impl<K, T, E> Flights<K, T, E> {
             CallError::Overloaded => RefusalReason::Overloaded,
             _ => RefusalReason::Closed,
         };
-        self.settings.observe(|observer| observer.refused(self.settings.name.as_deref(), reason));
+        self.settings.observe(&|observer| observer.refused(self.settings.name.as_deref(), reason));
     }
 }

@@ -62,10 +62,10 @@ impl<K, T, E> Flights<K, T, E> {
         for shard in self.table.shards() {
             let mut locked = shard.lock();
             step!(StaysOpen, locked.closed = true);
-            let missed = if only_if!(CloseMissesUnlinked, true) { 0 } else { locked.unlinked.len() };
             let keys = locked.forget_all();
             let lingering = locked.lingering.clear();
-            let ids: Vec<u64> = locked.unlinked.keys().copied().skip(missed).collect();
+            let running = locked.unlinked.iter().filter(|_| only_if!(CloseMissesUnlinked, true));
+            let ids: Vec<u64> = running.map(|record| record.id).collect();
             let after: Vec<AfterUnlock<K, T, E>> =
                 ids.into_iter().map(|id| locked.release_followers(id, || Err(CallError::Closed))).collect();
             // Those of calls that run alone too.

@@ -101,7 +101,7 @@ impl<K, T, E> Shard<K, T, E> {
     /// Gives the followers of an unlinked flight a result that is not its leader's, and marks the flight as cancelled
     /// for the leader's closure to see. A flight whose lead was vacant ends here, because nobody is left to end it.
     pub(super) fn release_followers(&mut self, id: u64, result: impl FnOnce() -> Shared<T, E>) -> AfterUnlock<K, T, E> {
-        let Some(record) = self.unlinked.get_mut(&id) else { return AfterUnlock::nothing() };
+        let Some(record) = self.unlinked.get_mut(id) else { return AfterUnlock::nothing() };
         record.cancelled = true;
         record.deferred = 0;
         let (slot, followers) = (record.slot.take(), std::mem::take(&mut record.followers));
@@ -111,7 +111,7 @@ impl<K, T, E> Shard<K, T, E> {
         self.counters.following -= followers;
         self.counters.cancelled += followers;
         if only_if!(CancelLeavesVacantFlight, is_vacant) {
-            self.unlinked.remove(&id);
+            self.unlinked.remove(id);
         }
         AfterUnlock { wakeup: slot.map(|slot| slot.publish(followers, result())), ..AfterUnlock::nothing() }
     }

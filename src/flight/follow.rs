@@ -10,7 +10,7 @@ use super::table::record::Record;
 use super::table::shard::Shard;
 use crate::error::CallError;
 use crate::observe::{FollowerLeft, LeaveReason};
-use crate::outcome::{Outcome, Role, Shared};
+use crate::outcome::{BypassReason, Outcome, Role, Shared};
 use crate::stats::Stats;
 use crate::sync::{self, Instant, also_if};
 use crate::wait::blocking::blocking;
@@ -37,8 +37,8 @@ pub(crate) enum Waited<'a, K, T, E> {
     Over(Outcome<T, E>),
     /// The follower was elected, or found the lead vacant.
     Lead(LeaderGuard<'a, K, T, E>),
-    /// It has left, and runs its closure uncoalesced.
-    Impatient,
+    /// It has left, and runs its closure uncoalesced, for this reason.
+    Bypass(BypassReason),
 }
 
 /// What happened to a follower that reached a limit.
@@ -54,20 +54,20 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
     /// Comes to wait, and can be elected from now on; or has left, and says which cycle its wait would close. The
     /// observers hear first that it joined: whatever they wait for, nobody waits for this thread meanwhile, nor does it
     /// wait for anybody.
-    pub(super) fn start_waiting(&mut self, label: impl FnOnce() -> Option<Arc<str>>) -> Result<(), Chain> {
+    pub(super) fn start_waiting(&mut self, label: &mut dyn FnMut() -> Option<Arc<str>>) -> Result<(), Chain> {
         let settings = &self.flight.flights.settings;
         // A label is user code. If it panics, the observers have not heard of a follower that never leaves.
         let label = (self.is_deferred && thread::leads_something()).then(|| {
             let known = self.label.take().or_else(label);
             known.unwrap_or_else(|| self.flight.name().to_string().into())
         });
-        settings.observe(|observer| observer.joined(&self.flight.name()));
+        settings.observe(&|observer| observer.joined(&self.flight.name()));
         if !self.is_deferred {
             return Ok(());
         }
         if let Some(label) = label {
             // It has its seat among the followers already.
-            match WaitEdge::enter(this_thread().number, &self.slot.leader, &label, || true) {
+            match WaitEdge::enter(this_thread().number, &self.slot.leader, &label, &|| true) {
                 Ok(edge) => self.edge = edge,
                 Err(chain) if self.leave_deferred() => return Err(chain),
                 // The flight has ended since, and its result is there without a wait.
@@ -75,7 +75,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
             }
         }
         self.is_deferred = false;
-        self.change_record(|record, _| record.deferred -= 1);
+        self.change_record(&|record, _| record.deferred -= 1);
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
     ///
     /// Nobody has to be notified, even if the lead is vacant: a lead is offered only while a follower waits in the
     /// slot. This one does not, and the last one that does ends the flight when it leaves.
-    pub(super) fn change_record(&self, change: impl FnOnce(&mut Record<T, E>, &mut Stats)) -> bool {
+    pub(super) fn change_record(&self, change: &dyn Fn(&mut Record<T, E>, &mut Stats)) -> bool {
         let mut locked = self.flight.shard.lock();
         if matches!(self.slot.state(), SlotState::Ended(_)) {
             return false;
@@ -116,7 +116,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
                         LeaveOutcome::Left if deadline_passed => break Err(CallError::TimedOut),
                         LeaveOutcome::Left => {
                             self.observe_left(joined, LeaveReason::Impatient);
-                            return Waited::Impatient;
+                            return Waited::Bypass(BypassReason::Impatient);
                         }
                         LeaveOutcome::Stays => limits = limits.with_new_patience(),
                     }
@@ -166,7 +166,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
         let settings = &self.flight.flights.settings;
         if settings.is_observed() {
             let waited = sync::now().saturating_duration_since(joined);
-            settings.observe(|observer| observer.elected(&self.flight.name(), waited));
+            settings.observe(&|observer| observer.elected(&self.flight.name(), waited));
         }
     }
 
@@ -174,7 +174,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
     pub(super) fn observe_left(&self, joined: Instant, reason: LeaveReason) -> std::time::Duration {
         let waited = sync::now().saturating_duration_since(joined);
         let left = FollowerLeft { waited, reason };
-        self.flight.flights.settings.observe(|observer| observer.left(&self.flight.name(), &left));
+        self.flight.flights.settings.observe(&|observer| observer.left(&self.flight.name(), &left));
         waited
     }
 }

@@ -53,7 +53,7 @@ where
             let entered = if is_deferred {
                 graph::check(thread.number, &slot.leader, label).map(|()| take_seat().then_some(None))
             } else {
-                WaitEdge::enter(thread.number, &slot.leader, label, take_seat).map(|edge| edge.map(Some))
+                WaitEdge::enter(thread.number, &slot.leader, label, &take_seat).map(|edge| edge.map(Some))
             };
             match entered {
                 Ok(Some(edge)) => edge,

@@ -103,7 +103,7 @@ impl<'a, K, T, E> LeaderGuard<'a, K, T, E> {
     }
 
     fn observe_begin(&self) -> Instant {
-        self.flight.flights.settings.observe(|observer| observer.led(&self.flight.name()));
+        self.flight.flights.settings.observe(&|observer| observer.led(&self.flight.name()));
         // The observers' own time is not the closure's.
         sync::now()
     }
@@ -166,7 +166,7 @@ impl<'a, K, T, E> FlightRef<'a, K, T, E> {
         };
         if let Some(duration) = ran_for {
             let ended = RunEnded { followers, duration, outcome: completion.kind() };
-            flights.settings.observe(|observer| observer.ended(&self.name(), &ended));
+            flights.settings.observe(&|observer| observer.ended(&self.name(), &ended));
         }
         (followers, key)
     }

@@ -92,7 +92,7 @@ impl<'a, K, T, E> Follower<'a, K, T, E> {
     /// Leaves while it is deferred, unless its flight has ended; says which.
     pub(super) fn leave_deferred(&mut self) -> bool {
         self.is_deferred = false;
-        let left = self.change_record(|record, counters| {
+        let left = self.change_record(&|record, counters| {
             record.deferred -= 1;
             record.followers -= 1;
             counters.following -= 1;

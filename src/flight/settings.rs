@@ -97,8 +97,7 @@ impl<K, T, E> Settings<K, T, E> {
 
     /// Notifies the observers, one after the other. A panic in one of them is caught, and the others are still
     /// notified.
-    #[inline]
-    pub(super) fn observe(&self, event: impl Fn(&dyn Observer)) {
+    pub(super) fn observe(&self, event: &dyn Fn(&dyn Observer)) {
         for observer in &self.observers {
             catch_panic(|| event(&**observer));
         }

@@ -144,7 +144,7 @@ impl<C, E> State<C, E> {
         }
         let thread = self.step.thread;
         let cell = self.step.cell.get_or_insert_with(|| LeaderCell::new(thread));
-        WaitEdge::enter(this_thread().number, cell, &label(), || true)
+        WaitEdge::enter(this_thread().number, cell, &label(), &|| true)
     }
 
     /// Puts in the source that was opened.

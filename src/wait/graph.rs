@@ -107,7 +107,7 @@ impl WaitEdge {
         thread: u64,
         leader: &LeaderCell,
         label: &Arc<str>,
-        take_place: impl Fn() -> bool,
+        take_place: &dyn Fn() -> bool,
     ) -> Result<Option<Self>, Chain> {
         let edges = EDGES.lock();
         find_cycle(&edges, thread, leader, label)?;
@@ -182,7 +182,7 @@ mod tests {
         let (ended, end) = mpsc::channel();
         let walk = move || {
             let (f, g) = (LeaderCell::new(leads_f), LeaderCell::new(leads_g));
-            let wait = |thread, leader| WaitEdge::enter(thread, leader, &"a flight".into(), || true).unwrap();
+            let wait = |thread, leader| WaitEdge::enter(thread, leader, &"a flight".into(), &|| true).unwrap();
             let _waiting = [wait(elected, &f), wait(leads_f, &g)];
             g.set(elected);
             assert!(wait(asks, &f).is_some());

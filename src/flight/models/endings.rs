@@ -180,7 +180,7 @@ fn abandoned_lead() {
             Entry::Lead(lead) => drop(lead),
             Entry::Follow(follow) => match follow.wait(sync::now(), WaitLimits::default()) {
                 Waited::Over(outcome) => assert!(matches!(outcome.result, Err(CallError::LeaderPanicked { .. }))),
-                Waited::Lead(_) | Waited::Impatient => unreachable!("nothing was wished for"),
+                Waited::Lead(_) | Waited::Bypass(_) => unreachable!("nothing was wished for"),
             },
             Entry::Bypass(_) | Entry::Done(_) => unreachable!("nothing was wished for"),
         }

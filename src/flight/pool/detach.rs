@@ -76,7 +76,7 @@ where
         let began = self.is_timed.then(sync::now);
         let record = locked.new_record(this_thread(), began, self.marks.load(Ordering::Acquire));
         let flight = FlightRef { flights: self, shard, hash, id: record.id };
-        locked.unlinked.insert(record.id, record);
+        locked.unlinked.insert(record);
         drop(locked);
         Entry::Lead(LeaderGuard::new(flight))
     }

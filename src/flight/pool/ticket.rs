@@ -148,7 +148,7 @@ impl<T, E> Ticket<T, E> {
             return result;
         }
         let waiting = if thread::leads_something() {
-            match WaitEdge::enter(this_thread().number, &self.slot.leader, &self.label, || true) {
+            match WaitEdge::enter(this_thread().number, &self.slot.leader, &self.label, &|| true) {
                 Ok(waiting) => waiting,
                 Err(chain) => return Err(CallError::Deadlock { chain }),
             }

@@ -7,6 +7,7 @@ pub(super) mod shard;
 pub(super) mod small_table;
 #[cfg(all(test, not(sync_coalesce_shuttle)))]
 mod tests;
+mod unlinked;
 
 use std::ops::{Deref, DerefMut};
 

@@ -22,7 +22,7 @@ impl<K, T, E> Shard<K, T, E> {
     /// How many closures run here in threads other than this one. The next one that ends will notify.
     pub(crate) fn running_but_for(&mut self, me: ThreadToken) -> u64 {
         self.draining = true;
-        let led = self.flights().map(|entry| &entry.record).chain(self.unlinked.values());
+        let led = self.flights().map(|entry| &entry.record).chain(self.unlinked.iter());
         let own = led.filter(|record| record.leader == Some(me)).count()
             + self.bypassing.iter().filter(|alone| **alone == me).count();
         self.counters.running - own as u64

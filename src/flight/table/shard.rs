@@ -1,6 +1,5 @@
 //! [`Shard`]: one part of the table, with its flights and the counters that its lock guards too.
 
-use std::collections::BTreeMap;
 use std::mem;
 
 use hashbrown::Equivalent;
@@ -9,6 +8,7 @@ use super::lingering::Lingering;
 use super::record::Record;
 use super::small_table::BloomFilter;
 use super::small_table::{Hashed, SmallTable};
+use super::unlinked::Unlinked;
 use crate::flight::completion::Completion;
 use crate::flight::faults::Fault;
 use crate::flight::watch::Watchers;
@@ -20,8 +20,8 @@ use crate::wait::thread::ThreadToken;
 pub(crate) struct Shard<K, T, E> {
     /// The flights that a new caller can join.
     flights: SmallTable<Entry<K, T, E>>,
-    /// The flights that run on without being joinable, by flight id: their leaders find their records here.
-    pub(in crate::flight) unlinked: BTreeMap<u64, Record<T, E>>,
+    /// The flights that run on without being joinable: their leaders find their records here.
+    pub(in crate::flight) unlinked: Unlinked<T, E>,
     /// The results that linger.
     pub(crate) lingering: Lingering<K, T, E>,
     /// The threads that run a closure for themselves alone, so that `drain` can leave them out.
@@ -64,7 +64,7 @@ impl<K, T, E> Shard<K, T, E> {
     pub(in crate::flight) fn new(first_id: u64, id_step: u64, lingering: usize) -> Self {
         Self {
             flights: SmallTable::new(),
-            unlinked: BTreeMap::new(),
+            unlinked: Unlinked::new(),
             lingering: Lingering::new(lingering),
             bypassing: Vec::new(),
             watchers: Watchers::default(),
@@ -148,7 +148,7 @@ impl<K, T, E> Shard<K, T, E> {
     pub(crate) fn supersede(&mut self, hash: u64, id: u64, record: Record<T, E>) {
         if let Some(entry) = self.flights.find(hash, |entry| entry.record.id == id) {
             let superseded = mem::replace(&mut entry.record, record);
-            step!(SupersededIsLost, self.unlinked.insert(id, superseded));
+            step!(SupersededIsLost, self.unlinked.insert(superseded));
         }
     }
 
@@ -161,7 +161,7 @@ impl<K, T, E> Shard<K, T, E> {
     pub(crate) fn record(&mut self, hash: u64, id: u64) -> Option<(&mut Record<T, E>, &mut Stats)> {
         let record = match self.flights.find(hash, |entry| entry.record.id == id) {
             Some(entry) => &mut entry.record,
-            None => self.unlinked.get_mut(&id)?,
+            None => self.unlinked.get_mut(id)?,
         };
         Some((record, &mut self.counters))
     }
@@ -171,7 +171,7 @@ impl<K, T, E> Shard<K, T, E> {
     pub(crate) fn take_out(&mut self, hash: u64, id: u64) -> Option<(Option<K>, Record<T, E>)> {
         match self.flights.remove(hash, |entry| also_if!(RemovesByKey, entry.record.id == id)) {
             Some(entry) => Some((Some(entry.key), entry.record)),
-            None => self.unlinked.remove(&id).map(|record| (None, record)),
+            None => self.unlinked.remove(id).map(|record| (None, record)),
         }
     }
 
@@ -215,7 +215,7 @@ impl<K, T, E> Shard<K, T, E> {
         let Entry { key, mut record, .. } = self.flights.remove(hash, |entry| key.equivalent(&entry.key))?;
         let (id, slot) = (record.id, record.slot.take());
         step!(ForgetLosesSlot, record.slot = slot);
-        self.unlinked.insert(id, record);
+        self.unlinked.insert(record);
         Some((key, id))
     }
 
@@ -224,7 +224,7 @@ impl<K, T, E> Shard<K, T, E> {
     pub(crate) fn cancel_unwanted(&mut self, hash: u64, id: u64) -> Option<K> {
         let (key, mut record) = self.take_out(hash, id)?;
         record.cancelled = true;
-        self.unlinked.insert(id, record);
+        self.unlinked.insert(record);
         key
     }
 
@@ -233,7 +233,7 @@ impl<K, T, E> Shard<K, T, E> {
         let mut keys = Vec::with_capacity(self.flights.len());
         for Entry { key, record, .. } in self.flights.drain() {
             keys.push(key);
-            self.unlinked.insert(record.id, record);
+            self.unlinked.insert(record);
         }
         keys
     }

@@ -21,13 +21,13 @@ fn whoever_is_elected_waits_and_its_observers_have_heard() {
         let first = lead_elsewhere(&flights, &1);
         let mut follower = follow(&flights, WaitMode::Now, &1);
         if waits {
-            assert!(follower.start_waiting(|| None).is_ok());
+            assert!(follower.start_waiting(&mut || None).is_ok());
         }
         let followers = u64::from(!waits);
         assert_eq!(first.end(Err(7)).role, Role::Leader { followers });
         assert_eq!((flights.in_flight(), flights.stats().following), (u64::from(waits), u64::from(waits)));
         if !waits {
-            assert!(follower.start_waiting(|| None).is_ok());
+            assert!(follower.start_waiting(&mut || None).is_ok());
         }
         match follower.wait(sync::now(), patient()) {
             Waited::Lead(lead) if waits => assert_eq!(*lead.run_work(|_| Ok(2)).result.unwrap(), 2),

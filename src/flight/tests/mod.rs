@@ -261,7 +261,7 @@ impl<'a> Checker<'a> {
         match follow.wait(sync::now(), WaitLimits { deadline, patience: None }) {
             Waited::Over(outcome) => self.check(flight, &outcome.result),
             Waited::Lead(lead) => self.elected(flight, lead),
-            Waited::Impatient => Err(TestCaseError::fail("it had all the patience in the world")),
+            Waited::Bypass(_) => Err(TestCaseError::fail("it had all the patience in the world")),
         }
     }
 
@@ -298,7 +298,7 @@ impl<'a> Checker<'a> {
         }
         match follow.wait(sync::now(), limits) {
             Waited::Over(outcome) => self.check(flight, &outcome.result),
-            Waited::Lead(_) | Waited::Impatient => Err(TestCaseError::fail("its deadline had passed")),
+            Waited::Lead(_) | Waited::Bypass(_) => Err(TestCaseError::fail("its deadline had passed")),
         }
     }
 
@@ -369,7 +369,8 @@ fn settings<K>() -> Settings<K, u64, u64> {
 fn run(fault: Fault) -> Result<(), TestError<Vec<Step>>> {
     // A planted fault need not be shrunk to the fewest steps.
     let max_shrink_iters = if fault == Fault::None { u32::MAX } else { 0 };
-    let config = Config { cases: 3_000, failure_persistence: None, max_shrink_iters, ..Config::default() };
+    let cases = if cfg!(debug_assertions) { 1_000 } else { 5_000 };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters, ..Config::default() };
     TestRunner::new(config).run(&steps(), |steps| {
         let flights = Flights::new(1, settings());
         let mut checker = Checker::new(&flights, fault);

@@ -52,7 +52,7 @@ fn whoever_runs_out_of_patience_while_the_lead_is_vacant_is_elected() {
     let (flights, heard) = observed(OnDeadlock::Refuse);
     let first = lead_elsewhere(&flights, &1);
     let mut follower = follow(&flights, WaitMode::Now, &1);
-    assert!(follower.start_waiting(|| None).is_ok());
+    assert!(follower.start_waiting(&mut || None).is_ok());
     drop(first.end(Err(1)));
     let now = sync::now();
     let impatient = WaitLimits { deadline: None, patience: Patience::of(Duration::ZERO, now) };
@@ -67,7 +67,7 @@ fn a_caller_that_takes_a_vacant_lead_was_no_follower() {
     let (flights, heard) = observed(OnDeadlock::Refuse);
     let first = lead_elsewhere(&flights, &1);
     let mut follower = follow(&flights, WaitMode::Now, &1);
-    assert!(follower.start_waiting(|| None).is_ok());
+    assert!(follower.start_waiting(&mut || None).is_ok());
     drop(first.end(Err(1)));
     let newcomer = lead(&flights, &1).run_work(|_| Ok(3));
     assert_eq!((*newcomer.result.unwrap(), newcomer.role), (3, Role::Leader { followers: 1 }));
@@ -93,7 +93,7 @@ fn a_deferred_follower_has_the_failure_when_the_last_who_could_lead_leaves() {
     let Waited::Over(outcome) = hurried.wait(sync::now(), too_late()) else { panic!("led too late") };
     assert!(matches!(outcome.result, Err(CallError::TimedOut)));
     assert_eq!((flights.stats().following, flights.in_flight()), (0, 0));
-    assert!(batch.start_waiting(|| None).is_ok());
+    assert!(batch.start_waiting(&mut || None).is_ok());
     let Waited::Over(outcome) = batch.wait(sync::now(), patient()) else { panic!("nobody is elected") };
     assert!(matches!(outcome.result, Err(CallError::Failed(error)) if *error == 7));
     assert_eq!((flights.stats().failed, flights.stats().elected, flights.stats().timed_out), (1, 0, 1));
@@ -198,7 +198,7 @@ fn no_lock_is_held_while_the_last_leaders_error_goes() {
         match follower.wait(sync::now(), limits) {
             Waited::Lead(lead) => drop(lead.run_work(|_| Err(Nosy::new(3, &flights)))),
             Waited::Over(outcome) => drop(outcome),
-            Waited::Impatient => panic!("it had all the patience in the world"),
+            Waited::Bypass(_) => panic!("it had all the patience in the world"),
         }
         let stats = flights.stats();
         assert_eq!((stats.in_flight, stats.following, stats.running), (0, 0, 0));

@@ -95,10 +95,16 @@ fn test_data() -> impl Iterator<Item = f64> {
 }
 
 #[test]
-fn the_first_million_lines_of_the_rfc_test_data_have_the_published_digest() {
+fn the_first_lines_of_the_rfc_test_data_have_the_published_digest() {
+    // The file's authors publish both. The longer one takes a debug build eight seconds.
+    let (lines, published) = if cfg!(debug_assertions) {
+        (100_000, "22776e6d4b49fa294a0d0f349268e5c28808fe7e0cb2bcbe28f63894e494d4c7")
+    } else {
+        (1_000_000, "49415fee2c56c77864931bd3624faad425c3c577d6d74e89a83bc725506dad16")
+    };
     let mut all = Sha256::new();
     let mut line = Vec::new();
-    for double in test_data().take(1_000_000) {
+    for double in test_data().take(lines) {
         line.clear();
         std::io::Write::write_fmt(&mut line, format_args!("{:x},", double.to_bits())).unwrap();
         write_f64(&mut line, double).unwrap();
@@ -106,7 +112,7 @@ fn the_first_million_lines_of_the_rfc_test_data_have_the_published_digest() {
         all.update(&line);
     }
     let digest = blake3::Hash::from_bytes(all.finalize()).to_hex();
-    assert_eq!(digest.as_str(), "49415fee2c56c77864931bd3624faad425c3c577d6d74e89a83bc725506dad16");
+    assert_eq!(digest.as_str(), published);
 }
 
 #[test]
