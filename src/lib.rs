@@ -117,6 +117,7 @@
 //! |---|---|
 //! | `metrics`, `tracing` | `observe::MetricsObserver`, `observe::TracingObserver` |
 //! | `cache`, `pace`, `retry`, `budget`, `ledger` | `stack::cache`, and so on; with any of them `stack::Stack` |
+//! | `jiff` | time zones for the periods of a budget |
 //! | `redb` | a ledger that outlives the process |
 //!
 //! None is on by default. `example-*` and `test-*` are for this repository. The crate needs `std` and threads, and is

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::sync::{self, Monitor, Mutex};
 
@@ -33,6 +33,7 @@ struct ManualTime(Mutex<State>);
 
 struct State {
     now: Instant,
+    of_day: SystemTime,
     /// The threads that wait, and until when.
     waiters: Vec<(Instant, Arc<Waiter>)>,
 }
@@ -58,6 +59,15 @@ impl Clock {
         match &self.0 {
             None => sync::now(),
             Some(time) => time.0.lock().now,
+        }
+    }
+
+    /// The current date and time of day. Unlike [`now`](Clock::now), it can be set back.
+    #[must_use]
+    pub fn system_time(&self) -> SystemTime {
+        match &self.0 {
+            None => SystemTime::now(),
+            Some(time) => time.0.lock().of_day,
         }
     }
 
@@ -141,18 +151,32 @@ impl ManualTime {
 }
 
 impl ManualClock {
-    /// A clock that stands still.
+    /// A clock that stands still at the current date and time of day.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(ManualTime(Mutex::new(State { now: sync::now(), waiters: Vec::new() }))))
+        Self::at(SystemTime::now())
+    }
+
+    /// A clock that stands still at this date and time of day.
+    #[must_use]
+    pub fn at(of_day: SystemTime) -> Self {
+        Self(Arc::new(ManualTime(Mutex::new(State { now: sync::now(), of_day, waiters: Vec::new() }))))
+    }
+
+    /// Sets the date and time of day, as an administrator or a time server sets those of a machine. No time passes by
+    /// that, so it wakes no thread.
+    pub fn set_system_time(&self, of_day: SystemTime) {
+        self.0.0.lock().of_day = of_day;
     }
 
     /// Moves the time forward and wakes the threads whose time has come. Does nothing if the new time is beyond what an
-    /// [`Instant`] can represent.
+    /// [`Instant`] or a [`SystemTime`] can represent.
     pub fn advance(&self, duration: Duration) {
         let mut state = self.0.0.lock();
-        let Some(now) = state.now.checked_add(duration) else { return };
-        state.now = now;
+        let (Some(now), Some(of_day)) = (state.now.checked_add(duration), state.of_day.checked_add(duration)) else {
+            return;
+        };
+        (state.now, state.of_day) = (now, of_day);
         state.waiters.retain(|(until, waiter)| {
             let sleeps_on = *until > now;
             if !sleeps_on {

@@ -1,10 +1,12 @@
 //! [`Budget`]: a cap on the tokens and the money that all callers together spend.
 
 mod builder;
+mod calendar;
 mod error;
 mod period;
 mod price;
 mod purse;
+mod snapshot;
 mod spend;
 
 use std::fmt;
@@ -15,10 +17,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::builder::BudgetBuilder;
+pub use self::calendar::{CalendarUnit, Zone, ZoneError};
 pub use self::error::{BudgetBuildError, BudgetExceeded, Cap};
-use self::period::Period;
+use self::period::{Moment, Period, Rhythm};
 pub use self::price::{CostModel, PriceError, PriceList, Usage};
 use self::purse::Purse;
+pub use self::snapshot::BudgetSnapshot;
 pub use self::spend::{InvalidAmount, Spend};
 use crate::stack::clock::Clock;
 use crate::sync::Mutex;
@@ -98,18 +102,49 @@ pub struct Reservation {
 impl Shared {
     /// Visits the books after periods that have ended are accounted for. The visit runs under the lock.
     fn visit<R>(&self, visit: impl FnOnce(&mut Books) -> R) -> R {
-        let now = self.clock.now();
+        self.visit_at(|books, _| visit(books))
+    }
+
+    /// The same, for a visit that asks what time it is.
+    fn visit_at<R>(&self, visit: impl FnOnce(&mut Books, Moment) -> R) -> R {
+        let now = Moment::now(&self.clock);
         let mut books = self.books.lock();
         let passed = books.period.as_mut().map_or(0, |period| period.roll(now));
-        if passed > 0 {
-            books.tokens.begin_period(passed);
-            books.nanodollars.begin_period(passed);
-        }
-        visit(&mut books)
+        books.begin_period(passed);
+        visit(&mut books, now)
     }
 }
 
 impl Books {
+    /// The figures of an earlier process, up to now.
+    fn restore(&mut self, snapshot: &BudgetSnapshot, rhythm: Option<Rhythm>, now: Moment) {
+        let BudgetSnapshot { used, inherited, total, saved, made, elapsed, .. } = *snapshot;
+        self.tokens.restore(used.tokens, inherited.tokens);
+        self.nanodollars.restore(used.nanodollars, inherited.nanodollars);
+        (self.total, self.saved) = (total, saved);
+        if let Some(rhythm) = rhythm {
+            let (period, passed) = Period::since(rhythm, made, elapsed, now);
+            self.period = Some(period);
+            self.begin_period(passed);
+        }
+    }
+
+    /// Accounts for `passed` periods that have ended.
+    fn begin_period(&mut self, passed: u64) {
+        if passed > 0 {
+            self.tokens.begin_period(passed);
+            self.nanodollars.begin_period(passed);
+        }
+    }
+
+    fn used(&self) -> Spend {
+        Spend { tokens: self.tokens.used, nanodollars: self.nanodollars.used }
+    }
+
+    fn reserved(&self) -> Spend {
+        Spend { tokens: self.tokens.reserved, nanodollars: self.nanodollars.reserved }
+    }
+
     fn give_back(&mut self, held: Spend) {
         self.tokens.reserved -= held.tokens;
         self.nanodollars.reserved -= held.nanodollars;
@@ -124,7 +159,7 @@ impl Budget {
 
     /// A reservation of `most`, for one call that costs no more than that.
     ///
-    /// A reservation that is held when a period ends counts against the next period, until it is committed there or
+    /// A reservation that is held when a period ends counts against the next period alone, until it is committed there or
     /// given back. Never blocks: a budget that is used up refuses at once.
     ///
     /// # Errors
@@ -177,18 +212,34 @@ impl Budget {
         self.shared.visit(|books| books.saved = books.saved.saturating_add(spend.saturating_mul(followers)));
     }
 
-    /// A consistent snapshot of the budget.
+    /// What the budget has left, and where the rest went, all at one moment.
     #[must_use]
     pub fn status(&self) -> BudgetStatus {
-        let now = self.shared.clock.now();
-        self.shared.visit(|books| BudgetStatus {
-            used: Spend { tokens: books.tokens.used, nanodollars: books.nanodollars.used },
-            reserved: Spend { tokens: books.tokens.reserved, nanodollars: books.nanodollars.reserved },
+        self.shared.visit_at(|books, now| BudgetStatus {
+            used: books.used(),
+            reserved: books.reserved(),
             total: books.total,
             saved: books.saved,
             tokens_left: books.tokens.left(),
             dollars_left: books.nanodollars.left().map(spend::to_dollars),
             period_ends_in: books.period.as_ref().map(|period| period.left(now)),
+        })
+    }
+
+    /// The figures at this moment, to be written down and [restored](BudgetBuilder::restore) after a restart.
+    ///
+    /// What is spent after the last one that was written is lost with the process. So make one from time to time, and one
+    /// at the end.
+    #[must_use]
+    pub fn snapshot(&self) -> BudgetSnapshot {
+        self.shared.visit_at(|books, now| BudgetSnapshot {
+            used: books.used(),
+            inherited: Spend { tokens: books.tokens.inherited, nanodollars: books.nanodollars.inherited },
+            reserved: books.reserved(),
+            total: books.total,
+            saved: books.saved,
+            made: now.of_day,
+            elapsed: books.period.as_ref().map(|period| period.elapsed(now)).unwrap_or_default(),
         })
     }
 

@@ -77,7 +77,9 @@ impl Spend {
         to_dollars(self.nanodollars)
     }
 
-    pub(in crate::stack) fn saturating_add(self, other: Self) -> Self {
+    /// The sum of both, or the largest amount that can be counted.
+    #[must_use]
+    pub const fn saturating_add(self, other: Self) -> Self {
         Self {
             tokens: self.tokens.saturating_add(other.tokens),
             nanodollars: self.nanodollars.saturating_add(other.nanodollars),

@@ -48,8 +48,8 @@ fn build_examples() -> PathBuf {
     macro_rules! features {
         ($($name:literal)*) => { [$(($name, cfg!(feature = $name))),*] };
     }
-    let features = features!("budget" "cache" "example-ask" "example-chat-service" "example-https" "ledger" "metrics"
-        "pace" "redb" "retry" "test-tracing" "tracing");
+    let features = features!("budget" "cache" "example-ask" "example-chat-service" "example-https" "jiff" "ledger"
+        "metrics" "pace" "redb" "retry" "test-tracing" "tracing");
     for (name, _) in features.into_iter().filter(|(_, is_on)| *is_on) {
         cargo.args(["--features", name]);
     }

@@ -1,5 +1,8 @@
 //! Budgets and prices.
 
+mod periods;
+mod restart;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
@@ -195,54 +198,6 @@ fn periods(hands: &ManualClock, build: impl FnOnce(BudgetBuilder) -> BudgetBuild
 
 fn left(budget: &Budget) -> u64 {
     budget.status().tokens_left.unwrap()
-}
-
-#[test]
-fn each_period_begins_with_the_whole_cap() {
-    let hands = ManualClock::new();
-    let budget = periods(&hands, |builder| builder);
-    spend(&budget, tokens(80));
-    hands.advance(HOUR.checked_sub(Duration::from_nanos(1)).unwrap());
-    assert_eq!(left(&budget), 20);
-    assert_eq!(budget.status().period_ends_in, Some(Duration::from_nanos(1)));
-    hands.advance(Duration::from_nanos(1));
-    assert_eq!((left(&budget), budget.status().used), (100, Spend::default()));
-    assert_eq!((budget.status().total, budget.status().period_ends_in), (tokens(80), Some(HOUR)));
-    // Periods go on whether anybody looks or not.
-    hands.advance(HOUR * 5 / 2);
-    assert_eq!(budget.status().period_ends_in, Some(HOUR / 2));
-    spend(&budget, tokens(100));
-    hands.advance(HOUR / 2);
-    assert_eq!(left(&budget), 100);
-}
-
-#[test]
-fn a_reservation_that_is_kept_over_the_end_of_a_period_takes_its_part_of_the_next() {
-    let hands = ManualClock::new();
-    let budget = periods(&hands, |builder| builder);
-    let reservation = budget.reserve(tokens(60)).unwrap();
-    hands.advance(HOUR);
-    assert_eq!(left(&budget), 40);
-    assert!(budget.reserve(tokens(41)).is_err());
-    reservation.commit(tokens(30));
-    assert_eq!((left(&budget), budget.status().used), (70, tokens(30)));
-}
-
-#[test]
-fn what_a_period_leaves_over_is_carried_as_far_as_allowed() {
-    let hands = ManualClock::new();
-    let budget = periods(&hands, |builder| builder.carry_over(tokens(150)));
-    spend(&budget, tokens(80));
-    for expected in [120, 220, 250, 250] {
-        hands.advance(HOUR);
-        assert_eq!(left(&budget), expected);
-    }
-    spend(&budget, tokens(250));
-    hands.advance(HOUR);
-    assert_eq!(left(&budget), 100);
-    // Several at once are the same as one after the other.
-    hands.advance(HOUR * 2);
-    assert_eq!(left(&budget), 250);
 }
 
 #[test]
