@@ -3,6 +3,7 @@
 mod builder;
 mod calendar;
 mod error;
+mod meter;
 mod period;
 mod price;
 mod purse;
@@ -19,6 +20,7 @@ use serde::Serialize;
 pub use self::builder::BudgetBuilder;
 pub use self::calendar::{CalendarUnit, Zone, ZoneError};
 pub use self::error::{BudgetBuildError, BudgetExceeded, Cap};
+pub use self::meter::Metered;
 use self::period::{Moment, Period, Rhythm};
 pub use self::price::{CostModel, PriceError, PriceList, Usage};
 use self::purse::Purse;
@@ -32,7 +34,7 @@ use crate::sync::Mutex;
 /// A budget is a handle: its clones share one budget. Before a call, [reserve](Budget::reserve) the most that it may
 /// cost; after it, [commit](Reservation::commit) what it did cost. As long as no call costs more than was reserved for
 /// it, no number of threads exceeds the cap. A reservation that is dropped without a commit, by a panic too, is given
-/// back.
+/// back. For a stream, which may be left at any moment, [meter](Reservation::meter) its source.
 ///
 /// Amounts are whole tokens and whole billionths of a dollar, so sums are exact.
 ///

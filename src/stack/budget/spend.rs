@@ -86,6 +86,11 @@ impl Spend {
         }
     }
 
+    /// The larger number of tokens, and the larger amount of money.
+    pub(super) fn at_least(self, other: Self) -> Self {
+        Self { tokens: self.tokens.max(other.tokens), nanodollars: self.nanodollars.max(other.nanodollars) }
+    }
+
     pub(super) fn saturating_mul(self, times: u64) -> Self {
         Self { tokens: self.tokens.saturating_mul(times), nanodollars: self.nanodollars.saturating_mul(times) }
     }

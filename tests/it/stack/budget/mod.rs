@@ -1,5 +1,6 @@
 //! Budgets and prices.
 
+mod meter;
 mod periods;
 mod restart;
 
