@@ -52,6 +52,8 @@ impl<K, T, E> StackBuilder<K, T, E> {
             budget: None,
             #[cfg(feature = "budget")]
             error_cost: None,
+            #[cfg(feature = "budget")]
+            panic_cost: Spend::default(),
             #[cfg(feature = "retry")]
             retry: None,
             #[cfg(feature = "pace")]
@@ -167,6 +169,17 @@ impl<K, T, E> StackBuilder<K, T, E> {
     #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
     pub fn cost_of_error(mut self, cost: impl Fn(&E) -> Spend + Send + Sync + 'static) -> Self {
         self.layers.error_cost = Some(Box::new(cost));
+        self
+    }
+
+    /// What an attempt that panicked did cost; by default it is free of charge.
+    ///
+    /// For work that may panic when it has been paid for, as while it reads the answer. Nobody knows the cost then, so it
+    /// is the same for all.
+    #[cfg(feature = "budget")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
+    pub fn cost_of_panic(mut self, cost: Spend) -> Self {
+        self.layers.panic_cost = cost;
         self
     }
 

@@ -79,6 +79,27 @@ impl Drop for Reserved<'_> {
     }
 }
 
+/// Bills an attempt that panics, if it is dropped before it is disarmed.
+#[cfg(feature = "budget")]
+struct PanicBill<'a> {
+    billed: &'a Cell<Spend>,
+    cost: Spend,
+}
+
+#[cfg(feature = "budget")]
+impl PanicBill<'_> {
+    fn disarm(mut self) {
+        self.cost = Spend::default();
+    }
+}
+
+#[cfg(feature = "budget")]
+impl Drop for PanicBill<'_> {
+    fn drop(&mut self) {
+        self.billed.set(self.billed.get().saturating_add(self.cost));
+    }
+}
+
 #[cfg(feature = "pace")]
 pub(super) struct Pacing<E> {
     pub(super) pacer: Option<Pacer>,
@@ -100,6 +121,8 @@ pub(super) struct Layers<K, T, E> {
     pub(super) budget: Option<Spending<T>>,
     #[cfg(feature = "budget")]
     pub(super) error_cost: Option<Box<ErrorCost<E>>>,
+    #[cfg(feature = "budget")]
+    pub(super) panic_cost: Spend,
     #[cfg(feature = "retry")]
     pub(super) retry: Option<Retry<E>>,
     #[cfg(feature = "pace")]
@@ -172,7 +195,11 @@ where
         let (billed, most) = (Cell::new(Spend::default()), context.most);
         let mut attempt = || {
             self.counters.attempts.add();
+            #[cfg(feature = "budget")]
+            let bill = PanicBill { billed: &billed, cost: self.panic_cost };
             let result = work(flight);
+            #[cfg(feature = "budget")]
+            bill.disarm();
             #[cfg(feature = "budget")]
             if let Err(error) = &result {
                 billed.set(billed.get().saturating_add(self.cost_of_error(error, most)));

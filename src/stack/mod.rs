@@ -73,12 +73,12 @@ use crate::outcome::Mark;
 /// | the ledger has the result | unchanged | unchanged | filled | the value |
 /// | the ledger refuses | unchanged | unchanged | unchanged | [`StackError::Ledger`] |
 /// | the budget refuses | unchanged | absent | unchanged | [`StackError::Budget`] |
-/// | the pacer refuses an attempt | given back | absent | unchanged | [`StackError::Pace`] |
+/// | the pacer refuses an attempt | [billed] or given back | absent | unchanged | [`StackError::Pace`] |
 /// | the work fails, and is not retried | [billed] or given back | absent | unchanged | [`StackError::Failed`] or `Exhausted` |
-/// | the caller's deadline passes before an attempt | given back | absent | unchanged | [`TimedOut`]; a follower leads |
-/// | the flight is cancelled or closed before an attempt | given back | absent | unchanged | [`Cancelled`] or [`Closed`] |
+/// | the caller's deadline passes before an attempt | [billed] or given back | absent | unchanged | [`TimedOut`]; a follower leads |
+/// | the flight is cancelled or closed before an attempt | [billed] or given back | absent | unchanged | [`Cancelled`] or [`Closed`] |
 /// | the flight is forgotten or superseded, or its key [invalidated] | spent | done | unchanged | the value |
-/// | the work panics | given back | unknown | unchanged | its own panic; followers [`LeaderPanicked`] |
+/// | the work panics | [billed][panic] or given back | unknown | unchanged | its own panic; followers [`LeaderPanicked`] |
 /// | the work succeeds, and its cost panics | all of the reservation spent | done | filled | the value |
 /// | the work succeeds, and the ledger cannot be written | spent | unknown | filled | the value, and it is [counted] |
 /// | the work succeeds, and `K: Clone` or a time to live panics | spent | done | unchanged | the value |
@@ -90,6 +90,7 @@ use crate::outcome::Mark;
 /// [`Cancelled`]: crate::CallError::Cancelled
 /// [`Closed`]: crate::CallError::Closed
 /// [billed]: StackBuilder#method.cost_of_error
+/// [panic]: StackBuilder#method.cost_of_panic
 /// [invalidated]: Stack::invalidate
 /// [counted]: StackStats::uncommitted
 ///

@@ -11,7 +11,7 @@ use sync_coalesce::stack::cache::Cache;
 use sync_coalesce::stack::ledger::{Ledger, LedgerError, LedgerState, MemoryStore, Record, Store, StoreError};
 use sync_coalesce::stack::pace::Pacer;
 use sync_coalesce::stack::retry::Retry;
-use sync_coalesce::stack::{Stack, StackBuilder, StackError, Via};
+use sync_coalesce::stack::{Stack, StackError, Via};
 use sync_coalesce::{CallError, Key, OnFailure, Role, SyncCoalesce};
 
 use super::{BUSY, Layers, MOST, Whole, after, cost, fingerprint};
@@ -81,37 +81,6 @@ fn failed_work_costs_nothing_and_can_be_done_again() {
     assert_eq!((layers.total(), layers.state(1), layers.cache.stats().entries), (0, LedgerState::Absent, 0));
     assert!(stack.try_call(&1, after(2, "four")).is_ok());
     assert_eq!(stack.stats().attempts, 3 + 1 + 3);
-}
-
-#[test]
-fn attempts_that_failed_and_were_billed_are_counted() {
-    let budget = Budget::builder().tokens(10_000).build().unwrap();
-    let builder: StackBuilder<u32, u64, u64> = Stack::builder()
-        .budget(budget.clone(), Spend::from_tokens(1_000), |tokens| Spend::from_tokens(*tokens))
-        .cost_of_error(|tokens| match *tokens {
-            0 => panic!("in the cost of an error"),
-            tokens => Spend::from_tokens(tokens),
-        });
-    let stack = builder.retry(Retry::builder(|_| true).attempts(3).sleep_with(|_| ()).build()).build();
-    let total = |expected| {
-        let status = budget.status();
-        assert_eq!((status.total.tokens(), status.reserved), (expected, Spend::default()));
-    };
-    let mut attempts = [Err(400), Err(300), Ok(110)].into_iter();
-    assert_eq!(*stack.try_call(&1, || attempts.next().unwrap()).unwrap(), 110);
-    total(400 + 300 + 110);
-    assert!(stack.try_call(&1, || Err(500)).is_err());
-    total(810 + 3 * 500);
-    // And those before one that panics.
-    let mut attempts = [Err(20)].into_iter();
-    let panicked = catch_unwind(AssertUnwindSafe(|| stack.try_call(&1, || attempts.next().unwrap())));
-    assert!(panicked.is_err());
-    total(2_310 + 20);
-    // A cost that panics is all that was reserved.
-    let mut attempts = [Err(0), Ok(1)].into_iter();
-    assert!(stack.try_call(&1, || attempts.next().unwrap()).is_ok());
-    total(2_330 + 1_000 + 1);
-    assert_idle(stack.coalescer());
 }
 
 #[test]

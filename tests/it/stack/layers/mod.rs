@@ -1,5 +1,6 @@
 //! All layers together: their order, each one missing, and what is left behind where something fails.
 
+mod billing;
 mod calls;
 mod ends;
 mod failures;
