@@ -197,7 +197,8 @@ where
                 self.signals = Some(locked.watchers.of(old, Signal::Unlinked));
                 return Ok(Entry::Lead(LeaderGuard::new(flight)));
             }
-            match self.now.and_then(|now| locked.lingering.find(self.hash, self.key, now, self.options.after)) {
+            let after = self.options.linger_after();
+            match self.now.and_then(|now| locked.lingering.find(self.hash, self.key, now, after)) {
                 Some(Lookup::Result(result, age)) => {
                     locked.counters.lingered += 1;
                     return Ok(Entry::Done(Outcome { result, role: Role::Lingering { age } }));

@@ -46,6 +46,8 @@ impl<K, T, E> StackBuilder<K, T, E> {
             counters: Counters::new(),
             #[cfg(feature = "cache")]
             cache: None,
+            #[cfg(feature = "cache")]
+            serve_stale_on: None,
             #[cfg(feature = "ledger")]
             ledger: None,
             #[cfg(feature = "budget")]
@@ -88,6 +90,41 @@ impl<K, T, E> StackBuilder<K, T, E> {
     #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
     pub fn cache(mut self, cache: Cache<K, T>) -> Self {
         self.layers.cache = Some(cache);
+        self
+    }
+
+    /// Which errors of the work a call may be answered by a stale value for, if the cache
+    /// [keeps](crate::stack::cache::CacheBuilder::stale_if_error) it: those that mean that the provider is down. By default
+    /// all. A panic in `serves` counts as `false`.
+    ///
+    /// Other errors have the same answer: that of the pacer, that of the budget, and of those in
+    /// [`StackError::Call`] `TimedOut`, `Overloaded` and `LeaderPanicked`. The ledger's, `Cancelled`, `Closed` and
+    /// `Deadlock` are passed on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sync_coalesce::stack::cache::Cache;
+    /// use sync_coalesce::stack::{ManualClock, Stack, Via};
+    ///
+    /// let (clock, minute) = (ManualClock::new(), Duration::from_secs(60));
+    /// let cache = Cache::builder(100).time_to_live(minute).stale_if_error(minute * 60).clock(&clock).build()?;
+    /// let stack: Stack<String, u32, u16> = Stack::builder().cache(cache).serve_stale_on(|status| *status >= 500).build();
+    /// assert!(stack.call("price", || 7).is_ok());
+    ///
+    /// clock.advance(minute * 5);
+    /// let outcome = stack.on("price").try_call(|_flight| Err(503));
+    /// assert_eq!((*outcome.result.unwrap(), outcome.via), (7, Via::Stale { age: minute * 5 }));
+    /// assert_eq!(*outcome.stale_error.unwrap().work().unwrap().as_ref(), 503);
+    /// // There is no such thing any more.
+    /// assert!(stack.try_call("price", || Err(404)).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "cache")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+    pub fn serve_stale_on(mut self, serves: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
+        self.layers.serve_stale_on = Some(Box::new(serves));
         self
     }
 

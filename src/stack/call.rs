@@ -17,7 +17,7 @@ use crate::outcome::Role;
 #[cfg(feature = "budget")]
 use crate::stack::budget::Spend;
 #[cfg(feature = "cache")]
-use crate::stack::cache::Begun;
+use crate::stack::cache::{Begun, Lookup};
 use crate::sync;
 use crate::wait::limits::WaitUntil;
 
@@ -31,6 +31,7 @@ use crate::wait::limits::WaitUntil;
 /// | [`patience`](Call::patience) | a caller that runs alone goes through all layers that a leader goes through, and does not fill the cache. A ledger refuses it because the key is in progress |
 /// | [`after`](Call::after) | uses neither a flight nor a cached value from before the [mark](Stack::mark). A value that was inserted by hand has no age, and is not used either. The ledger is asked as always: what is done is not done again |
 /// | [`bypass`](Call::bypass) | past the cache, the coalescer and the ledger; through the budget, the retries and the pacer |
+/// | `refresh`, with the feature `cache` | runs the work whatever is cached, or joins a run in flight. The cached value stays until there is a new one |
 /// | `at_most`, with the feature `budget` | the most that the call may cost, in place of the builder's maximum |
 ///
 /// # Examples
@@ -52,6 +53,8 @@ use crate::wait::limits::WaitUntil;
 #[derive(Debug)]
 pub struct StackKey<'a, Q: ?Sized> {
     key: &'a Q,
+    #[cfg(feature = "cache")]
+    refreshes: bool,
     #[cfg(feature = "budget")]
     most: Option<Spend>,
 }
@@ -60,12 +63,17 @@ impl<'a, Q: ?Sized> StackKey<'a, Q> {
     pub(super) fn new(key: &'a Q) -> Self {
         Self {
             key,
+            #[cfg(feature = "cache")]
+            refreshes: false,
             #[cfg(feature = "budget")]
             most: None,
         }
     }
 
-    #[cfg_attr(not(feature = "budget"), expect(clippy::unused_self, reason = "for a layer that is off"))]
+    #[cfg_attr(
+        not(any(feature = "budget", feature = "cache")),
+        expect(clippy::unused_self, reason = "for layers that are off")
+    )]
     fn context<K, T, E>(
         &self,
         #[cfg_attr(not(feature = "cache"), expect(unused_variables, reason = "for a layer that is off"))] stack: &Stack<
@@ -84,6 +92,8 @@ impl<'a, Q: ?Sized> StackKey<'a, Q> {
             bypasses: options.bypass,
             #[cfg(feature = "cache")]
             since: stack.since(options),
+            #[cfg(feature = "cache")]
+            refreshes: self.refreshes,
             #[cfg(feature = "budget")]
             most: self.most,
             ..LeadContext::default()
@@ -109,18 +119,32 @@ impl<K, T, E> Stack<K, T, E> {
 }
 
 #[cfg(feature = "cache")]
-impl<K, T, E> Stack<K, T, E>
-where
-    K: Hash + Eq + Send + Sync + 'static,
-    T: Send + Sync + 'static,
-{
-    /// The cached value for a call with these options.
-    fn cached<Q>(&self, key: &Q, options: &CallOptions<'_>) -> Option<Arc<T>>
+impl<K, T, E, Q: ?Sized> Call<'_, Stack<K, T, E>, StackKey<'_, Q>> {
+    /// Runs the work whatever is cached, or joins a run that is in flight, and replaces the cached value. Until then, and
+    /// if there is an error, the cached value stays, and other calls get it.
+    ///
+    /// Several calls that refresh at once share one run. To join no run that began before this moment, add
+    /// [`after`](Call::after). If the old value must not be served any more, [`invalidate`](Stack::invalidate) it instead.
+    #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+    pub fn refresh(mut self) -> Self {
+        self.about.refreshes = true;
+        self
+    }
+}
+
+#[cfg(feature = "cache")]
+impl<Q: ?Sized> StackKey<'_, Q> {
+    /// What the cache has for a call with these options.
+    fn lookup<K, T, E>(&self, stack: &Stack<K, T, E>, options: &CallOptions<'_>) -> Lookup<T>
     where
-        Q: Hash + Equivalent<K> + ?Sized,
+        Q: Hash + Equivalent<K>,
+        K: Hash + Eq + Send + Sync + 'static,
+        T: Send + Sync + 'static,
     {
-        let cache = self.layers.cache.as_ref().filter(|_| !options.bypass)?;
-        cache.get_since(key, self.since(options).as_ref())
+        match stack.layers.cache.as_ref().filter(|_| !options.bypass && !self.refreshes) {
+            Some(cache) => cache.lookup_or_claim(self.key, stack.since(options).as_ref()),
+            None => Lookup::Nothing,
+        }
     }
 }
 
@@ -144,27 +168,34 @@ where
         let Self { on: stack, about, mut options } = self;
         let key = about.key;
         #[cfg(feature = "cache")]
-        if let Some(value) = stack.cached(key, &options) {
-            return StackOutcome { result: Ok(value), via: Via::Cache };
-        }
+        let claim = match about.lookup(stack, &options) {
+            Lookup::Fresh(value) => return StackOutcome { result: Ok(value), via: Via::Cache, stale_error: None },
+            Lookup::Stale(stale, None) => return stack.layers.serve(stale),
+            Lookup::Stale(_, claim) => claim,
+            Lookup::Nothing => None,
+        };
         let layers = &stack.layers;
         let mut context = about.context(stack, &options);
+        #[cfg(feature = "cache")]
+        {
+            options.refresh = about.refreshes || claim.is_some();
+            context.claim = claim;
+        }
         // One moment for all waits, in a flight and in the layers.
         let until = options.until.or(stack.coalesce.flights.settings.timeout.map(WaitUntil::Timeout));
         context.deadline = until.and_then(|until| until.deadline(sync::now()));
         options.until = context.deadline.map(WaitUntil::Deadline).or(until);
         let lead = |flight: &StackFlight<'_, K, T, E>| layers.lead(key, flight, &mut context, work);
         let outcome = stack.coalesce.run(key, &options, lead, |outcome| outcome);
-        let via = Via::Flight(outcome.role);
-        #[cfg(feature = "ledger")]
-        let via = if context.is_replay { Via::Ledger } else { via };
-        #[cfg(feature = "cache")]
-        let via = if context.is_cached { Via::Cache } else { via };
+        let via = context.via.unwrap_or(Via::Flight(outcome.role));
         #[cfg(feature = "budget")]
         if let Role::Leader { followers } = outcome.role {
             layers.count_saved(&context, followers);
         }
-        StackOutcome { result: StackError::from_shared(outcome.result), via }
+        let outcome = StackOutcome { result: StackError::from_shared(outcome.result), via, stale_error: None };
+        #[cfg(feature = "cache")]
+        let outcome = layers.serve_if_error(key, &context, outcome);
+        outcome
     }
 
     /// A [`StackTicket`] for the value of `work`, which goes through all layers on a thread of the coalescer's pool; see
@@ -172,6 +203,9 @@ where
     ///
     /// The timeout or deadline is that of [`StackTicket::wait`]. Nobody waits in the layers meanwhile, so it does not bind
     /// those. What the budget counts as saved are the followers that are there when the work has ended.
+    ///
+    /// With a cache that serves values [while they are refreshed](crate::stack::cache::CacheBuilder::stale_while_revalidate),
+    /// the ticket of a stale value has that value at once, and the first of them has it refreshed on the pool.
     ///
     /// # Blocking
     ///
@@ -198,17 +232,48 @@ where
     {
         let Self { on: stack, about, options } = self;
         #[cfg(feature = "cache")]
-        if let Some(value) = stack.cached(about.key, &options) {
-            return StackTicket::cached(value);
+        let (stale, claim) = match about.lookup(stack, &options) {
+            Lookup::Fresh(value) => return StackTicket::cached(value),
+            Lookup::Stale(stale, claim) => (Some(stale), claim),
+            Lookup::Nothing => (None, None),
+        };
+        #[cfg(feature = "cache")]
+        if let (Some(stale), None) = (&stale, &claim) {
+            stack.layers.count_stale_hit();
+            return StackTicket::stale(stale.clone());
         }
         let layers = Arc::clone(&stack.layers);
         let (owned, mut context) = (about.key.to_owned(), about.context(stack, &options));
+        #[cfg(feature = "cache")]
+        let fallback = if stale.is_none() && layers.serves_if_error(&context) {
+            Some(layers.fallback(about.key.to_owned(), context.since.clone()))
+        } else {
+            None
+        };
+        #[cfg(feature = "cache")]
+        let options = CallOptions { refresh: about.refreshes || claim.is_some(), ..options };
+        #[cfg(feature = "cache")]
+        {
+            context.claim = claim;
+        }
         let coalesced = Call { on: &stack.coalesce, about: OneKey(about.key), options };
-        StackTicket::of(coalesced.detach(move |flight| {
+        let ticket = coalesced.detach(move |flight| {
             let result = layers.lead(&owned, flight, &mut context, work);
             #[cfg(feature = "budget")]
             layers.count_saved(&context, flight.followers());
             result
-        }))
+        });
+        #[cfg(feature = "cache")]
+        if let Some(stale) = stale {
+            // The refresh is for later callers, whatever becomes of this ticket.
+            ticket.release();
+            stack.layers.count_stale_hit();
+            return StackTicket::stale(stale);
+        }
+        StackTicket::of(
+            ticket,
+            #[cfg(feature = "cache")]
+            fallback,
+        )
     }
 }

@@ -12,7 +12,7 @@ use hashbrown::Equivalent;
 
 use super::error::StackError;
 use super::interrupt::{Interrupt, Interrupted};
-use super::outcome::StackFlight;
+use super::outcome::{StackFlight, Via};
 use super::stats::Counters;
 use crate::flight::watch::Watcher;
 #[cfg(any(feature = "budget", feature = "pace"))]
@@ -20,7 +20,7 @@ use crate::panic::catch_panic;
 #[cfg(feature = "budget")]
 use crate::stack::budget::{Budget, Reservation, Spend};
 #[cfg(feature = "cache")]
-use crate::stack::cache::{Begun, Cache};
+use crate::stack::cache::{Begun, Cache, Claim};
 #[cfg(feature = "ledger")]
 use crate::stack::ledger::{LedgerError, LedgerOutcome};
 #[cfg(feature = "pace")]
@@ -47,6 +47,10 @@ pub(super) struct Spending<T> {
     pub(super) most: Spend,
     pub(super) cost: Box<dyn Fn(&T) -> Spend + Send + Sync>,
 }
+
+/// Which errors of the work are the provider's.
+#[cfg(feature = "cache")]
+pub(super) type ServeStaleOn<E> = dyn Fn(&E) -> bool + Send + Sync;
 
 /// What a failed attempt did cost.
 #[cfg(feature = "budget")]
@@ -115,6 +119,8 @@ pub(super) struct Layers<K, T, E> {
     pub(super) counters: Counters,
     #[cfg(feature = "cache")]
     pub(super) cache: Option<Cache<K, T>>,
+    #[cfg(feature = "cache")]
+    pub(super) serve_stale_on: Option<Box<ServeStaleOn<E>>>,
     #[cfg(feature = "ledger")]
     pub(super) ledger: Option<Box<Once<K, T, E>>>,
     #[cfg(feature = "budget")]
@@ -142,10 +148,14 @@ pub(super) struct LeadContext {
     /// The mark that the caller's value must not be from before.
     #[cfg(feature = "cache")]
     pub(super) since: Option<Begun>,
+    /// It is not to be answered by the cache, and fills it.
     #[cfg(feature = "cache")]
-    pub(super) is_cached: bool,
-    #[cfg(feature = "ledger")]
-    pub(super) is_replay: bool,
+    pub(super) refreshes: bool,
+    /// For a stale value, until this call leads.
+    #[cfg(feature = "cache")]
+    pub(super) claim: Option<Claim>,
+    /// Where its value came from, if not from the work.
+    pub(super) via: Option<Via>,
     #[cfg(feature = "budget")]
     pub(super) most: Option<Spend>,
     #[cfg(feature = "budget")]
@@ -177,15 +187,19 @@ where
         #[cfg(feature = "cache")]
         let permit = cache.map(|cache| cache.permit(key));
         #[cfg(feature = "cache")]
+        drop(context.claim.take());
+        #[cfg(feature = "cache")]
         let _watch = permit.as_ref().map(|permit| flight.watch(Arc::clone(permit) as Arc<dyn Watcher>));
         #[cfg(feature = "cache")]
         let begun = Begun::of(flight);
         // Between this caller's miss and its flight, another flight may have filled the cache and ended. A flight is no
         // older than its leader's mark; a caller that runs alone has only that.
         #[cfg(feature = "cache")]
-        if let Some(value) = cache.and_then(|cache| cache.lookup_again(key, begun.as_ref().or(context.since.as_ref())))
+        if let Some(value) = cache
+            .filter(|_| !context.refreshes)
+            .and_then(|cache| cache.lookup_again(key, begun.as_ref().or(context.since.as_ref())))
         {
-            context.is_cached = true;
+            context.via = Some(Via::Cache);
             return Ok(value);
         }
         let interrupt = Interrupt::new(context.deadline);
@@ -211,25 +225,25 @@ where
         let mut whole = || self.within_budget(most, &billed, &mut context.spent, &mut whole);
         #[cfg(feature = "ledger")]
         let mut whole = || {
-            if context.bypasses { whole() } else { self.once(&key.to_owned(), &mut context.is_replay, &mut whole) }
+            if context.bypasses { whole() } else { self.once(&key.to_owned(), &mut context.via, &mut whole) }
         };
         let value = Arc::new(whole()?);
         #[cfg(feature = "cache")]
-        if let (Some(cache), Some(permit), Some(begun)) = (cache, permit, begun) {
-            cache.fill(&permit, || key.to_owned(), &value, begun);
+        if let (Some(cache), Some(permit)) = (cache, permit) {
+            cache.fill(&permit, key, &value, begun);
         }
         Ok(value)
     }
 
     #[cfg(feature = "ledger")]
-    fn once(&self, key: &K, is_replay: &mut bool, whole: Whole<'_, T, E>) -> Result<T, StackError<E>> {
+    fn once(&self, key: &K, via: &mut Option<Via>, whole: Whole<'_, T, E>) -> Result<T, StackError<E>> {
         let Some(recorded) = self.ledger.as_ref().and_then(|once| once(key, whole)) else {
             return whole();
         };
         match recorded {
             Ok(recorded) => {
-                *is_replay = recorded.is_replay;
                 if recorded.is_replay {
+                    *via = Some(Via::Ledger);
                     self.counters.replayed.add();
                 }
                 if recorded.committed.is_err() {

@@ -29,6 +29,8 @@ mod error;
 mod interrupt;
 mod lead;
 mod outcome;
+#[cfg(feature = "cache")]
+mod stale;
 mod stats;
 mod ticket;
 
@@ -97,6 +99,22 @@ use crate::outcome::Mark;
 /// An error of the work means that nothing was done, so with a ledger it can run again. Where that is not certain, as
 /// after a timeout, the work should panic or ask the provider. A failed attempt counts as free of charge unless the
 /// builder is told its cost.
+///
+/// # Values that have expired
+///
+/// A cache keeps them for longer if its builder says so, and a stack serves them then, with
+/// [`Via::Stale`] and their age:
+///
+/// - [While they are refreshed][swr]. The first caller that finds such a value refreshes it, in its own call, and the
+///   others get the old one until that has ended. With [`detach`](Call::detach) the first caller gets the old one too, and
+///   the work runs on the pool.
+/// - [In place of an error][sie], for the leader and each of its followers. [`StackOutcome::stale_error`] has the error.
+///
+/// An old value is gone with its [invalidation](Stack::invalidate), and once a newer one was shown. A call that
+/// [refreshes](Call::refresh), or bypasses, gets none, and one [after](Call::after) a mark none from before it.
+///
+/// [swr]: cache::CacheBuilder::stale_while_revalidate
+/// [sie]: cache::CacheBuilder::stale_if_error
 ///
 /// # Blocking
 ///
@@ -225,6 +243,38 @@ where
         self.on(key).try_call(|_flight| work()).result
     }
 
+    /// The value of `work`, through all layers but the cache's lookup, or of a run that is in flight. It replaces the cached
+    /// value, which stays until then, and if there is an error.
+    ///
+    /// As [`try_call`](Stack::try_call) on a call that [refreshes](Call::refresh).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_call`](Stack::try_call).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::stack::Stack;
+    /// use sync_coalesce::stack::cache::Cache;
+    ///
+    /// let stack: Stack<String, u32, u16> = Stack::builder().cache(Cache::builder(100).build()?).build();
+    /// assert_eq!(*stack.call("price", || 7).unwrap(), 7);
+    /// assert!(stack.refresh("price", || Err(503)).is_err());
+    /// assert_eq!(*stack.call("price", || 8).unwrap(), 7);
+    /// assert_eq!(*stack.refresh("price", || Ok(9)).unwrap(), 9);
+    /// assert_eq!(*stack.call("price", || 10).unwrap(), 9);
+    /// # Ok::<(), sync_coalesce::stack::cache::CacheBuildError>(())
+    /// ```
+    #[cfg(feature = "cache")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+    pub fn refresh<Q>(&self, key: &Q, mut work: impl FnMut() -> Result<T, E>) -> Result<Arc<T>, StackError<E>>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        self.on(key).refresh().try_call(|_flight| work()).result
+    }
+
     /// The counters of all layers. Each layer is read at a slightly different time.
     #[must_use]
     pub fn stats(&self) -> StackStats {
@@ -237,7 +287,7 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     T: Send + Sync + 'static,
 {
-    /// Whether there was a cached value, a flight or a result that lingers for `key`. From now on calls get none of
+    /// Whether there was a cached value, which may be stale, a flight or a result that lingers for `key`. From now on calls get none of
     /// them: for use when what the answer is made of has changed.
     ///
     /// A call that begins after this has returned never gets a value whose work began before this was called: not by
@@ -284,7 +334,7 @@ where
         // As it is, whoever finds the old value began its flight before it was removed, and so before that flight is
         // forgotten.
         #[cfg(feature = "cache")]
-        let was_cached = self.layers.cache.as_ref().is_some_and(|cache| cache.remove(key).is_some());
+        let was_cached = self.layers.cache.as_ref().is_some_and(|cache| cache.discard(key));
         #[cfg(not(feature = "cache"))]
         let was_cached = false;
         self.coalesce.forget(key) || was_cached

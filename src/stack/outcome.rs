@@ -1,6 +1,7 @@
 //! What one call through the stack came to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(doc)]
 use super::Stack;
@@ -22,6 +23,8 @@ pub struct StackOutcome<T, E> {
     pub result: Result<Arc<T>, StackError<E>>,
     /// Where it came from.
     pub via: Via,
+    /// The error in whose place a [stale](Via::Stale) value is served; `None` if there was none.
+    pub stale_error: Option<StackError<E>>,
 }
 
 /// Where a result came from.
@@ -30,6 +33,12 @@ pub struct StackOutcome<T, E> {
 pub enum Via {
     /// The cache, at the first lookup or at the leader's second one.
     Cache,
+    /// The cache, with a value that has expired: another call refreshes it, or there was an error in place of a new one.
+    /// Only if the cache's builder says so.
+    Stale {
+        /// How long ago the value was put into the cache.
+        age: Duration,
+    },
     /// The ledger; this caller led.
     Ledger,
     /// A flight, in which this caller had this role.

@@ -143,6 +143,13 @@ impl<T, E> Ticket<T, E> {
         &self.receiver
     }
 
+    /// Gives the ticket away. A flight that it began goes on, even if nobody else wants it.
+    #[cfg(feature = "cache")]
+    pub(crate) fn release(mut self) {
+        // A ticket that never leaves is counted until the flight ends. One that joined must not look like a follower.
+        self.seat = self.seat.take().filter(|seat| seat.joined);
+    }
+
     fn wait_until(&self, deadline: Option<Instant>) -> Shared<T, E> {
         if let Some(result) = self.try_wait() {
             return result;

@@ -12,5 +12,11 @@ faults! {
         FillsRevoked,
         /// A leader that has filled leaves those that began earlier their permits.
         OlderFillsLater,
+        /// A leader whose flight is not current leaves the older value where it is.
+        OlderStays,
+        /// A caller refreshes a stale value although another one does.
+        ClaimsTwice,
+        /// Who has refreshed a value, or failed to, still counts.
+        ClaimStays,
     }
 }

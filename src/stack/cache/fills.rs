@@ -1,11 +1,12 @@
-//! [`Fills`]: keeps a leader from filling the cache with a value that is older than what was done to its key since.
+//! [`Fills`]: keeps a leader from filling the cache with a value that is older than what was done to its key since, and
+//! two callers from refreshing one stale value.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::faults::Fault;
 use crate::flight::watch::{Signal, Watcher};
-use crate::sync::{AtomicU64, Mutex, Ordering, also_if, step};
+use crate::sync::{Mutex, also_if, only_if, step};
 
 const SHARDS: usize = 16;
 
@@ -31,15 +32,37 @@ struct Pending {
     next: u64,
     /// Permits with a lower number are revoked.
     floor: u64,
+    /// The numbers of those that can still fill.
+    live: Vec<u64>,
 }
 
 /// A leader's leave to fill the cache, from before its work began. Revoked by whatever is newer than that work.
+///
+/// A caller that is about to lead in order to refresh a stale value holds one too.
 pub(in crate::stack) struct Permit {
     fills: Arc<Fills>,
     hash: u64,
     number: u64,
-    /// 1 if its flight is not current any more; written and read under the lock.
-    revoked: AtomicU64,
+}
+
+impl Pending {
+    fn begin(&mut self) -> u64 {
+        let number = self.next;
+        self.permits += 1;
+        self.next += 1;
+        self.live.push(number);
+        number
+    }
+
+    fn revoke(&mut self, number: u64) {
+        self.live.retain(|live| *live != number);
+    }
+
+    /// Revokes all permits with a lower number.
+    fn revoke_below(&mut self, floor: u64) {
+        self.floor = floor;
+        self.live.retain(|live| *live >= floor);
+    }
 }
 
 impl Fills {
@@ -54,18 +77,26 @@ impl Fills {
 
     /// For work that begins now.
     pub(super) fn begin(self: &Arc<Self>, hash: u64) -> Permit {
+        let number = self.shard(hash).lock().entry(hash).or_default().begin();
+        Permit { fills: Arc::clone(self), hash, number }
+    }
+
+    /// For a caller that found a stale value; `None` if another one refreshes it.
+    pub(super) fn claim(self: &Arc<Self>, hash: u64) -> Option<Permit> {
         let mut shard = self.shard(hash).lock();
-        let pending = shard.entry(hash).or_default();
-        pending.permits += 1;
-        pending.next += 1;
-        Permit { fills: Arc::clone(self), hash, number: pending.next - 1, revoked: AtomicU64::new(0) }
+        let is_refreshed = shard.get(&hash).is_some_and(|pending| !pending.live.is_empty());
+        if only_if!(ClaimsTwice, is_refreshed) {
+            return None;
+        }
+        let number = shard.entry(hash).or_default().begin();
+        Some(Permit { fills: Arc::clone(self), hash, number })
     }
 
     /// Makes a change under the lock, after which no permit given out before it fills.
     pub(super) fn supersede<R>(&self, hash: u64, change: impl FnOnce() -> R) -> R {
         let mut shard = self.shard(hash).lock();
         if let Some(pending) = shard.get_mut(&hash) {
-            pending.floor = pending.next;
+            pending.revoke_below(pending.next);
         }
         change()
     }
@@ -74,7 +105,7 @@ impl Fills {
     pub(super) fn supersede_all<R>(&self, change: impl FnOnce() -> R) -> R {
         let mut shards: Vec<_> = self.0.iter().map(Mutex::lock).collect();
         for pending in shards.iter_mut().flat_map(|shard| shard.values_mut()) {
-            pending.floor = pending.next;
+            pending.revoke_below(pending.next);
         }
         change()
     }
@@ -87,15 +118,22 @@ impl Fills {
 }
 
 impl Permit {
-    /// Runs `keep` under the lock, unless this was revoked. It revokes the permits of all whose work began earlier.
-    pub(super) fn fill<R>(&self, keep: impl FnOnce() -> Option<R>) -> Option<R> {
+    /// Runs `keep` under the lock, or `discard` if its flight is not current any more: nobody may join it, but who is in
+    /// it gets a value that is newer than what is kept. Neither if something newer has been done to the key.
+    ///
+    /// Either way, it revokes the permits of all whose work began earlier.
+    pub(super) fn fill<R>(&self, keep: impl FnOnce() -> Option<R>, discard: impl FnOnce() -> Option<R>) -> Option<R> {
         let mut shard = self.fills.shard(self.hash).lock();
         let pending = shard.get_mut(&self.hash)?;
-        let is_newest = self.number >= pending.floor && self.revoked.load(Ordering::Relaxed) == 0;
+        let is_newest = self.number >= pending.floor;
         if !also_if!(FillsRevoked, is_newest) {
             return None;
         }
-        step!(OlderFillsLater, pending.floor = self.number + 1);
+        let is_current = pending.live.contains(&self.number);
+        step!(OlderFillsLater, pending.revoke_below(self.number + 1));
+        if !also_if!(FillsRevoked, is_current) {
+            return if only_if!(OlderStays, true) { discard() } else { None };
+        }
         #[cfg(sync_coalesce_shuttle)]
         if crate::sync::is_planted(Fault::FillsAfterLooking) {
             drop(shard);
@@ -104,16 +142,19 @@ impl Permit {
         keep()
     }
 
-    fn revoke(&self) {
+    /// Runs `change` under the lock, and revokes nothing.
+    pub(super) fn locked<R>(&self, change: impl FnOnce() -> R) -> R {
         let _locked = self.fills.shard(self.hash).lock();
-        self.revoked.store(1, Ordering::Relaxed);
+        change()
     }
 }
 
 /// Whatever becomes of a flight while its work runs, its value is not the newest any more.
 impl Watcher for Permit {
     fn notify(&self, _: Signal) {
-        self.revoke();
+        if let Some(pending) = self.fills.shard(self.hash).lock().get_mut(&self.hash) {
+            pending.revoke(self.number);
+        }
     }
 }
 
@@ -121,8 +162,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut shard = self.fills.shard(self.hash).lock();
         if let Some(pending) = shard.get_mut(&self.hash) {
+            step!(ClaimStays, pending.revoke(self.number));
             pending.permits -= 1;
-            if pending.permits == 0 {
+            if only_if!(ClaimStays, pending.permits == 0) {
                 shard.remove(&self.hash);
             }
         }

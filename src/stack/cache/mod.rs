@@ -6,6 +6,7 @@ mod faults;
 mod fills;
 #[cfg(sync_coalesce_shuttle)]
 mod models;
+mod stale;
 mod stats;
 
 use std::collections::hash_map::RandomState;
@@ -20,6 +21,8 @@ pub use self::builder::CacheBuilder;
 pub use self::error::CacheBuildError;
 use self::fills::Fills;
 pub(super) use self::fills::Permit as FillPermit;
+pub use self::stale::Stale;
+pub(super) use self::stale::{Claim, Lookup};
 pub use self::stats::CacheStats;
 use self::stats::{Counters, Once};
 use crate::coalesce::SyncCoalesce;
@@ -59,12 +62,17 @@ use crate::stack::clock::Clock;
 /// ```
 pub struct Cache<K, T> {
     entries: moka::sync::Cache<K, Arc<Entry<T>>>,
-    shared: Arc<Shared<T>>,
+    shared: Arc<Shared<K, T>>,
 }
 
-struct Shared<T> {
+struct Shared<K, T> {
     time_to_live: Option<Duration>,
     time_to_live_of: Option<Box<TimeToLive<T>>>,
+    while_revalidate: Duration,
+    if_error: Duration,
+    weigher: Option<Box<Weigher<K, T>>>,
+    /// The most that one value may weigh.
+    max_weight: u64,
     clock: Clock,
     counters: Arc<Counters>,
     fills: Arc<Fills>,
@@ -73,14 +81,24 @@ struct Shared<T> {
 
 type TimeToLive<T> = dyn Fn(&T) -> Option<Duration> + Send + Sync;
 
+type Weigher<K, T> = dyn Fn(&K, &T) -> u64 + Send + Sync;
+
 struct Entry<T> {
     value: Arc<T>,
-    lives: Option<Duration>,
-    /// By the cache's clock; `None` if it never expires.
-    ends: Option<Instant>,
+    weight: u32,
+    /// `None` if it never expires.
+    life: Option<Life>,
+    /// How long it is kept, which is longer than its life if it may be served stale; `None` for always.
+    kept_for: Option<Duration>,
     /// When the work for it began, by the marks of a coalescer; `None` if it was inserted.
     begun: Option<Begun>,
     expired: Once,
+}
+
+/// From an insertion to its expiry, by the cache's clock.
+struct Life {
+    begins: Instant,
+    ends: Instant,
 }
 
 /// When a flight began, by the marks of its coalescer.
@@ -88,6 +106,13 @@ struct Entry<T> {
 pub(super) struct Begun {
     coalescer: Arc<()>,
     mark: Mark,
+}
+
+impl<K, T> Shared<K, T> {
+    /// How long values are kept after their time to live.
+    fn stale_for(&self) -> Duration {
+        self.while_revalidate.max(self.if_error)
+    }
 }
 
 impl Begun {
@@ -113,7 +138,8 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     T: Send + Sync + 'static,
 {
-    /// A builder of caches that keep at most `capacity` values.
+    /// A builder of caches that keep at most `capacity` values, or values of this weight in all, if there is a
+    /// [weigher](CacheBuilder::weigher).
     pub fn builder(capacity: u64) -> CacheBuilder<K, T> {
         CacheBuilder::new(capacity)
     }
@@ -123,15 +149,7 @@ where
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.get_since(key, None)
-    }
-
-    /// As [`get`](Cache::get), for a call that wants no value from before `since`.
-    pub(super) fn get_since<Q>(&self, key: &Q, since: Option<&Begun>) -> Option<Arc<T>>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        let value = self.lookup(key, since);
+        let value = self.lookup(key, None);
         self.shared.counters.count_lookup(value.is_some());
         value
     }
@@ -200,19 +218,73 @@ where
         if let Some(value) = self.get(key) {
             return Ok(value);
         }
+        self.lead(coalesce, key, true, work)
+    }
+
+    /// The value of `work`, or of the same call if it is in flight, whatever is cached; it replaces the cached value.
+    ///
+    /// Until then, and if there is an error, the old value stays, and others get it. To join no flight that has begun
+    /// before, [remove](Cache::remove) the value and [forget](SyncCoalesce::forget) the flight instead.
+    ///
+    /// Blocks, panics and fails as [`get_or_call`](Cache::get_or_call).
+    ///
+    /// # Errors
+    ///
+    /// As [`get_or_call`](Cache::get_or_call).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use sync_coalesce::SyncCoalesce;
+    /// use sync_coalesce::stack::cache::Cache;
+    ///
+    /// let cache: Cache<String, u16> = Cache::builder(100).build()?;
+    /// let coalesce: SyncCoalesce<String, Arc<u16>, std::num::ParseIntError> = SyncCoalesce::new();
+    /// cache.insert("port".to_owned(), 80);
+    /// assert!(cache.refresh(&coalesce, "port", || "none".parse()).is_err());
+    /// assert_eq!(*cache.get("port").unwrap(), 80);
+    /// assert_eq!(*cache.refresh(&coalesce, "port", || "8080".parse()).unwrap(), 8080);
+    /// assert_eq!(*cache.get("port").unwrap(), 8080);
+    /// # Ok::<(), sync_coalesce::stack::cache::CacheBuildError>(())
+    /// ```
+    pub fn refresh<Q, E, S>(
+        &self,
+        coalesce: &SyncCoalesce<K, Arc<T>, E, S>,
+        key: &Q,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, CallError<E>>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        S: BuildHasher,
+    {
+        self.lead(coalesce, key, false, work)
+    }
+
+    /// Leads or follows; a leader may look again before it runs `work`.
+    fn lead<Q, E, S>(
+        &self,
+        coalesce: &SyncCoalesce<K, Arc<T>, E, S>,
+        key: &Q,
+        looks_again: bool,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, CallError<E>>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        S: BuildHasher,
+    {
         let outcome = coalesce.on(key).try_call(|flight| {
             // Before the second look: what is removed from here on is not brought back by this flight.
             let permit = self.permit(key);
             let _watch = flight.watch(Arc::clone(&permit) as Arc<dyn Watcher>);
             let begun = Begun::of(flight);
             // Between this caller's miss and its flight, another flight may have filled the cache and ended.
-            if let Some(value) = self.lookup_again(key, begun.as_ref()) {
+            let found = if looks_again { self.lookup_again(key, begun.as_ref()) } else { None };
+            if let Some(value) = found {
                 return Ok(value);
             }
             let value = Arc::new(work()?);
-            if let Some(begun) = begun {
-                self.fill(&permit, || key.to_owned(), &value, begun);
-            }
+            self.fill(&permit, key, &value, begun);
             Ok(value)
         });
         let shared = outcome.result?;
@@ -243,11 +315,36 @@ where
     /// Keeps a value that was paid for, unless the permit is revoked: its flight is no longer current, the key was
     /// removed, inserted or cleared since, or work that began later has filled it. A panic in user code here must not
     /// lose the value for the caller.
-    pub(super) fn fill(&self, permit: &FillPermit, key: impl FnOnce() -> K, value: &Arc<T>, begun: Begun) {
-        catch_panic(|| {
+    ///
+    /// Where the value is not kept, but shown to callers, no older one stays.
+    pub(super) fn fill<Q>(&self, permit: &FillPermit, key: &Q, value: &Arc<T>, begun: Option<Begun>)
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        // A call that ran alone is ordered with nothing; but it was only made because what had expired was not enough.
+        let Some(begun) = begun else {
+            if self.shared.stale_for().is_zero() {
+                return;
+            }
+            let is_over = || self.entries.get(key).is_some_and(|entry| !self.is_alive(&entry));
+            let expired = catch_panic(|| permit.locked(|| if is_over() { self.entries.remove(key) } else { None }));
+            catch_panic(|| drop(expired));
+            return;
+        };
+        let made = catch_panic(|| {
             let lives = self.time_to_live_of(value);
-            let (key, entry) = (key(), self.entry(Arc::clone(value), lives, Some(begun)));
-            drop(permit.fill(|| self.put(key, entry)));
+            let key = key.to_owned();
+            let entry = self.entry(&key, Arc::clone(value), lives, Some(begun))?;
+            Some((key, entry))
+        });
+        catch_panic(|| {
+            let discard = || self.entries.remove(key);
+            let replaced = match made {
+                Some((key, entry)) => permit.fill(|| self.put(key, entry), discard),
+                None => permit.fill(discard, discard),
+            };
+            drop(replaced);
+            self.keep_bound();
         });
     }
 
@@ -259,8 +356,23 @@ where
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let entry = self.shared.fills.supersede(self.shared.hasher.hash_one(key), || self.entries.remove(key))?;
-        self.is_alive(&entry).then(|| Arc::clone(&entry.value))
+        self.take(key).filter(|entry| self.is_alive(entry)).map(|entry| Arc::clone(&entry.value))
+    }
+
+    /// As [`remove`](Cache::remove); whether there was a value with which a call could have been answered.
+    pub(super) fn discard<Q>(&self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let within = self.shared.stale_for();
+        self.take(key).is_some_and(|entry| self.is_alive(&entry) || self.age_if_stale(&entry, within).is_some())
+    }
+
+    fn take<Q>(&self, key: &Q) -> Option<Arc<Entry<T>>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.shared.fills.supersede(self.shared.hasher.hash_one(key), || self.entries.remove(key))
     }
 
     /// Removes all values. The counters stay.
@@ -276,7 +388,7 @@ where
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         self.entries.run_pending_tasks();
-        self.shared.counters.stats(self.entries.entry_count())
+        self.shared.counters.stats(self.entries.entry_count(), self.entries.weighted_size())
     }
 
     /// Sets the counters to zero. The values stay.
@@ -288,16 +400,20 @@ where
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let entry = self.entries.get(key)?;
-        if since.is_some_and(|since| !since.admits(entry.begun.as_ref())) {
-            return None;
-        }
+        let entry = self.entry_since(key, since)?;
         // An expired entry is left to be swept or replaced: removing it here could remove its successor.
         self.is_alive(&entry).then(|| Arc::clone(&entry.value))
     }
 
+    fn entry_since<Q>(&self, key: &Q, since: Option<&Begun>) -> Option<Arc<Entry<T>>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.entries.get(key).filter(|entry| since.is_none_or(|since| since.admits(entry.begun.as_ref())))
+    }
+
     fn is_alive(&self, entry: &Entry<T>) -> bool {
-        let has_passed = entry.ends.is_some_and(|end| self.shared.clock.has_passed(end));
+        let has_passed = entry.life.as_ref().is_some_and(|life| self.shared.clock.has_passed(life.ends));
         if has_passed {
             self.shared.counters.count_expiration(&entry.expired);
         }
@@ -310,26 +426,44 @@ where
     }
 
     fn insert_entry(&self, key: K, value: Arc<T>, lives: Option<Duration>) {
-        let entry = self.entry(value, lives, None);
+        let entry = self.entry(&key, value, lives, None);
         let hash = self.shared.hasher.hash_one(&key);
-        drop(self.shared.fills.supersede(hash, || self.put(key, entry)));
+        let replaced = self.shared.fills.supersede(hash, || match entry {
+            Some(entry) => self.put(key, entry),
+            None => self.entries.remove(&key),
+        });
+        drop(replaced);
+        self.keep_bound();
     }
 
-    /// `None` for a time to live of 0.
-    fn entry(&self, value: Arc<T>, lives: Option<Duration>, begun: Option<Begun>) -> Option<Arc<Entry<T>>> {
-        if lives.is_some_and(|lives| lives.is_zero()) {
+    /// `None` for a time to live of 0, and for a value that is too heavy.
+    fn entry(&self, key: &K, value: Arc<T>, lives: Option<Duration>, begun: Option<Begun>) -> Option<Arc<Entry<T>>> {
+        let shared = &self.shared;
+        let weight = shared.weigher.as_ref().map_or(1, |weigher| weigher(key, &value));
+        if weight > shared.max_weight || lives.is_some_and(|lives| lives.is_zero()) {
             return None;
         }
-        let ends = lives.and_then(|lives| self.shared.clock.now().checked_add(lives));
-        Some(Arc::new(Entry { value, lives, ends, begun, expired: Once::new() }))
+        let life = lives.and_then(|lives| {
+            let begins = shared.clock.now();
+            Some(Life { begins, ends: begins.checked_add(lives)? })
+        });
+        let kept_for = lives.filter(|_| life.is_some()).and_then(|lives| lives.checked_add(shared.stale_for()));
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        Some(Arc::new(Entry { value, weight, life, kept_for, begun, expired: Once::new() }))
     }
 
     /// Replaces what is under `key`, which is returned to be dropped under no lock of ours.
-    fn put(&self, key: K, entry: Option<Arc<Entry<T>>>) -> Option<Arc<Entry<T>>> {
-        let Some(entry) = entry else { return self.entries.remove(&key) };
+    fn put(&self, key: K, entry: Arc<Entry<T>>) -> Option<Arc<Entry<T>>> {
         let replaced = self.entries.get(&key);
         self.entries.insert(key, entry);
         replaced
+    }
+
+    /// Evicts at once what is above the bound on weights: a few values more than there is room for could be large.
+    fn keep_bound(&self) {
+        if self.shared.weigher.is_some() {
+            self.entries.run_pending_tasks();
+        }
     }
 }
 
@@ -341,7 +475,7 @@ impl<K, T> Clone for Cache<K, T> {
 
 impl<K, T> fmt::Debug for Cache<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entries = self.entries.entry_count();
-        f.debug_struct("Cache").field("stats", &self.shared.counters.stats(entries)).finish_non_exhaustive()
+        let (entries, weight) = (self.entries.entry_count(), self.entries.weighted_size());
+        f.debug_struct("Cache").field("stats", &self.shared.counters.stats(entries, weight)).finish_non_exhaustive()
     }
 }

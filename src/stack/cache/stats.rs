@@ -14,12 +14,16 @@ pub struct CacheStats {
     pub misses: u64,
     /// Part of the misses: the leader's second lookup found a value that another flight had inserted meanwhile.
     pub late_hits: u64,
+    /// Part of the misses: the call was answered with a value that had expired.
+    pub stale_hits: u64,
     /// Values that were removed to make room.
     pub evictions: u64,
     /// Values that had expired when they were looked up or removed.
     pub expirations: u64,
     /// Live: values that are kept now. An expired value counts until it is removed or replaced.
     pub entries: u64,
+    /// Live: the sum of what the [weigher](super::CacheBuilder::weigher) returned for them; without one, their number.
+    pub weight: u64,
 }
 
 impl CacheStats {
@@ -38,6 +42,7 @@ pub(super) struct Counters {
     hits: AtomicU64,
     misses: AtomicU64,
     late_hits: AtomicU64,
+    stale_hits: AtomicU64,
     evictions: AtomicU64,
     expirations: AtomicU64,
 }
@@ -53,8 +58,8 @@ impl Once {
 
 impl Counters {
     pub(super) fn new() -> Self {
-        let [hits, misses, late_hits, evictions, expirations] = [0; 5].map(AtomicU64::new);
-        Self { hits, misses, late_hits, evictions, expirations }
+        let [hits, misses, late_hits, stale_hits, evictions, expirations] = [0; 6].map(AtomicU64::new);
+        Self { hits, misses, late_hits, stale_hits, evictions, expirations }
     }
 
     pub(super) fn count_lookup(&self, has_found: bool) {
@@ -64,6 +69,10 @@ impl Counters {
 
     pub(super) fn count_late_hit(&self) {
         self.late_hits.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_stale_hit(&self) {
+        self.stale_hits.fetch_add(1, Relaxed);
     }
 
     pub(super) fn count_eviction(&self) {
@@ -76,19 +85,22 @@ impl Counters {
         }
     }
 
-    pub(super) fn stats(&self, entries: u64) -> CacheStats {
+    pub(super) fn stats(&self, entries: u64, weight: u64) -> CacheStats {
         CacheStats {
             hits: self.hits.load(Relaxed),
             misses: self.misses.load(Relaxed),
             late_hits: self.late_hits.load(Relaxed),
+            stale_hits: self.stale_hits.load(Relaxed),
             evictions: self.evictions.load(Relaxed),
             expirations: self.expirations.load(Relaxed),
             entries,
+            weight,
         }
     }
 
     pub(super) fn reset(&self) {
-        for counter in [&self.hits, &self.misses, &self.late_hits, &self.evictions, &self.expirations] {
+        let Self { hits, misses, late_hits, stale_hits, evictions, expirations } = self;
+        for counter in [hits, misses, late_hits, stale_hits, evictions, expirations] {
             counter.store(0, Relaxed);
         }
     }

@@ -6,6 +6,7 @@ mod ends;
 mod failures;
 mod invalidation;
 mod order;
+mod stale;
 
 use std::sync::{Arc, Mutex};
 use std::thread;

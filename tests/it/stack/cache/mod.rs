@@ -1,5 +1,8 @@
 //! The cache alone, and in front of a coalescer.
 
+mod expired;
+mod weights;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
