@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::sync::{self, Monitor, Mutex};
+use crate::wait::blocking::blocking;
 
 /// The clock that a layer follows: the system's, unless it is made from a [`ManualClock`].
 #[derive(Clone, Default)]
@@ -114,12 +115,12 @@ impl Clock {
     }
 
     /// Waits until `waiter` is notified, `until` has passed on this clock, or `deadline` on the system's. A notification
-    /// before the wait counts.
+    /// before the wait counts. If this thread belongs to a pool, another one takes its place meanwhile.
     pub(crate) fn wait(&self, waiter: &Arc<Waiter>, until: Option<Instant>, deadline: Option<Instant>) {
-        match &self.0 {
+        blocking(|| match &self.0 {
             None => waiter.wait_until([until, deadline].into_iter().flatten().min()),
             Some(time) => time.wait(waiter, until, deadline),
-        }
+        });
     }
 }
 
