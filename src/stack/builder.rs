@@ -12,8 +12,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::Stack;
 use super::error::StackError;
 use super::lead::Layers;
-#[cfg(feature = "pace")]
-use super::lead::Pacing;
 #[cfg(feature = "budget")]
 use super::lead::Spending;
 use super::stats::Counters;
@@ -28,12 +26,12 @@ use crate::stack::cache::Cache;
 #[cfg(feature = "ledger")]
 use crate::stack::ledger::Ledger;
 #[cfg(feature = "pace")]
-use crate::stack::pace::Pacer;
+use crate::stack::pace::{Pacer, Pacing};
 #[cfg(feature = "retry")]
 use crate::stack::retry::Retry;
 
 /// Builds a [`Stack`]. The order of the layers does not depend on the order of these calls. If a layer is given twice,
-/// the last one counts.
+/// the last one counts; but every [pacer](StackBuilder#method.pace) does.
 #[must_use]
 pub struct StackBuilder<K, T, E> {
     coalesce: SyncCoalesce<K, Arc<T>, StackError<E>>,
@@ -59,7 +57,7 @@ impl<K, T, E> StackBuilder<K, T, E> {
             #[cfg(feature = "retry")]
             retry: None,
             #[cfg(feature = "pace")]
-            pace: Pacing { pacer: None, timeout: None, on_error: None },
+            pace: Pacing::new(),
             types: PhantomData,
         };
         Self { coalesce: SyncCoalesce::builder().own_errors(StackError::is_own).build(), layers }
@@ -228,15 +226,60 @@ impl<K, T, E> StackBuilder<K, T, E> {
         self
     }
 
-    /// The pacer that every attempt waits for.
+    /// A pacer that every attempt waits for.
+    ///
+    /// There may be several, such as one for a model and one for the whole account: an attempt holds a permit of each. It
+    /// gets them one after the other, in an order that is the same in all stacks, and keeps those that it has while it
+    /// waits for the next; so they cannot wait for each other. If it gets no permit from one, or is interrupted, all that
+    /// it was charged is given back. A pacer that is given twice counts once. Limits that belong together are better in one
+    /// pacer, which takes from all of its limits at the same moment.
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
     pub fn pace(mut self, pacer: Pacer) -> Self {
-        self.layers.pace.pacer = Some(pacer);
+        self.layers.pace.add(pacer);
         self
     }
 
-    /// The maximum time that an attempt waits for the pacer; unlimited by default.
+    /// How many units of one kind, such as tokens, an attempt is expected to use: what its permit
+    /// [weighs](crate::stack::pace::PermitRequest::weight) in each pacer that counts them. Computed from the key, once for
+    /// each call that leads; a panic in it counts as 0. If a unit is given twice, the last one counts. If no pacer counts
+    /// the unit, every attempt is refused with
+    /// [`UnknownUnit`](crate::stack::pace::AcquireError::UnknownUnit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sync_coalesce::stack::Stack;
+    /// use sync_coalesce::stack::pace::{Limit, Pacer};
+    ///
+    /// let pacer = Pacer::builder().per_second(10.0).limit("tokens", Limit::per_minute(60_000.0).burst(1_000)).build()?;
+    /// let stack: Stack<String, String> = Stack::builder()
+    ///     .pace(pacer.clone())
+    ///     .pace_weight("tokens", |question: &String| question.len() as u64 / 4 + 500)
+    ///     .pace_used("tokens", |answer: &String| answer.len() as u64 / 4)
+    ///     .build();
+    /// stack.call("question", || "answer".repeat(100))?;
+    /// assert!(pacer.limits()[1].available >= 850, "150 tokens were used");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "pace")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
+    pub fn pace_weight(mut self, unit: impl Into<String>, weight: impl Fn(&K) -> u64 + Send + Sync + 'static) -> Self {
+        self.layers.pace.weigh_with(unit.into(), weight);
+        self
+    }
+
+    /// How many units of one kind an attempt has used, computed from its value: its permit is
+    /// [settled](crate::stack::pace::Permit::settle) with it. A failed attempt keeps the weight that was expected, and so
+    /// does one for whose value this panics. Otherwise as [`pace_weight`](StackBuilder::pace_weight).
+    #[cfg(feature = "pace")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
+    pub fn pace_used(mut self, unit: impl Into<String>, used: impl Fn(&T) -> u64 + Send + Sync + 'static) -> Self {
+        self.layers.pace.settle_with(unit.into(), used);
+        self
+    }
+
+    /// The maximum time that an attempt waits for all its pacers together; unlimited by default.
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
     pub fn pace_timeout(mut self, timeout: Duration) -> Self {
@@ -245,7 +288,11 @@ impl<K, T, E> StackBuilder<K, T, E> {
     }
 
     /// Called with the error of each failed attempt, to [throttle](Pacer::throttled) the pacer if the provider refused
-    /// the call for being too fast, as with a status 429. A panic in it is ignored.
+    /// the call for being too fast, as with a status 429. With several pacers it is called for each of them. A panic in it
+    /// is ignored.
+    ///
+    /// The handle that it is given knows which attempt failed, so that calls that were refused together cut an adaptive
+    /// rate once; see [`Permit::pacer`](crate::stack::pace::Permit::pacer).
     ///
     /// # Examples
     ///

@@ -18,6 +18,8 @@ use crate::outcome::Role;
 use crate::stack::budget::Spend;
 #[cfg(feature = "cache")]
 use crate::stack::cache::{Begun, Lookup};
+#[cfg(feature = "pace")]
+use crate::stack::pace::Urgency;
 use crate::sync;
 use crate::wait::limits::WaitUntil;
 
@@ -32,6 +34,7 @@ use crate::wait::limits::WaitUntil;
 /// | [`after`](Call::after) | uses neither a flight nor a cached value from before the [mark](Stack::mark). A value that was inserted by hand has no age, and is not used either. The ledger is asked as always: what is done is not done again |
 /// | [`bypass`](Call::bypass) | past the cache, the coalescer and the ledger; through the budget, the retries and the pacer |
 /// | `refresh`, with the feature `cache` | runs the work whatever is cached, or joins a run in flight. The cached value stays until there is a new one |
+/// | `urgent`, with the feature `pace` | if the call leads, it goes before others in the pacer's line |
 /// | `at_most`, with the feature `budget` | the most that the call may cost, in place of the builder's maximum |
 ///
 /// # Examples
@@ -57,6 +60,8 @@ pub struct StackKey<'a, Q: ?Sized> {
     refreshes: bool,
     #[cfg(feature = "budget")]
     most: Option<Spend>,
+    #[cfg(feature = "pace")]
+    urgency: Urgency,
 }
 
 impl<'a, Q: ?Sized> StackKey<'a, Q> {
@@ -67,11 +72,13 @@ impl<'a, Q: ?Sized> StackKey<'a, Q> {
             refreshes: false,
             #[cfg(feature = "budget")]
             most: None,
+            #[cfg(feature = "pace")]
+            urgency: Urgency(false),
         }
     }
 
     #[cfg_attr(
-        not(any(feature = "budget", feature = "cache")),
+        not(any(feature = "budget", feature = "cache", feature = "pace")),
         expect(clippy::unused_self, reason = "for layers that are off")
     )]
     fn context<K, T, E>(
@@ -96,6 +103,8 @@ impl<'a, Q: ?Sized> StackKey<'a, Q> {
             refreshes: self.refreshes,
             #[cfg(feature = "budget")]
             most: self.most,
+            #[cfg(feature = "pace")]
+            urgency: self.urgency,
             ..LeadContext::default()
         }
     }
@@ -107,6 +116,18 @@ impl<K, T, E, Q: ?Sized> Call<'_, Stack<K, T, E>, StackKey<'_, Q>> {
     #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
     pub fn at_most(mut self, most: Spend) -> Self {
         self.about.most = Some(most);
+        self
+    }
+}
+
+#[cfg(feature = "pace")]
+impl<K, T, E, Q: ?Sized> Call<'_, Stack<K, T, E>, StackKey<'_, Q>> {
+    /// Whether the call goes before others in the line of each pacer, and may use what is kept free for
+    /// [urgent](crate::stack::pace::PermitRequest::urgent) callers, if it leads. A call that joins a flight waits as its
+    /// leader does.
+    #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
+    pub fn urgent(mut self, is_urgent: bool) -> Self {
+        self.about.urgency = Urgency(is_urgent);
         self
     }
 }

@@ -41,7 +41,8 @@ pub enum StackError<E> {
         /// The error of the last attempt.
         error: Arc<E>,
     },
-    /// The pacer gave no permit in time. Asking again later may help.
+    /// The pacer gave no permit in time, or the call's weight does not fit it. The error says whether asking again can
+    /// help.
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
     Pace(AcquireError),
@@ -136,7 +137,7 @@ impl<E> Clone for StackError<E> {
             #[cfg(feature = "retry")]
             Self::Exhausted { attempts, error } => Self::Exhausted { attempts: *attempts, error: Arc::clone(error) },
             #[cfg(feature = "pace")]
-            Self::Pace(error) => Self::Pace(*error),
+            Self::Pace(error) => Self::Pace(error.clone()),
             #[cfg(feature = "budget")]
             Self::Budget(error) => Self::Budget(*error),
             #[cfg(feature = "ledger")]

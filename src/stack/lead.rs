@@ -5,8 +5,6 @@ use std::cell::Cell;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
-#[cfg(feature = "pace")]
-use std::time::Duration;
 
 use hashbrown::Equivalent;
 
@@ -15,7 +13,7 @@ use super::interrupt::{Interrupt, Interrupted};
 use super::outcome::{StackFlight, Via};
 use super::stats::Counters;
 use crate::flight::watch::Watcher;
-#[cfg(any(feature = "budget", feature = "pace"))]
+#[cfg(feature = "budget")]
 use crate::panic::catch_panic;
 #[cfg(feature = "budget")]
 use crate::stack::budget::{Budget, Reservation, Spend};
@@ -24,7 +22,7 @@ use crate::stack::cache::{Begun, Cache, Claim};
 #[cfg(feature = "ledger")]
 use crate::stack::ledger::{LedgerError, LedgerOutcome};
 #[cfg(feature = "pace")]
-use crate::stack::pace::{AcquireError, NoPermit, Pacer};
+use crate::stack::pace::{NoPermit, Pacing, Urgency, Wants};
 #[cfg(feature = "retry")]
 use crate::stack::retry::{Retry, RetryError};
 use crate::sync::Instant;
@@ -104,16 +102,6 @@ impl Drop for PanicBill<'_> {
     }
 }
 
-#[cfg(feature = "pace")]
-pub(super) struct Pacing<E> {
-    pub(super) pacer: Option<Pacer>,
-    pub(super) timeout: Option<Duration>,
-    pub(super) on_error: Option<Box<OnError<E>>>,
-}
-
-#[cfg(feature = "pace")]
-type OnError<E> = dyn Fn(&Pacer, &E) + Send + Sync;
-
 /// All layers but the coalescer. Detached flights keep them alive, and not the coalescer, whose end ends those flights.
 pub(super) struct Layers<K, T, E> {
     pub(super) counters: Counters,
@@ -132,7 +120,7 @@ pub(super) struct Layers<K, T, E> {
     #[cfg(feature = "retry")]
     pub(super) retry: Option<Retry<E>>,
     #[cfg(feature = "pace")]
-    pub(super) pace: Pacing<E>,
+    pub(super) pace: Pacing<K, T, E>,
     /// For layers that are off.
     pub(super) types: PhantomData<fn(K, E) -> T>,
 }
@@ -156,6 +144,8 @@ pub(super) struct LeadContext {
     pub(super) claim: Option<Claim>,
     /// Where its value came from, if not from the work.
     pub(super) via: Option<Via>,
+    #[cfg(feature = "pace")]
+    pub(super) urgency: Urgency,
     #[cfg(feature = "budget")]
     pub(super) most: Option<Spend>,
     #[cfg(feature = "budget")]
@@ -170,7 +160,7 @@ where
     pub(super) fn lead<Q>(
         &self,
         #[cfg_attr(
-            not(any(feature = "cache", feature = "ledger")),
+            not(any(feature = "cache", feature = "ledger", feature = "pace")),
             expect(unused_variables, reason = "for layers that are off")
         )]
         key: &Q,
@@ -220,7 +210,18 @@ where
             }
             result
         };
-        let mut whole = || self.retried(&mut attempt, &interrupt);
+        #[cfg(feature = "pace")]
+        let weigh = || self.pace.weigh(|| key.to_owned());
+        #[cfg(feature = "pace")]
+        let wants = Wants::new(context.urgency, &weigh);
+        let mut whole = || {
+            self.retried(
+                &mut attempt,
+                &interrupt,
+                #[cfg(feature = "pace")]
+                &wants,
+            )
+        };
         #[cfg(feature = "budget")]
         let mut whole = || self.within_budget(most, &billed, &mut context.spent, &mut whole);
         #[cfg(feature = "ledger")]
@@ -317,11 +318,24 @@ where
         interrupted.into()
     }
 
-    fn retried(&self, attempt: Attempt<'_, T, E>, interrupt: &Interrupt) -> Result<T, StackError<E>> {
+    fn retried(
+        &self,
+        attempt: Attempt<'_, T, E>,
+        interrupt: &Interrupt,
+        #[cfg(feature = "pace")] wants: &Wants<'_>,
+    ) -> Result<T, StackError<E>> {
+        let mut attempt = || {
+            self.paced(
+                attempt,
+                interrupt,
+                #[cfg(feature = "pace")]
+                wants,
+            )
+        };
         #[cfg(feature = "retry")]
         if let Some(retry) = &self.retry {
             // A refusal by the pacer is not an error of the work: like a value, it ends the retries.
-            let attempt = || match self.paced(attempt, interrupt) {
+            let attempt = || match attempt() {
                 Ok(result) => result.map(Ok),
                 Err(refused) => Ok(Err(refused)),
             };
@@ -336,26 +350,26 @@ where
                 }
             };
         }
-        self.paced(attempt, interrupt)?.map_err(|error| StackError::Failed { attempts: 1, error: Arc::new(error) })
+        attempt()?.map_err(|error| StackError::Failed { attempts: 1, error: Arc::new(error) })
     }
 
-    fn paced(&self, attempt: Attempt<'_, T, E>, interrupt: &Interrupt) -> Result<Result<T, E>, StackError<E>> {
+    fn paced(
+        &self,
+        attempt: Attempt<'_, T, E>,
+        interrupt: &Interrupt,
+        #[cfg(feature = "pace")] wants: &Wants<'_>,
+    ) -> Result<Result<T, E>, StackError<E>> {
         #[cfg(feature = "pace")]
-        if let Some(pacer) = &self.pace.pacer {
-            let permit = pacer.acquire_unless(self.pace.timeout, interrupt).map_err(|none| match none {
+        if !self.pace.is_off() {
+            let mut permits = self.pace.acquire(wants, interrupt).map_err(|none| match none {
                 NoPermit::Interrupted(interrupted) => self.interrupted(interrupted),
-                NoPermit::Late => {
+                NoPermit::Refused(error) => {
                     self.counters.refused_by_pace.add();
-                    StackError::Pace(AcquireError)
+                    StackError::Pace(error)
                 }
-            });
-            let _permit = permit?;
-            // What came just before the permit was granted.
-            self.check(interrupt)?;
+            })?;
             let result = attempt();
-            if let (Err(error), Some(tell)) = (&result, &self.pace.on_error) {
-                catch_panic(|| tell(pacer, error));
-            }
+            self.pace.learn(&mut permits, &result);
             return Ok(result);
         }
         self.check(interrupt)?;

@@ -354,7 +354,7 @@ impl<K, T, E> fmt::Debug for Stack<K, T, E> {
         #[cfg(feature = "retry")]
         text.field("retry", &self.layers.retry);
         #[cfg(feature = "pace")]
-        text.field("pace", &self.layers.pace.pacer);
+        text.field("pace", &self.layers.pace);
         text.finish_non_exhaustive()
     }
 }

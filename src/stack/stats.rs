@@ -10,7 +10,7 @@ use crate::stack::budget::BudgetStatus;
 #[cfg(feature = "cache")]
 use crate::stack::cache::{Cache, CacheStats};
 #[cfg(feature = "pace")]
-use crate::stack::pace::{Pacer, PacerStatus};
+use crate::stack::pace::PacerStatus;
 use crate::stats::Stats;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 
@@ -46,7 +46,8 @@ pub struct StackStats {
     #[cfg(feature = "budget")]
     #[cfg_attr(docsrs, doc(cfg(feature = "budget")))]
     pub budget: Option<BudgetStatus>,
-    /// The status of the pacer, for all its users; `None` if there is no pacer.
+    /// The status of the pacer, for all its users; `None` if there is no pacer. Of several pacers it is the lowest rate,
+    /// all that wait, and the largest number of permits that are held of one.
     #[cfg(feature = "pace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pace")))]
     pub pace: Option<PacerStatus>,
@@ -114,7 +115,7 @@ impl StackStats {
             #[cfg(feature = "budget")]
             budget: layers.budget.as_ref().map(|spending| spending.budget.status()),
             #[cfg(feature = "pace")]
-            pace: layers.pace.pacer.as_ref().map(Pacer::status),
+            pace: layers.pace.status(),
         }
     }
 }

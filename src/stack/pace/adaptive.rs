@@ -1,14 +1,30 @@
 //! [`Adaptive`]: slower when the provider says that calls were too fast, faster again after a calm.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::bucket::RATES;
 use super::error::PacerBuildError;
+use super::rate::RATES;
 
-/// How a pacer adapts its rate: additive increase, multiplicative decrease.
+/// How a pacer adapts its rate: additive increase, multiplicative decrease (Chiu and Jain, *Analysis of the increase and
+/// decrease algorithms for congestion avoidance in computer networks*, 1989).
 ///
-/// Each [`throttled`](super::Pacer::throttled) multiplies the rate by a factor. After a calm without another one, each
-/// quiet interval adds to the rate, up to the one that the pacer was built with.
+/// A refusal, reported by [`throttled`](super::Permit::throttled), multiplies the rate by a factor. After a calm without
+/// another one, each quiet interval adds to the rate, up to the one that the pacer was built with or was
+/// [set](super::Pacer::set_rate) to. The pacer's other [limits](super::Limit) are slowed down in proportion: a refusal
+/// does not say which of them the provider has counted.
+///
+/// # One cut for each window
+///
+/// Calls that went out together and were refused together are one event, and cut the rate once. As in TCP, where the
+/// window is one round trip, the window ends with the calls that were out at the cut (RFC 5681, section 3.1, 2009; the
+/// variable `recover` of RFC 6582, 2012): a refusal cuts the rate only if its call's permit was granted after the last
+/// cut. Only such a call says anything about the new rate. A window of a fixed time would be too short for slow calls,
+/// and too long for quick ones.
+///
+/// A refusal that is reported on the [`Permit`](super::Permit) belongs to that permit's call. One that is reported on the
+/// [`Pacer`](super::Pacer) belongs to a call from before the last cut as long as the permits of those calls are held, but
+/// to no more of them than there were; and if no permit was granted since the cut, it belongs to one of them in any
+/// case.
 ///
 /// # Examples
 ///
@@ -28,11 +44,11 @@ use super::error::PacerBuildError;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
 pub struct Adaptive {
-    decrease: f64,
-    floor: f64,
-    increase: f64,
-    interval: Duration,
-    calm: Duration,
+    pub(super) decrease: f64,
+    pub(super) floor: f64,
+    pub(super) increase: f64,
+    pub(super) interval: Duration,
+    pub(super) calm: Duration,
 }
 
 impl Default for Adaptive {
@@ -50,7 +66,7 @@ impl Default for Adaptive {
 }
 
 impl Adaptive {
-    /// The factor by which each report of a refusal multiplies the rate: above 0 and below 1.
+    /// The factor by which a refusal multiplies the rate: above 0 and below 1.
     pub fn decrease(mut self, factor: f64) -> Self {
         self.decrease = factor;
         self
@@ -93,32 +109,5 @@ impl Adaptive {
         } else {
             Ok(self)
         }
-    }
-}
-
-/// The rate of one pacer. It is computed when it is asked for; nothing happens as time passes.
-pub(super) struct Throttle {
-    adaptive: Adaptive,
-    full: f64,
-    /// When the rate was last cut, and the rate just after that.
-    cut: Option<(Instant, f64)>,
-}
-
-impl Throttle {
-    pub(super) fn new(adaptive: Adaptive, full: f64) -> Self {
-        Self { adaptive, full, cut: None }
-    }
-
-    pub(super) fn cut(&mut self, now: Instant) {
-        let floor = self.adaptive.floor.min(self.full);
-        self.cut = Some((now, (self.rate(now) * self.adaptive.decrease).max(floor)));
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "the full rate is reached long before")]
-    pub(super) fn rate(&self, now: Instant) -> f64 {
-        let Some((at, rate)) = self.cut else { return self.full };
-        let quiet = now.saturating_duration_since(at).saturating_sub(self.adaptive.calm);
-        let intervals = quiet.as_nanos() / self.adaptive.interval.as_nanos();
-        (rate + self.adaptive.increase * intervals as f64).min(self.full)
     }
 }

@@ -1,71 +1,130 @@
-//! `ratelimit`'s token bucket, which gets the time and the rate with each call.
+//! [`Bucket`]: one limit's tokens.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ratelimit::{Builder, Ratelimiter, TryWaitError};
+use super::LONGEST_PAUSE;
+use super::rate::{Rate, units};
+use super::throttle::Throttle;
 
-use super::error::PacerBuildError;
-use crate::sync::{AtomicU64, Ordering};
-
-/// From one call in eleven days to one in a microsecond. The lower end keeps ratelimit's rate, which is a whole number,
-/// above 0, which would mean no limit.
-pub(super) const RATES: std::ops::RangeInclusive<f64> = 0.000_001..=1_000_000.0;
-
-/// Rates are given to ratelimit as tokens per this time, so that they may have six decimals.
-const PERIOD: Duration = Duration::from_secs(1_000_000);
-
-/// The shortest time after which ratelimit refills.
-const SHORTEST_WAIT: Duration = Duration::from_micros(1);
-
+/// A token bucket that is given the time, and charged only for what is let through. It may be in debt.
 pub(super) struct Bucket {
-    limiter: Ratelimiter<Elapsed>,
-    elapsed: Arc<AtomicU64>,
-    began: Instant,
+    /// As it was set, for those who ask.
+    per_second: f64,
+    full: Rate,
+    burst: i128,
+    /// What only urgent callers may take.
+    reserve: i128,
+    /// What was in it at `since`. Below 0 it is a debt.
+    level: i128,
+    since: Instant,
+    quota: Option<Quota>,
+    /// Whether a permit that says nothing else weighs 1 here, and not 0.
+    pub(super) counts_calls: bool,
 }
 
-/// Nanoseconds since the bucket was made, as of the last call.
-struct Elapsed(Arc<AtomicU64>);
-
-impl ratelimit::Clock for Elapsed {
-    fn elapsed(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
-    }
+/// What a provider says is left until it counts from 0 again.
+struct Quota {
+    left: u64,
+    until: Instant,
+    /// Permits up to this number are not counted in it.
+    granted: u64,
 }
 
 impl Bucket {
-    /// Full at the beginning.
-    pub(super) fn new(per_second: f64, burst: u32, began: Instant) -> Result<Self, PacerBuildError> {
-        if !RATES.contains(&per_second) {
-            return Err(PacerBuildError::Rate { per_second });
+    /// Full at the beginning. All numbers are in their ranges.
+    pub(super) fn new(per_second: f64, burst: u64, reserve: u64, counts_calls: bool, now: Instant) -> Self {
+        let (full, burst, reserve) = (Rate::new(per_second), units(burst), units(reserve));
+        Self { per_second, full, burst, reserve, level: burst, since: now, quota: None, counts_calls }
+    }
+
+    /// The rate in units per second.
+    pub(super) fn rate(&self, now: Instant, throttle: Option<&Throttle>) -> f64 {
+        match throttle.and_then(|throttle| throttle.ramp(self.full)).map(|ramp| ramp.rate(now)) {
+            Some(rate) if rate < self.full => rate.per_second(),
+            _ => self.per_second,
         }
-        let elapsed = Arc::new(AtomicU64::new(0));
-        let limiter = Builder::with_clock(tokens_per_period(per_second), Elapsed(Arc::clone(&elapsed)))
-            .period(PERIOD)
-            .max_tokens(burst.into())
-            .initial_available(burst.into())
-            .build()
-            .map_err(|_| PacerBuildError::Burst)?;
-        Ok(Self { limiter, elapsed, began })
     }
 
-    /// Takes one token, or returns after how long to ask again.
+    /// What is in it. To look changes nothing.
+    pub(super) fn level(&self, now: Instant, throttle: Option<&Throttle>) -> i128 {
+        let flow = match throttle.and_then(|throttle| throttle.ramp(self.full)) {
+            None => self.full.flow(now.saturating_duration_since(self.since)),
+            Some(ramp) => ramp.flow(self.since, now),
+        };
+        self.level.saturating_add(flow).min(self.burst)
+    }
+
+    /// Whether so much may be taken, or else when to ask again; `None` for a moment that no `Instant` can represent.
     ///
-    /// Tokens since the last call are counted at the new rate: too few after a cut, and slightly too many after a
-    /// recovery, but never more than at the full rate.
-    pub(super) fn take(&self, now: Instant, per_second: f64) -> Result<(), Duration> {
-        let elapsed = now.saturating_duration_since(self.began).as_nanos();
-        self.elapsed.store(u64::try_from(elapsed).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.limiter.set_rate(tokens_per_period(per_second));
-        self.limiter.try_wait().map_err(|error| match error {
-            TryWaitError::Insufficient(wait) => wait.max(SHORTEST_WAIT),
-            // Cannot happen for one token of a bucket that holds at least one.
-            _ => PERIOD,
-        })
+    /// A weight above the burst may be taken from a full bucket, and leaves a debt. While there is a debt, or nothing is
+    /// left of a quota, not even a weight of 0 may be taken.
+    pub(super) fn ready(
+        &self,
+        now: Instant,
+        throttle: Option<&Throttle>,
+        weight: u64,
+        is_urgent: bool,
+    ) -> Result<(), Option<Instant>> {
+        let reserve = if is_urgent || weight == 0 { 0 } else { self.reserve };
+        let missing = units(weight).min(self.burst - reserve) + reserve - self.level(now, throttle);
+        let flows_in = if missing <= 0 {
+            None
+        } else {
+            let wait = match throttle.and_then(|throttle| throttle.ramp(self.full)) {
+                None => self.full.time_for(missing),
+                Some(ramp) => ramp.time_for(missing, now),
+            };
+            Some(now.checked_add(wait))
+        };
+        let quota = self.quota.as_ref().filter(|quota| now < quota.until && quota.left < weight.max(1));
+        match (flows_in, quota) {
+            (None, None) => Ok(()),
+            (Some(until), None) => Err(until),
+            (None, Some(quota)) => Err(Some(quota.until)),
+            (Some(until), Some(quota)) => Err(until.map(|until| until.max(quota.until))),
+        }
     }
-}
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 10^12, see RATES")]
-fn tokens_per_period(per_second: f64) -> u64 {
-    (per_second.clamp(*RATES.start(), *RATES.end()) * PERIOD.as_secs_f64()).round() as u64
+    pub(super) fn take(&mut self, now: Instant, throttle: Option<&Throttle>, weight: u64) {
+        self.fill(now, throttle);
+        self.level = self.level.saturating_sub(units(weight));
+        if let Some(quota) = &mut self.quota {
+            quota.left = quota.left.saturating_sub(weight);
+        }
+    }
+
+    /// Corrects what the permit of that number took, from `taken` to `used`.
+    pub(super) fn correct(&mut self, now: Instant, throttle: Option<&Throttle>, number: u64, taken: u64, used: u64) {
+        self.fill(now, throttle);
+        let level = self.level.saturating_add(units(taken)).saturating_sub(units(used));
+        self.level = level.clamp(-self.most_debt(), self.burst);
+        if let Some(quota) = self.quota.as_mut().filter(|quota| number > quota.granted) {
+            quota.left = quota.left.saturating_add(taken).saturating_sub(used);
+        }
+    }
+
+    /// Brings it up to `now`, before anything changes how it fills.
+    pub(super) fn fill(&mut self, now: Instant, throttle: Option<&Throttle>) {
+        self.level = self.level(now, throttle);
+        self.since = self.since.max(now);
+    }
+
+    pub(super) fn set_rate(&mut self, per_second: f64) {
+        self.per_second = per_second;
+        self.full = Rate::new(per_second);
+    }
+
+    pub(super) fn set_quota(&mut self, left: u64, until: Option<Instant>, granted: u64) {
+        self.quota = until.map(|until| Quota { left, until, granted });
+    }
+
+    /// Whether a permit may weigh so much: it would be paid off in time.
+    pub(super) fn carries(&self, weight: u64) -> bool {
+        units(weight) <= self.burst.saturating_add(self.most_debt())
+    }
+
+    /// What flows in during the longest pause, so that no debt is a wait without an end.
+    fn most_debt(&self) -> i128 {
+        self.full.flow(LONGEST_PAUSE).max(self.burst)
+    }
 }

@@ -5,10 +5,13 @@ use std::ffi::OsString;
 use std::str::FromStr;
 
 use super::Pacer;
-use super::adaptive::{Adaptive, Throttle};
-use super::bucket::{Bucket, RATES};
+use super::adaptive::Adaptive;
+use super::bucket::Bucket;
 use super::error::PacerBuildError;
-use super::gate::{Gate, Pace};
+use super::gate::Gate;
+use super::limit::{Limit, Named};
+use super::rate::RATES;
+use super::throttle::Throttle;
 use crate::stack::clock::Clock;
 
 /// Builds a [`Pacer`].
@@ -17,7 +20,10 @@ use crate::stack::clock::Clock;
 pub struct PacerBuilder {
     per_second: Option<f64>,
     burst: u32,
+    reserve_burst: u32,
     concurrency: u32,
+    reserve_concurrency: u32,
+    limits: Vec<(String, Limit)>,
     adaptive: Option<Adaptive>,
     clock: Clock,
     /// The first variable that could not be read.
@@ -29,7 +35,10 @@ impl PacerBuilder {
         Self {
             per_second: None,
             burst: 1,
+            reserve_burst: 0,
             concurrency: u32::MAX,
+            reserve_concurrency: 0,
+            limits: Vec::new(),
             adaptive: None,
             clock: Clock::default(),
             bad_variable: None,
@@ -40,6 +49,11 @@ impl PacerBuilder {
     pub fn per_second(mut self, rate: f64) -> Self {
         self.per_second = Some(rate);
         self
+    }
+
+    /// The maximum rate in calls per minute: a 60th of that [per second](PacerBuilder::per_second).
+    pub fn per_minute(self, rate: f64) -> Self {
+        self.per_second(rate / 60.0)
     }
 
     /// The maximum number of calls that may start at once after a pause, at least 1; 1 by default.
@@ -54,7 +68,28 @@ impl PacerBuilder {
         self
     }
 
-    /// Adapts the rate to the refusals of the provider; the rate is constant by default.
+    /// The calls of the burst that only [urgent](super::PermitRequest::urgent) callers may start, fewer than the burst; 0
+    /// by default.
+    pub fn reserve_burst(mut self, calls: u32) -> Self {
+        self.reserve_burst = calls;
+        self
+    }
+
+    /// The concurrent calls that only [urgent](super::PermitRequest::urgent) callers may start, fewer than the limit on
+    /// concurrent calls; 0 by default.
+    pub fn reserve_concurrency(mut self, calls: u32) -> Self {
+        self.reserve_concurrency = calls;
+        self
+    }
+
+    /// Another limit, such as tokens per minute, with a name that no other limit of this pacer has.
+    pub fn limit(mut self, name: impl Into<String>, limit: Limit) -> Self {
+        self.limits.push((name.into(), limit));
+        self
+    }
+
+    /// Adapts the rates of all limits to the refusals of the provider; they are constant by default. It needs a rate of
+    /// calls.
     pub fn adaptive(mut self, adaptive: Adaptive) -> Self {
         self.adaptive = Some(adaptive);
         self
@@ -121,17 +156,57 @@ impl PacerBuilder {
             return Err(PacerBuildError::Concurrency);
         }
         let adaptive = self.adaptive.map(Adaptive::check).transpose()?;
-        let pace = match self.per_second {
-            Some(per_second) => Some(Pace {
-                bucket: Bucket::new(per_second, self.burst, self.clock.now())?,
-                per_second,
-                throttle: adaptive.map(|adaptive| Throttle::new(adaptive, per_second)),
-            }),
-            None if adaptive.is_some() => return Err(PacerBuildError::NoRate),
-            None => None,
+        self.check_reserves()?;
+        let limits = self.all_limits()?;
+        let now = self.clock.now();
+        let calls = limits.iter().find(|(name, _)| name == Pacer::CALLS).map(|(_, limit)| limit.per_second);
+        let throttle = match (adaptive, calls) {
+            (Some(adaptive), Some(per_second)) => Some(Throttle::new(adaptive, per_second)),
+            (Some(_), None) => return Err(PacerBuildError::NoRate),
+            (None, _) => None,
         };
-        let gate = Gate { pace, concurrency: self.concurrency, running: 0, paused_until: None };
-        Ok(Pacer::new(gate, self.clock))
+        let (names, buckets): (Vec<_>, Vec<_>) = limits
+            .into_iter()
+            .map(|(name, Limit { per_second, burst, reserve, unit })| {
+                let unit = unit.unwrap_or_else(|| name.clone()).into_boxed_str();
+                let bucket = Bucket::new(per_second, burst, reserve, &*unit == Pacer::CALLS, now);
+                (Named { name: name.into_boxed_str(), unit }, bucket)
+            })
+            .unzip();
+        let gate = Gate::new(buckets.into(), throttle, self.concurrency, self.reserve_concurrency);
+        Ok(Pacer::new(gate, names.into(), self.clock))
+    }
+
+    fn check_reserves(&self) -> Result<(), PacerBuildError> {
+        if self.reserve_burst > 0 && (self.per_second.is_none() || self.reserve_burst >= self.burst) {
+            return Err(PacerBuildError::Reserve { of: "burst" });
+        }
+        if self.reserve_concurrency > 0
+            && (self.concurrency == u32::MAX || self.reserve_concurrency >= self.concurrency)
+        {
+            return Err(PacerBuildError::Reserve { of: "concurrency" });
+        }
+        Ok(())
+    }
+
+    /// The limit on calls, if there is one, and the others.
+    fn all_limits(&self) -> Result<Vec<(String, Limit)>, PacerBuildError> {
+        let mut limits = Vec::new();
+        if let Some(per_second) = self.per_second {
+            if !RATES.contains(&per_second) {
+                return Err(PacerBuildError::Rate { per_second });
+            }
+            let limit = Limit::per_second(per_second).burst(self.burst.into()).reserve(self.reserve_burst.into());
+            limits.push((Pacer::CALLS.to_owned(), limit));
+        }
+        for (name, limit) in &self.limits {
+            limit.check(name)?;
+            if limits.iter().any(|(other, _)| other == name) {
+                return Err(PacerBuildError::SameName { name: name.clone() });
+            }
+            limits.push((name.clone(), limit.clone()));
+        }
+        Ok(limits)
     }
 }
 

@@ -1,5 +1,10 @@
 //! The pacer, by a clock that the tests move.
 
+mod adaptive;
+mod limits;
+mod stacks;
+mod urgent;
+
 use std::sync::Mutex;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -373,67 +378,6 @@ fn no_pause_lasts_longer_than_a_day() {
     assert!(pacer.try_acquire().is_err());
     hands.advance(MS);
     assert!(pacer.try_acquire().is_ok());
-}
-
-#[track_caller]
-fn assert_rate(pacer: &Pacer, expected: f64) {
-    let rate = pacer.status().rate.unwrap();
-    assert!((rate - expected).abs() < 1e-9, "{rate} and not {expected} calls per second");
-}
-
-#[test]
-fn the_rate_falls_with_each_refusal_and_recovers_after_a_calm() {
-    let hands = ManualClock::new();
-    let pacer = pacer(&hands, |builder| builder.per_second(10.0).adaptive(Adaptive::default()));
-    assert_rate(&pacer, 10.0);
-    for expected in [7.0, 4.9, 3.43] {
-        pacer.throttled(None);
-        assert_rate(&pacer, expected);
-    }
-    // Seconds since the last refusal, and the rate then.
-    let mut at = 0;
-    for (second, expected) in [(1, 3.43), (59, 3.43), (60, 3.43), (61, 3.53), (62, 3.63), (100, 7.43), (1000, 10.0)] {
-        hands.advance((second - at) * SECOND);
-        at = second;
-        assert_rate(&pacer, expected);
-    }
-    for _ in 0..100 {
-        pacer.throttled(None);
-    }
-    assert_rate(&pacer, 0.2);
-    hands.advance(60 * SECOND + 500 * MS);
-    assert_rate(&pacer, 0.2);
-    hands.advance(500 * MS);
-    assert_rate(&pacer, 0.3);
-    // Another refusal in the recovery: the calm begins anew.
-    pacer.throttled(None);
-    hands.advance(60 * SECOND);
-    assert_rate(&pacer, 0.21);
-}
-
-#[test]
-fn a_rate_below_the_floor_is_not_raised_by_a_refusal() {
-    let pacer = pacer(&ManualClock::new(), |builder| builder.per_second(0.1).adaptive(Adaptive::default()));
-    pacer.throttled(None);
-    assert_rate(&pacer, 0.1);
-}
-
-#[test]
-fn calls_keep_the_pace_that_the_refusals_have_left() {
-    bounded(|| {
-        let hands = ManualClock::new();
-        let halving = Adaptive::default().decrease(0.5);
-        let pacer = pacer(&hands, |builder| builder.per_second(10.0).adaptive(halving));
-        let crowd = Crowd::new(&pacer, &hands);
-        pacer.throttled(None);
-        thread::scope(|scope| {
-            let callers = crowd.send(scope, 20);
-            crowd.run(&hands, 20, || to_next(&hands));
-            join(callers);
-        });
-        let expected: Vec<_> = (0..20).map(|number| (number, 200 * MS * u32::try_from(number).unwrap())).collect();
-        assert_eq!(crowd.through(), expected);
-    });
 }
 
 #[test]
