@@ -120,7 +120,7 @@ impl<E> StackError<E> {
     #[cfg(feature = "ledger")]
     pub(super) fn from_ledger(error: LedgerError<Self>) -> Self {
         Self::Ledger(match error {
-            LedgerError::Failed(error) => return error,
+            LedgerError::Failed(error) | LedgerError::NotRemoved { error, .. } => return error,
             LedgerError::InProgress => LedgerError::InProgress,
             LedgerError::Unknown => LedgerError::Unknown,
             LedgerError::OtherRequest => LedgerError::OtherRequest,

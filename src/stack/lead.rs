@@ -253,6 +253,9 @@ where
                 Ok(recorded.value)
             }
             Err(error) => {
+                if matches!(error, LedgerError::NotRemoved { .. }) {
+                    self.counters.uncommitted.add();
+                }
                 let error = StackError::from_ledger(error);
                 if matches!(error, StackError::Ledger(_)) {
                     self.counters.refused_by_ledger.add();

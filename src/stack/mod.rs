@@ -77,6 +77,7 @@ use crate::outcome::Mark;
 /// | the budget refuses | unchanged | absent | unchanged | [`StackError::Budget`] |
 /// | the pacer refuses an attempt | [billed] or given back | absent | unchanged | [`StackError::Pace`] |
 /// | the work fails, and is not retried | [billed] or given back | absent | unchanged | [`StackError::Failed`] or `Exhausted` |
+/// | the work fails, and the ledger cannot be written | [billed] or given back | [unknown] | unchanged | the same, and it is [counted] |
 /// | the caller's deadline passes before an attempt | [billed] or given back | absent | unchanged | [`TimedOut`]; a follower leads |
 /// | the flight is cancelled or closed before an attempt | [billed] or given back | absent | unchanged | [`Cancelled`] or [`Closed`] |
 /// | the flight is forgotten or superseded, or its key [invalidated] | spent | done | unchanged | the value |
@@ -93,6 +94,7 @@ use crate::outcome::Mark;
 /// [`Closed`]: crate::CallError::Closed
 /// [billed]: StackBuilder#method.cost_of_error
 /// [panic]: StackBuilder#method.cost_of_panic
+/// [unknown]: ledger::LedgerError::NotRemoved
 /// [invalidated]: Stack::invalidate
 /// [counted]: StackStats::uncommitted
 ///

@@ -34,7 +34,8 @@ pub struct StackStats {
     pub interrupted: u64,
     /// Calls that led and found their result in the ledger.
     pub replayed: u64,
-    /// Results that the ledger could not commit: their keys are unknown now.
+    /// Results that the ledger could not commit, and failed calls whose beginning it could not remove: their keys are
+    /// unknown now.
     pub uncommitted: u64,
     /// The counters of the coalescer. It does not see calls that the cache answered.
     pub coalesce: Stats,

@@ -1,12 +1,16 @@
 //! [`Ledger`]: work recorded under a key never runs twice, not even across restarts.
 
 mod error;
+mod faults;
 mod memory;
+#[cfg(sync_coalesce_shuttle)]
+mod models;
+mod records;
 #[cfg(feature = "redb")]
 mod redb;
+mod shared;
 mod store;
 
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -17,12 +21,14 @@ use serde::de::DeserializeOwned;
 
 pub use self::error::LedgerError;
 pub use self::memory::MemoryStore;
+pub use self::records::{LedgerRecord, Records};
 #[cfg(feature = "redb")]
 pub use self::redb::RedbStore;
-pub use self::store::{Record, Store, StoreError};
+use self::shared::{Running, Shared};
+pub use self::store::{Record, Store, StoreError, StoredRecord};
 use crate::key::Key;
 use crate::panic::message;
-use crate::sync::{Mutex, catch_unwind};
+use crate::sync::catch_unwind;
 
 /// Records what was done under each key, so that it is done only once.
 ///
@@ -39,9 +45,15 @@ use crate::sync::{Mutex, catch_unwind};
 /// | used for another request | [`LedgerError::OtherRequest`] |
 ///
 /// An unknown key stays unknown until it is [resolved](Ledger::resolve) or [forgotten](Ledger::forget).
+/// [`in_doubt`](Ledger::in_doubt) lists these keys, as after a restart.
 ///
-/// Results are kept as JSON until they are forgotten: nothing expires. With [`MemoryStore`] they live as long as the
-/// ledger. With `RedbStore`, behind the feature `redb`, they are on disk when `run_once` returns.
+/// Results are kept as JSON until they are forgotten, or removed by their [age](Ledger::remove_older_than): nothing
+/// expires by itself. With [`MemoryStore`] they live as long as the ledger. With `RedbStore`, behind the feature `redb`,
+/// they are on disk when `run_once` returns.
+///
+/// `resolve`, `forget` and the removal of old records never touch a key while a thread of this ledger is running it.
+/// Forgetting a flight in a coalescer above says nothing to the ledger: a later call for the same key gets
+/// [`LedgerError::InProgress`] while the work runs, and its result afterwards.
 ///
 /// # Examples
 ///
@@ -72,13 +84,6 @@ pub struct Ledger {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    store: Box<dyn Store>,
-    /// The keys in progress in threads of this ledger. A record that is begun and not in this set was left by a process
-    /// that died, or by work that panicked.
-    running: Mutex<HashSet<Box<[u8]>>>,
-}
-
 /// What [`Ledger::run_once`] returns: a result, and how it came about.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -106,31 +111,10 @@ pub enum LedgerState {
     Done,
 }
 
-/// A key that this thread has in progress, until this is dropped.
-struct Running<'a> {
-    shared: &'a Shared,
-    key: &'a [u8],
-}
-
-impl<'a> Running<'a> {
-    /// `None` if another thread has it in progress.
-    fn enter(shared: &'a Shared, key: &'a [u8]) -> Option<Self> {
-        let is_free = shared.running.lock().insert(key.into());
-        // Not `then_some`, which would make one in either case, and drop it.
-        is_free.then(|| Self { shared, key })
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.shared.running.lock().remove(self.key);
-    }
-}
-
 impl Ledger {
     /// A ledger that keeps its records in `store`.
     pub fn new(store: impl Store + 'static) -> Self {
-        Self { shared: Arc::new(Shared { store: Box::new(store), running: Mutex::new(HashSet::new()) }) }
+        Self { shared: Arc::new(Shared::new(store)) }
     }
 
     /// A ledger that keeps its records in memory, for as long as it lives.
@@ -142,8 +126,9 @@ impl Ledger {
     /// The result committed under `key`; if there is none, `work` runs and its result is committed.
     ///
     /// The beginning is recorded durably before `work` runs. An error of `work` means that nothing was done: it is not
-    /// recorded, and the key is absent again. Where that is not certain, as after a timeout, `work` should panic or ask
-    /// the provider. A panic leaves the key unknown.
+    /// recorded, and the key is absent again, or if the store cannot remove the beginning, [`LedgerError::NotRemoved`].
+    /// Where that is not certain, as after a timeout, `work` should panic or ask the provider. A panic leaves the key
+    /// unknown.
     ///
     /// A committed result is read back from JSON, so `T` should survive the round trip.
     ///
@@ -153,11 +138,11 @@ impl Ledger {
     ///
     /// # Panics
     ///
-    /// A panic in `work` is passed on to the caller.
+    /// A panic in `work` is passed on to the caller. One in the store counts as an error of the store.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Failed`] if `work` fails. With any other error, `work` did not run.
+    /// [`LedgerError::Failed`] or [`LedgerError::NotRemoved`] if `work` fails. With any other error, `work` did not run.
     pub fn run_once<T, E>(
         &self,
         key: impl AsRef<[u8]>,
@@ -167,15 +152,16 @@ impl Ledger {
     where
         T: Serialize + DeserializeOwned,
     {
-        let (store, key) = (&self.shared.store, key.as_ref());
-        let Some(_running) = Running::enter(&self.shared, key) else {
+        let (shared, key) = (&*self.shared, key.as_ref());
+        let Some(running) = Running::enter(shared, key) else {
             // That thread may be reading a result that was committed long ago.
-            return match store.get(key)? {
+            return match shared.get(key)? {
                 Some(record) => replay(&record, fingerprint, LedgerError::InProgress),
                 None => Err(LedgerError::InProgress),
             };
         };
-        if let Some(record) = store.begin(key, fingerprint)? {
+        running.remove_void()?;
+        if let Some(record) = shared.begin(key, fingerprint)? {
             return replay(&record, fingerprint, LedgerError::Unknown);
         }
         // Returns Ok: committed. Returns Err: the record is removed. Panics, or the process ends: the record stays
@@ -187,14 +173,16 @@ impl Ledger {
                     Ok(json) => json.map_err(StoreError::new),
                     Err(payload) => Err(StoreError::new(format!("its Serialize panicked: {}", message(&*payload)))),
                 };
-                let committed = json.and_then(|json| store.commit(key, &json));
+                let committed = json.and_then(|json| shared.commit(key, &json));
                 Ok(LedgerOutcome { value, is_replay: false, committed })
             }
-            Err(error) => {
-                // If the store fails here, the key is unknown, which errs on the safe side.
-                let _ = store.remove(key);
-                Err(LedgerError::Failed(error))
-            }
+            Err(error) => Err(match shared.remove(key) {
+                Ok(_) => LedgerError::Failed(error),
+                Err(store) => {
+                    running.is_void();
+                    LedgerError::NotRemoved { error, store }
+                }
+            }),
         }
     }
 
@@ -204,12 +192,12 @@ impl Ledger {
     ///
     /// [`StoreError`] if the store cannot be read.
     pub fn state(&self, key: impl AsRef<[u8]>) -> Result<LedgerState, StoreError> {
-        let (store, key) = (&self.shared.store, key.as_ref());
-        let mut record = store.get(key)?;
-        let is_running = self.shared.running.lock().contains(key);
+        let (shared, key) = (&*self.shared, key.as_ref());
+        let mut record = shared.get(key)?;
+        let is_running = shared.is_running(key);
         if !is_running && record.as_ref().is_some_and(|record| record.value.is_none()) {
             // The thread that had it in progress may have ended between the two reads.
-            record = store.get(key)?;
+            record = shared.get(key)?;
         }
         Ok(match record {
             Some(Record { value: Some(_), .. }) => LedgerState::Done,
@@ -247,11 +235,12 @@ impl Ledger {
     /// ```
     pub fn resolve<T: Serialize>(&self, key: impl AsRef<[u8]>, value: &T) -> Result<bool, LedgerError<Infallible>> {
         let key = key.as_ref();
-        let Some(_running) = Running::enter(&self.shared, key) else { return Err(LedgerError::InProgress) };
-        let is_unknown = self.shared.store.get(key)?.is_some_and(|record| record.value.is_none());
+        let Some(running) = Running::enter(&self.shared, key) else { return Err(LedgerError::InProgress) };
+        let is_unknown = self.shared.get(key)?.is_some_and(|record| record.value.is_none());
         if is_unknown {
             let json = serde_json::to_vec(value).map_err(StoreError::new)?;
-            self.shared.store.commit(key, &json)?;
+            self.shared.commit(key, &json)?;
+            running.is_no_longer_void();
         }
         Ok(is_unknown)
     }
@@ -264,8 +253,10 @@ impl Ledger {
     /// [`LedgerError::InProgress`] if a thread is running it, [`LedgerError::Store`] if the store fails.
     pub fn forget(&self, key: impl AsRef<[u8]>) -> Result<bool, LedgerError<Infallible>> {
         let key = key.as_ref();
-        let Some(_running) = Running::enter(&self.shared, key) else { return Err(LedgerError::InProgress) };
-        Ok(self.shared.store.remove(key)?)
+        let Some(running) = Running::enter(&self.shared, key) else { return Err(LedgerError::InProgress) };
+        let was_there = self.shared.remove(key)?;
+        running.is_no_longer_void();
+        Ok(was_there)
     }
 }
 
@@ -285,7 +276,7 @@ fn replay<T: DeserializeOwned, E>(
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let running = self.shared.running.lock().len();
+        let running = self.shared.running();
         f.debug_struct("Ledger").field("running", &running).finish_non_exhaustive()
     }
 }
