@@ -18,11 +18,25 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Self {
+        Self::within(Path::new(env!("CARGO_TARGET_TMPDIR")))
+    }
+
+    /// In memory, where there is such a folder: for many files, each of which is synced many times.
+    pub(crate) fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::within(memory) } else { Self::new() }
+    }
+
+    fn within(above: &Path) -> Self {
         static FOLDERS: AtomicU64 = AtomicU64::new(0);
         let number = FOLDERS.fetch_add(1, Relaxed);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ledger-{}-{number}", std::process::id()));
+        let folder = above.join(format!("sync-coalesce-ledger-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         Self(folder)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -89,12 +103,17 @@ fn a_process_that_is_killed() {
     wait_at("commit");
 }
 
-/// Starts a process, and kills it at this stage.
-fn kill_at(stage: &str, file: &Path) {
+/// A process that waits at this stage, with the file open.
+pub(super) fn process_at(stage: &str, file: &Path) -> Running {
     let mut command = process::test("stack::ledger::disk::a_process_that_is_killed");
     let running = Running::start(command.env("LEDGER", file).env("STAGE", stage));
     running.line_that_ends(&format!("at {stage}"));
-    drop(running);
+    running
+}
+
+/// Starts a process, and kills it at this stage.
+fn kill_at(stage: &str, file: &Path) {
+    drop(process_at(stage, file));
 }
 
 #[test]

@@ -1,7 +1,14 @@
 //! The ledger: in memory, on disk, and with processes that are killed.
 
 #[cfg(feature = "redb")]
+mod creation;
+#[cfg(feature = "redb")]
+mod damage;
+#[cfg(feature = "redb")]
 pub(crate) mod disk;
+mod records;
+#[cfg(all(feature = "redb", target_os = "linux"))]
+mod small_disk;
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
