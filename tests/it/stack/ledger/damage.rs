@@ -120,6 +120,17 @@ fn a_damaged_file_gives_what_was_recorded_or_an_error() {
     });
 }
 
+#[test]
+fn a_file_that_was_closed_and_then_damaged_is_refused_when_it_is_opened() {
+    let [mut closed, _] = records();
+    for byte in closed.iter_mut().filter(|byte| **byte == b'v') {
+        *byte = b'w';
+    }
+    let folder = Folder::new();
+    fs::write(folder.file(), closed).unwrap();
+    assert_is(&RedbStore::open(folder.file()).unwrap_err(), ErrorKind::InvalidData, "the file is damaged");
+}
+
 /// Each record, as it was or not to be read.
 fn assert_right(store: &RedbStore, what: &str) {
     for number in 0..COUNT {
