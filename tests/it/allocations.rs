@@ -1,12 +1,12 @@
 //! Allocations of a call, counted exactly. Those of a key are in `key/allocations.rs`; other operations are counted in
 //! `src/flight/`.
 
-use std::thread;
 use std::time::Duration;
 
 use allocation_counter::measure;
 use sync_coalesce::{CallError, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{assert_idle, bounded};
 
 #[test]

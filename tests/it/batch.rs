@@ -5,12 +5,12 @@ use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::observe::{FlightId, FollowerLeft, Observer, RunEnded};
 use sync_coalesce::{CallError, OnDeadlock, OnFailure, OnOverflow, Outcome, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, Random, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 type Numbers = SyncCoalesce<u64, u64, &'static str>;

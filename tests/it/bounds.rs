@@ -1,10 +1,10 @@
 //! Bounds on followers: for each flight, and over all of them.
 
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::{BypassReason, CallError, OnOverflow, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::{CallError, Key, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{
     Gate, Holding, assert_idle, bounded, crowd, hold_at, join, until, until_following, until_running,
 };

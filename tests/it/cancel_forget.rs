@@ -1,10 +1,10 @@
 //! `cancel` wakes the followers with an error, `forget` leaves them; after either, the next call leads a new flight.
 
 use std::sync::Barrier;
-use std::thread;
 
 use sync_coalesce::{CallError, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following, until_running};
 
 #[test]

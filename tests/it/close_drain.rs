@@ -1,10 +1,10 @@
 //! `close` refuses new calls and wakes followers; `drain` waits until no closure runs.
 
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::{CallError, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 #[test]

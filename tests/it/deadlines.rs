@@ -1,10 +1,10 @@
 //! Timeouts and deadlines of followers. Those of batches, tickets and elections are beside their verbs.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use sync_coalesce::{CallError, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following, until_running};
 
 #[test]

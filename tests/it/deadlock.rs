@@ -4,12 +4,12 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, LazyLock};
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::observe::{FlightId, Observer};
 use sync_coalesce::{BypassReason, CallError, OnDeadlock, OnFailure, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 /// What the chain of a refusal names.

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, mpsc};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use sync_coalesce::{CallError, OnFailure, OnOverflow, SyncCoalesce, Ticket};
 
+use crate::support::thread;
 use crate::support::{Gate, LIMIT, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 type Numbers = SyncCoalesce<u64, u64, &'static str>;

@@ -3,11 +3,11 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use sync_coalesce::{CallError, OnFailure, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 type Coalesce = SyncCoalesce<&'static str, u64, u64>;

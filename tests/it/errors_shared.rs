@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::thread;
 
 use sync_coalesce::{CallError, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{assert_idle, bounded, crowd, join, until_following};
 
 #[test]

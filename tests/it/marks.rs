@@ -1,10 +1,10 @@
 //! Calls that want a result begun after a mark.
 
 use std::sync::OnceLock;
-use std::thread;
 
 use sync_coalesce::SyncCoalesce;
 
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following, until_running};
 
 /// ```text

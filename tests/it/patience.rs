@@ -1,11 +1,11 @@
 //! Followers whose patience ends run alone, and only a few of them at a time.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::{BypassReason, CallError, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_running};
 
 #[test]

@@ -4,11 +4,11 @@
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock};
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::{CallError, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, LIMIT, assert_nothing_left, bounded, crowd, join, until_following, until_running};
 
 /// Takes every lock of the coalescers that it is used with: under one of them, that would never return.

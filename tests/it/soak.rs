@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use sync_coalesce::observe::{FlightId, FollowerLeft, Observer, RefusalReason, RunEnded};
 use sync_coalesce::{Builder, CallError, FlightHandle, OnFailure, OnOverflow, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{LIMIT, Random, assert_idle, crowd, join, until};
 
 const THREADS: usize = 64;

@@ -1,12 +1,12 @@
 //! Counters, costs, and what is known of the flights under way.
 
 use std::panic::resume_unwind;
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::observe::Observer;
 use sync_coalesce::{Stats, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following, until_running};
 
 #[test]

@@ -1,11 +1,11 @@
 //! Many threads over few keys, every answer checked.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::{CallError, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Random, assert_idle, bounded, crowd, join};
 
 const THREADS: usize = 64;

@@ -9,10 +9,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock};
-use std::thread;
 
 use sync_coalesce::{CallError, Equivalent, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Terrible, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 /// Nothing is derived.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::thread;
 
 use super::{Folder, Held, Service, TEXT, bounded};
+use crate::support::thread;
 use crate::support::{crowd, join, until};
 
 /// ```text

@@ -5,14 +5,15 @@ mod crash;
 mod held;
 mod service;
 
+use std::fs;
 use std::sync::Arc;
-use std::{fs, thread};
 
 use serde_json::json;
 
 use self::held::Held;
 use self::service::{Folder, Service};
 use crate::support::process::{Running, example};
+use crate::support::thread;
 use crate::support::{self, crowd, join, until};
 
 const TEXT: &str = "Where is my parcel?";

@@ -3,11 +3,11 @@
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc;
-use std::thread;
 
 use sync_coalesce::{CallError, Role, SyncCoalesce};
 
 use crate::support::process::Running;
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following, until_running};
 
 #[test]

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use crate::provider::loopback::shapes::Vendor;
 use crate::provider::loopback::{Behaviour, Provider};
 use crate::support::process::{Ended, Running, example};
+use crate::support::thread;
 
 #[cfg(feature = "example-ask")]
 mod ask;

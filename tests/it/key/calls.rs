@@ -1,12 +1,12 @@
 //! Calls whose keys are made by rules.
 
 use std::cell::Cell;
-use std::thread;
 
 use serde_json::{Value, json};
 use sync_coalesce::key::{KeyErrorKind, KeyFn};
 use sync_coalesce::{CallError, Key, KeyRule, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{assert_idle, bounded, until};
 
 fn rule() -> KeyRule {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::thread;
 
 use serde::Serialize;
 use serde_json::json;
@@ -10,6 +9,8 @@ use sync_coalesce::KeyRule;
 use sync_coalesce::key::SharedText;
 
 use super::key;
+
+use crate::support::thread;
 
 fn long() -> String {
     "x".repeat(5000)

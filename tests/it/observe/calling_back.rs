@@ -1,11 +1,11 @@
 //! Observers that wait, and that call coalescers, when their thread has joined a flight and does not wait for it yet.
 
 use std::sync::{Arc, LazyLock, Mutex};
-use std::thread;
 
 use sync_coalesce::{CallError, OnFailure, SyncCoalesce};
 
 use super::{Always, Coalesce, dawdle};
+use crate::support::thread;
 use crate::support::{Gate, Holding, LIMIT, assert_idle, bounded, hold_at, until, until_following, until_running};
 
 fn electing() -> Coalesce {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use ::metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder,
@@ -11,6 +10,7 @@ use ::metrics::{
 use sync_coalesce::observe::MetricsObserver;
 
 use super::{observed, tour};
+use crate::support::thread;
 use crate::support::{assert_idle, bounded, until_following};
 
 /// Keeps everything by its name and labels, as Prometheus writes them.

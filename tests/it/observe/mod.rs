@@ -9,12 +9,12 @@ mod tracing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use sync_coalesce::observe::{FlightId, FollowerLeft, Observer, RefusalReason, RunEnded};
 use sync_coalesce::{BypassReason, CallError, OnFailure, Outcome, Role, SyncCoalesce};
 
+use crate::support::thread::{self, ThreadId};
 use crate::support::{assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 /// An event, and which flight it is about.

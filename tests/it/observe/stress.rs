@@ -1,12 +1,12 @@
 //! Every `joined` is followed by one `left` or `elected`, and every `led` by one `ended`, whatever happens.
 
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::{Mark, OnFailure, SyncCoalesce};
 
 use super::{Coalesce, Entry, Event, Log, quietly, trip, words};
 use crate::support::Random;
+use crate::support::thread;
 use crate::support::{assert_idle, bounded, crowd, join};
 
 const THREADS: usize = 16;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use ::tracing::field::{Field, Visit};
@@ -17,6 +16,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use super::{Always, Coalesce, Log, dawdle, observed, quietly, tour};
+use crate::support::thread::{self, ThreadId};
 use crate::support::{assert_idle, bounded, until, until_following, until_running};
 
 /// Writes down spans and events.

@@ -5,12 +5,12 @@
 use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::observe::{FlightId, FollowerLeft, Observer};
 use sync_coalesce::{BypassReason, CallError, Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, LIMIT, assert_idle, assert_nothing_left, bounded, until, until_running};
 
 /// Panics in its `Drop`, with another bomb as long as there is one.

@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Barrier};
-use std::thread;
 
 use sync_coalesce::{CallError, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{assert_idle, bounded, until_following, until_running};
 
 thread_local! {

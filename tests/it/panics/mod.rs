@@ -6,10 +6,10 @@ mod in_keys;
 
 use std::panic::{catch_unwind, panic_any, resume_unwind};
 use std::sync::Arc;
-use std::thread;
 
 use sync_coalesce::{CallError, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{assert_idle, bounded, crowd, join, until_following, until_running};
 
 #[test]

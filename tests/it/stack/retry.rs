@@ -4,13 +4,13 @@ use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use sync_coalesce::stack::ManualClock;
 use sync_coalesce::stack::retry::{Jitter, Retry, RetryBuilder, RetryError, retry_after, retry_after_at, retryable};
 
+use crate::support::thread;
 use crate::support::{bounded, until};
 
 const MS: Duration = Duration::from_millis(1);

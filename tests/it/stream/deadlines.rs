@@ -1,12 +1,12 @@
 //! Deadlines of one reader.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use sync_coalesce::CallError;
 use sync_coalesce::stream::StreamError;
 
 use super::{Streams, assert_idle, assert_next, drain, feed, join, unopened, until_waiting};
+use crate::support::thread;
 use crate::support::{Gate, bounded, until};
 
 #[test]

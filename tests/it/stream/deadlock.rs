@@ -2,12 +2,12 @@
 
 use std::iter::from_fn;
 use std::sync::{Arc, Barrier};
-use std::thread;
 
 use sync_coalesce::stream::{StreamCoalesce, StreamError};
 use sync_coalesce::{CallError, SyncCoalesce};
 
 use super::{Streams, assert_idle, drain, join, until_waiting};
+use crate::support::thread;
 use crate::support::{Gate, bounded};
 
 /// Whether reading `key` to its end is refused.

@@ -2,12 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 
 use sync_coalesce::CallError;
 use sync_coalesce::stream::{Stream, StreamError};
 
 use super::{Source, Step, Streams, assert_idle, assert_next, drain, feed, join, until_waiting};
+use crate::support::thread;
 use crate::support::{Gate, bounded, until};
 
 fn panic_of<R>(work: impl FnOnce() -> R) -> &'static str {

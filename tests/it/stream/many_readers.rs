@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 
 use sync_coalesce::stream::StreamError;
 
 use super::{Streams, assert_idle};
+use crate::support::thread;
 use crate::support::{Random, bounded, crowd, join as joined};
 
 const READERS: usize = 64;

@@ -3,13 +3,13 @@
 use std::iter::from_fn;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use sync_coalesce::stream::{Next, Stream, StreamCoalesce, StreamError};
 use sync_coalesce::{CallError, SyncCoalesce};
 
 use super::{Step, Streams, assert_idle, assert_next, drain, feed, join, until_waiting};
+use crate::support::thread;
 use crate::support::{LIMIT, bounded, until};
 
 const SHORT: Duration = Duration::from_millis(1);

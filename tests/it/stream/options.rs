@@ -1,11 +1,11 @@
 //! What one caller can ask of its stream: an age, patience, a stream of its own, a name.
 
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::CallError;
 
 use super::{Streams, assert_idle, drain, unopened};
+use crate::support::thread;
 use crate::support::{Gate, bounded, until};
 
 fn numbers(numbers: &'static [u32]) -> impl FnOnce() -> Result<Vec<Result<u32, String>>, String> {

@@ -2,12 +2,12 @@
 
 use std::iter;
 use std::sync::{Arc, mpsc};
-use std::thread;
 
 use sync_coalesce::SyncCoalesce;
 use sync_coalesce::stream::StreamCoalesce;
 
 use super::Streams;
+use crate::support::thread;
 use crate::support::{LIMIT, bounded, until};
 
 /// ```text

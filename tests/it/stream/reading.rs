@@ -1,11 +1,11 @@
 //! Opening, reading, joining and leaving.
 
 use std::sync::Arc;
-use std::thread;
 
 use sync_coalesce::stream::Stream;
 
 use super::{Source, Step, Streams, assert_idle, assert_next, drain, feed, join, until_waiting};
+use crate::support::thread;
 use crate::support::{Gate, bounded, until};
 
 #[test]

@@ -1,13 +1,13 @@
 //! Waits with bounds, and ways to hold a leader where a test wants it.
 
 pub(crate) mod process;
+pub(crate) mod thread;
 
 use std::cell::RefCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::RngCore;
@@ -15,11 +15,18 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use sync_coalesce::SyncCoalesce;
 use sync_coalesce::observe::{FlightId, Observer};
 
+use self::thread::{Scope, ScopedJoinHandle};
+
 /// Far more than any wait in a passing test takes, on a machine that is busy with something else.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a test that may hang if the crate is at fault, and ends the process when it does.
 pub(crate) fn bounded(test: impl FnOnce()) {
+    let mut test = Some(test);
+    watched(&mut || test.take().unwrap()());
+}
+
+fn watched(test: &mut dyn FnMut()) {
     let name = thread::current().name().unwrap_or("a test").to_owned();
     let (ended, wait) = mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
@@ -38,6 +45,11 @@ pub(crate) fn bounded(test: impl FnOnce()) {
 /// Yields until `condition` holds.
 #[track_caller]
 pub(crate) fn until(what: impl fmt::Display, condition: impl Fn() -> bool) {
+    until_true(&what, &condition);
+}
+
+#[track_caller]
+fn until_true(what: &dyn fmt::Display, condition: &dyn Fn() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !condition() {
         assert!(Instant::now() < deadline, "waited too long for {what}");
@@ -118,7 +130,7 @@ pub(crate) fn hold_at(gate: &Arc<Gate>) {
 
 /// Spawns `count` threads that do the same, told apart by a number.
 pub(crate) fn crowd<'scope, R: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
+    scope: Scope<'scope, '_>,
     count: usize,
     work: impl Fn(usize) -> R + Clone + Send + 'scope,
 ) -> Vec<ScopedJoinHandle<'scope, R>> {

@@ -6,7 +6,6 @@ mod restart;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::thread;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -17,6 +16,7 @@ use sync_coalesce::stack::budget::{
 };
 use sync_coalesce::{Role, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{bounded, crowd, join, until_following};
 
 const HOUR: Duration = Duration::from_secs(3600);

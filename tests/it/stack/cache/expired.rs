@@ -1,7 +1,6 @@
 //! Values that have expired, and refreshes.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::stack::ManualClock;
@@ -9,6 +8,7 @@ use sync_coalesce::stack::cache::{Cache, CacheBuilder};
 use sync_coalesce::{CallError, SyncCoalesce};
 
 use super::{SECOND, cache};
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 fn ten_seconds(hands: &ManualClock) -> CacheBuilder<u32, u32> {

@@ -6,7 +6,6 @@ mod weights;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::observe::{FlightId, Observer, RunEnded};
@@ -14,6 +13,7 @@ use sync_coalesce::stack::ManualClock;
 use sync_coalesce::stack::cache::{Cache, CacheBuildError, CacheStats};
 use sync_coalesce::{CallError, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until, until_following};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -3,12 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::thread;
 
 use sync_coalesce::SyncCoalesce;
 use sync_coalesce::stack::Stack;
 use sync_coalesce::stack::cache::Cache;
 
+use crate::support::thread;
 use crate::support::{assert_idle, bounded, crowd, join, until};
 
 /// Values weigh what they say, and 0 panics.

@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::stack::budget::{Budget, Spend};
@@ -10,6 +9,7 @@ use sync_coalesce::stack::retry::{Jitter, Retry};
 use sync_coalesce::stack::{Stack, StackBuilder};
 use sync_coalesce::{OnFailure, SyncCoalesce};
 
+use crate::support::thread;
 use crate::support::{Gate, LIMIT, assert_idle, bounded, until, until_following};
 
 type Billed = Stack<u32, u64, u64>;

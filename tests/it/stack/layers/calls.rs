@@ -1,7 +1,6 @@
 //! The options of a call through the stack, and its detached form.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::stack::cache::Cache;
@@ -10,6 +9,7 @@ use sync_coalesce::stack::{Stack, StackError, Via};
 use sync_coalesce::{BypassReason, Role, SyncCoalesce};
 
 use super::{Layers, after};
+use crate::support::thread;
 use crate::support::{Gate, LIMIT, assert_idle, bounded, until};
 
 #[test]

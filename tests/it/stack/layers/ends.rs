@@ -1,7 +1,6 @@
 //! A caller's deadline, and the end of its flight, reach a leader that waits in a layer.
 
 use std::fmt::Debug;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use sync_coalesce::stack::ledger::LedgerState;
@@ -11,6 +10,7 @@ use sync_coalesce::stack::{ManualClock, StackError, Via};
 use sync_coalesce::{CallError, OnFailure, Role, SyncCoalesce};
 
 use super::{BUSY, Layers, Whole};
+use crate::support::thread;
 use crate::support::{LIMIT, assert_idle, bounded, until, until_following};
 
 const SHORT: Duration = Duration::from_millis(50);

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::stack::budget::{Budget, Spend};
@@ -15,6 +14,7 @@ use sync_coalesce::stack::{Stack, StackError, Via};
 use sync_coalesce::{CallError, Key, OnFailure, Role, SyncCoalesce};
 
 use super::{BUSY, Layers, MOST, Whole, after, cost, fingerprint};
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, until, until_following};
 
 /// Calls with work that panics.

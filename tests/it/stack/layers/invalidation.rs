@@ -1,13 +1,13 @@
 //! What was invalidated does not come back, whenever the old work ends.
 
 use std::sync::Arc;
-use std::thread;
 
 use sync_coalesce::stack::Stack;
 use sync_coalesce::stack::cache::Cache;
 use sync_coalesce::{OnDeadlock, SyncCoalesce};
 
 use super::{MEETS, Meets};
+use crate::support::thread;
 use crate::support::{LIMIT, assert_idle, bounded};
 
 type Cached = Stack<u32, u32, u16>;

@@ -9,7 +9,6 @@ mod order;
 mod stale;
 
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::stack::budget::{Budget, Spend};
@@ -20,6 +19,7 @@ use sync_coalesce::stack::retry::Retry;
 use sync_coalesce::stack::{Stack, StackBuilder, StackError, Via};
 use sync_coalesce::{Key, Role};
 
+use crate::support::thread;
 use crate::support::{Gate, assert_idle, bounded, crowd, join, until_following};
 
 const MOST: Spend = Spend::from_tokens(100);

@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::stack::budget::{Budget, Spend};
@@ -13,6 +12,7 @@ use sync_coalesce::stack::{ManualClock, Stack, StackBuilder, StackError, StackOu
 use sync_coalesce::{CallError, OnOverflow, Role, SyncCoalesce};
 
 use super::fingerprint;
+use crate::support::thread;
 use crate::support::{Gate, LIMIT, assert_idle, bounded, crowd, join, until, until_following, until_running};
 
 type Served = Stack<u32, u32, u16>;

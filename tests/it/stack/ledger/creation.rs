@@ -8,13 +8,13 @@ use std::hint::black_box;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
-use std::thread;
 
 use sync_coalesce::stack::ledger::{Ledger, LedgerState, RedbStore, StoreError};
 
 use super::disk::Folder;
 use super::{assert_does, assert_replays, request};
 use crate::support::process::{self, Running};
+use crate::support::thread;
 use crate::support::{Random, bounded, crowd, join, until};
 
 fn kind(error: &StoreError) -> ErrorKind {

@@ -14,13 +14,13 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use sync_coalesce::Key;
 use sync_coalesce::stack::ledger::{
     Ledger, LedgerError, LedgerOutcome, LedgerState, MemoryStore, Record, Store, StoreError,
 };
 
+use crate::support::thread;
 use crate::support::{Gate, bounded, crowd, join, until};
 
 fn request(text: &str) -> Key {

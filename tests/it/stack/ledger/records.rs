@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use sync_coalesce::Key;
@@ -15,6 +14,7 @@ use sync_coalesce::stack::ledger::{
 use sync_coalesce::stack::{Stack, StackError};
 
 use super::{assert_does, assert_replays, assert_unknown, panics, request, run};
+use crate::support::thread;
 use crate::support::{Gate, bounded, crowd, join, until};
 
 const HOUR: Duration = Duration::from_secs(3600);

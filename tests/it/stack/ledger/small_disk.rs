@@ -173,7 +173,7 @@ fn full_under_many_threads() {
     let ledger = Ledger::new(RedbStore::open(disk.join("ledger.redb")).unwrap());
     let request = request("r");
     assert_does(&ledger, "old", &request, 7);
-    let told: Vec<_> = std::thread::scope(|scope| {
+    let told: Vec<_> = crate::support::thread::scope(|scope| {
         let threads = crate::support::crowd(scope, 4, |number| {
             let mut told = Vec::new();
             for turn in 0..60 {

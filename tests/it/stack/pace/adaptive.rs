@@ -1,12 +1,12 @@
 //! Rates that follow a provider's refusals.
 
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::stack::ManualClock;
 use sync_coalesce::stack::pace::{Adaptive, Limit, Pacer, PacerBuilder, Permit};
 
 use super::{Crowd, MS, SECOND, pacer, to_next};
+use crate::support::thread;
 use crate::support::{bounded, join, until};
 
 #[track_caller]

@@ -1,6 +1,5 @@
 //! Weights, several limits at once, what is given back, and limits that change at run time.
 
-use std::thread;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -10,6 +9,7 @@ use sync_coalesce::stack::pace::{
 };
 
 use super::{MS, SECOND, pacer, waiting_and_running};
+use crate::support::thread;
 use crate::support::{bounded, until};
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -6,13 +6,13 @@ mod stacks;
 mod urgent;
 
 use std::sync::Mutex;
-use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use sync_coalesce::stack::pace::{Adaptive, Pacer, PacerBuildError, PacerBuilder};
 use sync_coalesce::stack::{Clock, ManualClock};
 
+use crate::support::thread::{self, Scope, ScopedJoinHandle};
 use crate::support::{Gate, Random, bounded, join, until};
 
 const MS: Duration = Duration::from_millis(1);
@@ -42,7 +42,7 @@ impl Crowd {
     }
 
     /// Sends them, each when the one before waits or is through.
-    fn send<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, count: usize) -> Vec<ScopedJoinHandle<'scope, ()>> {
+    fn send<'scope>(&'scope self, scope: Scope<'scope, '_>, count: usize) -> Vec<ScopedJoinHandle<'scope, ()>> {
         (0..count)
             .map(|number| {
                 let caller = scope.spawn(move || {

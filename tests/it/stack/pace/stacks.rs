@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use sync_coalesce::stack::pace::{AcquireError, Adaptive, Limit, Pacer};
@@ -10,6 +9,7 @@ use sync_coalesce::stack::{ManualClock, Stack, StackError};
 use sync_coalesce::{CallError, SyncCoalesce};
 
 use super::{MS, SECOND, pacer, waiting_and_running};
+use crate::support::thread;
 use crate::support::{assert_idle, bounded, crowd, join, until};
 
 type Paced = Stack<u32, u32, u16>;

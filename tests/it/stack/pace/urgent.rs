@@ -1,12 +1,12 @@
 //! Urgent callers, the room that is kept free for them, and the turn of ordinary ones.
 
 use std::sync::Mutex;
-use std::thread;
 
 use sync_coalesce::stack::ManualClock;
 use sync_coalesce::stack::pace::{AcquireError, Limit, Pacer, Permit};
 
 use super::{MS, SECOND, pacer, waiting_and_running};
+use crate::support::thread;
 use crate::support::{bounded, until};
 
 fn try_urgent(pacer: &Pacer) -> Result<Permit, AcquireError> {
