@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Crowd, Seen, building, plainly, together};
+use super::{Crowd, Handle, Seen, building, plainly, together};
 use crate::error::CallError;
 use crate::flight::enter::Entry;
 use crate::flight::enter::WaitMode;
@@ -67,27 +67,24 @@ fn a_slot_made_twice_is_caught() {
 }
 
 /// ```text
-/// leader of other keys      caller                       caller
-/// leads one, and in it one
-/// that shares a bit
-///                           looks: absent; makes a key   looks: absent; makes a key
-///                           looks: nothing begun; leads
-/// ends both                                              looks: begun; joins
+/// leader of a key            caller                       caller
+/// that shares their bit      looks: absent; makes a key   looks: absent; makes a key
+///                            looks: nothing begun; leads
+///                                                         looks: begun; joins
 /// ```
 fn keys_made_at_a_time() {
     let crowd = Crowd::new(building());
-    let other = |seen: &Seen| {
-        let shares_a_bit = || {
-            sync::pause();
-            crowd.call(seen, 65, plainly, |_| Ok(2)).unwrap();
-            Ok(1)
-        };
-        crowd.call(seen, 2, plainly, |_| shares_a_bit()).unwrap();
-    };
     let same = |seen: &Seen| {
         crowd.call(seen, 1, plainly, |_| crowd.alone(|| Ok(7))).unwrap();
     };
-    crowd.settle(together([&other, &same, &same]));
+    let (outer, mut seen) = (Seen::default(), Vec::new());
+    let run_both = |_: &Handle<'_>| {
+        seen = together([&same, &same]);
+        Ok(2)
+    };
+    crowd.call(&outer, 65, plainly, run_both).unwrap();
+    seen.push(outer);
+    crowd.settle(seen);
 }
 
 #[test]
@@ -100,9 +97,38 @@ fn a_caller_that_leads_as_soon_as_its_key_is_made_is_caught() {
     catches(Fault::LeadsUnseen, "two leaders", keys_made_at_a_time);
 }
 
+/// ```text
+/// leader of 2, and in it of 1,                          caller of 1
+/// and in it of 65, which shares a bit with 1
+/// ends 65: the bit stays, for 1
+///                                                       looks: joins 1
+/// ends 1 and 2
+/// ```
+fn a_bit_for_two() {
+    let crowd = Crowd::new(building());
+    let leader = |seen: &Seen| {
+        let shares_a_bit = || {
+            crowd.call(seen, 65, plainly, |_| Ok(3)).unwrap();
+            sync::pause();
+            Ok(7)
+        };
+        let one = || crowd.call(seen, 1, plainly, |_| crowd.alone(shares_a_bit)).map(|_| 2).map_err(|_| 0);
+        crowd.call(seen, 2, plainly, |_| one()).unwrap();
+    };
+    let caller = |seen: &Seen| {
+        crowd.call(seen, 1, plainly, |_| crowd.alone(|| Ok(7))).unwrap();
+    };
+    crowd.settle(together([&leader, &caller]));
+}
+
+#[test]
+fn a_flight_is_found_when_another_one_of_its_bit_has_ended() {
+    holds(a_bit_for_two);
+}
+
 #[test]
 fn a_filter_that_loses_other_flights_is_caught() {
-    catches(Fault::FilterLosesOthers, "two leaders", keys_made_at_a_time);
+    catches(Fault::FilterLosesOthers, "two leaders", a_bit_for_two);
 }
 
 /// ```text
