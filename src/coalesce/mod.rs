@@ -222,6 +222,8 @@ impl<K, T, E, S: BuildHasher> SyncCoalesce<K, T, E, S> {
     }
 
     /// Every call for one key ends up here.
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
     pub(crate) fn run<Q, R>(
         &self,
         key: &Q,

@@ -19,7 +19,8 @@ use crate::wait::limits::WaitLimits;
 
 impl<K, T, E> Flights<K, T, E> {
     /// The outcome of one call. Where the caller leads, the compiler does not even make what `project` leaves out.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
     pub(crate) fn call<Q, R>(
         &self,
         hash: u64,

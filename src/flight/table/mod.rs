@@ -100,7 +100,8 @@ impl<K, T, E> DerefMut for ShardGuard<'_, K, T, E> {
 }
 
 impl<K, T, E> Drop for ShardGuard<'_, K, T, E> {
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
+    #[inline(always)]
     fn drop(&mut self) {
         self.filter.store(self.shard.filter().0, Ordering::Relaxed);
     }
