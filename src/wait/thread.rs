@@ -14,7 +14,6 @@ pub(crate) struct ThreadToken {
 }
 
 /// This thread. It is cached, because std counts a reference up and down each time.
-#[expect(clippy::inline_always, reason = "the way of a lone call: DESIGN.md has what it gives")]
 #[inline(always)]
 pub(crate) fn this_thread() -> ThreadToken {
     sync::global! {
