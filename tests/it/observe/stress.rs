@@ -123,7 +123,10 @@ fn agree(coalesce: &Coalesce, log: &Log) {
     assert_eq!(told("refused closed"), stats.closed);
     let given: u64 =
         entries.iter().map(|entry| if let Event::Ended(ended) = entry.event { ended.followers } else { 0 }).sum();
-    assert_eq!(told("left result"), given);
+    // A lead that is offered and that nobody takes ends no run: if the last follower that could take it leaves, those that are
+    // still in their observers get the failure.
+    let gave_up = told("left timed_out") + told("left impatient") + told("left deadlock");
+    assert!((given..=given + gave_up * THREADS as u64).contains(&told("left result")));
     // Or the test shows nothing.
     for what in [
         "left result",
