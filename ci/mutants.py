@@ -267,7 +267,7 @@ pub fn mutant(number: u32) -> bool {
 ''')
     print(f'{len(mutants)} mutants in {len(files)} files; {len(unplaced)} more cannot be placed', flush=True)
 
-    models = ['--features', 'cache,pace', '--lib']
+    models = ['--features', 'cache,ledger,pace', '--lib']
     gone = set()
     for round_ in range(60):
         plant(tree, sources, gone)

@@ -13,7 +13,7 @@ use super::Stack;
 use super::error::StackError;
 use super::lead::Layers;
 #[cfg(feature = "budget")]
-use super::lead::Spending;
+use super::spending::Spending;
 use super::stats::Counters;
 use crate::coalesce::SyncCoalesce;
 use crate::coalesce::builder::Builder;

@@ -11,12 +11,14 @@ use hashbrown::Equivalent;
 use super::error::StackError;
 use super::interrupt::{Interrupt, Interrupted};
 use super::outcome::{StackFlight, Via};
+#[cfg(feature = "budget")]
+use super::spending::{ErrorCost, PanicBill, Reserved, Spending};
 use super::stats::Counters;
 use crate::flight::watch::Watcher;
 #[cfg(feature = "budget")]
 use crate::panic::catch_panic;
 #[cfg(feature = "budget")]
-use crate::stack::budget::{Budget, Reservation, Spend};
+use crate::stack::budget::Spend;
 #[cfg(feature = "cache")]
 use crate::stack::cache::{Begun, Cache, Claim};
 #[cfg(feature = "ledger")]
@@ -39,68 +41,9 @@ type Attempt<'a, T, E> = &'a mut dyn FnMut() -> Result<T, E>;
 pub(super) type Once<K, T, E> =
     dyn Fn(&K, Whole<'_, T, E>) -> Option<Result<LedgerOutcome<T>, LedgerError<StackError<E>>>> + Send + Sync;
 
-#[cfg(feature = "budget")]
-pub(super) struct Spending<T> {
-    pub(super) budget: Budget,
-    pub(super) most: Spend,
-    pub(super) cost: Box<dyn Fn(&T) -> Spend + Send + Sync>,
-}
-
 /// Which errors of the work are the provider's.
 #[cfg(feature = "cache")]
 pub(super) type ServeStaleOn<E> = dyn Fn(&E) -> bool + Send + Sync;
-
-/// What a failed attempt did cost.
-#[cfg(feature = "budget")]
-pub(super) type ErrorCost<E> = dyn Fn(&E) -> Spend + Send + Sync;
-
-/// A reservation for a call whose failed attempts may be billed.
-#[cfg(feature = "budget")]
-struct Reserved<'a> {
-    reservation: Option<Reservation>,
-    billed: &'a Cell<Spend>,
-}
-
-#[cfg(feature = "budget")]
-impl Reserved<'_> {
-    /// Counts what was billed for the failed attempts, and this.
-    fn commit(mut self, cost: Spend) {
-        if let Some(reservation) = self.reservation.take() {
-            reservation.commit(self.billed.get().saturating_add(cost));
-        }
-    }
-}
-
-#[cfg(feature = "budget")]
-impl Drop for Reserved<'_> {
-    /// The call failed or panicked: only its failed attempts are billed, if at all.
-    fn drop(&mut self) {
-        if let Some(reservation) = self.reservation.take() {
-            reservation.commit(self.billed.get());
-        }
-    }
-}
-
-/// Bills an attempt that panics, if it is dropped before it is disarmed.
-#[cfg(feature = "budget")]
-struct PanicBill<'a> {
-    billed: &'a Cell<Spend>,
-    cost: Spend,
-}
-
-#[cfg(feature = "budget")]
-impl PanicBill<'_> {
-    fn disarm(mut self) {
-        self.cost = Spend::default();
-    }
-}
-
-#[cfg(feature = "budget")]
-impl Drop for PanicBill<'_> {
-    fn drop(&mut self) {
-        self.billed.set(self.billed.get().saturating_add(self.cost));
-    }
-}
 
 /// All layers but the coalescer. Detached flights keep them alive, and not the coalescer, whose end ends those flights.
 pub(super) struct Layers<K, T, E> {

@@ -29,6 +29,8 @@ mod error;
 mod interrupt;
 mod lead;
 mod outcome;
+#[cfg(feature = "budget")]
+mod spending;
 #[cfg(feature = "cache")]
 mod stale;
 mod stats;
