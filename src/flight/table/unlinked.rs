@@ -5,7 +5,7 @@ use hashbrown::HashTable;
 use super::record::Record;
 use crate::shrink::shrink;
 
-/// Records by flight id. Not a `BTreeMap`, which is ten times as much code, compiled anew for each type of result.
+/// Records by flight id. Not a `BTreeMap`, which is far more code, compiled again for each type of result.
 pub(in crate::flight) struct Unlinked<T, E>(HashTable<Record<T, E>>);
 
 /// Ids are counted up, and the table goes by the highest bits too.

@@ -118,8 +118,8 @@ impl Fills {
 }
 
 impl Permit {
-    /// Runs `keep` under the lock, or `discard` if its flight is not current any more: nobody may join it, but who is in
-    /// it gets a value that is newer than what is kept. Neither if something newer has been done to the key.
+    /// Runs `keep` under the lock, or `discard` if its flight is not current any more: nobody may join it, but the
+    /// callers in it get a value that is newer than what is kept. Neither if something newer has been done to the key.
     ///
     /// Either way, it revokes the permits of all whose work began earlier.
     pub(super) fn fill<R>(&self, keep: impl FnOnce() -> Option<R>, discard: impl FnOnce() -> Option<R>) -> Option<R> {

@@ -14,8 +14,8 @@ pub(super) struct Shared {
     /// The keys in progress in threads of this ledger. A record that is begun and not in this set was left by a process
     /// that died, or by work that panicked.
     running: Mutex<HashSet<Box<[u8]>>>,
-    /// The keys whose work returned an error, and whose beginning could not be removed. Only who has the key in progress
-    /// looks into this, so that nobody else can have begun it meanwhile.
+    /// The keys whose work returned an error, and whose beginning could not be removed. Only the thread that has
+    /// the key in progress looks into this, so that nobody else can have begun it meanwhile.
     void: Mutex<HashSet<Box<[u8]>>>,
 }
 

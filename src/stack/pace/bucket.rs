@@ -8,7 +8,7 @@ use super::throttle::Throttle;
 
 /// A token bucket that is given the time, and charged only for what is let through. It may be in debt.
 pub(super) struct Bucket {
-    /// As it was set, for those who ask.
+    /// As it was set, for callers that ask.
     per_second: f64,
     full: Rate,
     burst: i128,

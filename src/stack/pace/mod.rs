@@ -214,7 +214,7 @@ impl Pacer {
     }
 
     /// Takes over what a provider says about a limit, as in the headers of a response: `remaining` units are left until
-    /// it counts anew, after `reset`.
+    /// it counts from zero, after `reset`.
     ///
     /// No more than these are let through before `reset` has passed, and none of them faster than the limit's own rate and
     /// burst allow. Each report replaces the one before, and `reset` is at most a day; zero means that there is nothing to

@@ -11,7 +11,7 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// Where one opened database reaches the file, until that is cut.
 ///
-/// `redb` keeps an I/O error until its database is opened anew, and after a panic its state in memory is not to be
+/// `redb` keeps an I/O error until its database is opened again, and after a panic its state in memory is not to be
 /// trusted. So such a database is cut from the file, and another is opened above it. Nothing that is left of the old
 /// one, in a reader or in its `Drop`, can read or write what the new one does.
 pub(super) struct Link {

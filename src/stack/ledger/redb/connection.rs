@@ -182,7 +182,7 @@ impl Connection {
     fn writable(&self, writer: &mut Writer) -> Result<Arc<Opened>, StoreError> {
         let is_at_path = writer.file.is_at(&self.path).map_err(|error| Failure::from(error).at(&self.path))?;
         if !is_at_path {
-            // Not made anew: what was committed would be done again.
+            // Not made again: what was committed would be done again.
             let found = LockedFile::open(&self.path, &self.wrap).map_err(|failure| failure.at(&self.path))?;
             let (file, opened) = found.ok_or_else(|| Failure::Gone.at(&self.path))?;
             self.replace(opened);

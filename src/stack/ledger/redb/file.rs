@@ -1,8 +1,8 @@
 //! The file of a store: how it is found, locked, and made.
 //!
-//! A file is made under another name in the same folder, where only who holds its lock may make it. It gets its own
+//! A file is made under another name in the same folder, where only the holder of its lock may make it. It gets its own
 //! name when it is whole and on disk, with the lock still held. So whoever is killed meanwhile leaves the path as it
-//! was, and what is left under the other name is made anew by the next maker, or removed when the path is there.
+//! was, and what is left under the other name is made again by the next maker, or removed when the path is there.
 //!
 //! ```text
 //! one process                              another
@@ -184,7 +184,7 @@ fn has_magic(file: &dyn StorageBackend) -> io::Result<bool> {
 fn remove_leftover(temporary: &Path) {
     let Ok(file) = OpenOptions::new().read(true).write(true).open(temporary) else { return };
     if let Ok(Some(_locked)) = LockedFile::lock(file, temporary, &|file| Arc::new(file)) {
-        // Without it, the next maker makes it anew.
+        // Without it, the next maker makes it again.
         let _ = fs::remove_file(temporary);
     }
 }
